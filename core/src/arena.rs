@@ -1,0 +1,137 @@
+//! Where activations lie in RAM.
+//!
+//! Every tensor has a block that is its own from the layer that writes it to the last layer that
+//! reads it; blocks that are never alive together may share addresses.
+
+use crate::level::{Form, Forms};
+use crate::network::{Network, PerTensor};
+
+/// The offset of every tensor's block in the activation arena.
+#[derive(Clone, Debug)]
+pub struct Placement<const N: usize> {
+    offsets: PerTensor<u32, N>,
+    bytes: u32,
+}
+
+/// What a tensor needs: `bytes`, from step `first` to step `last` (both inclusive; a step is a
+/// layer's index).
+#[derive(Clone, Copy, Debug, Default)]
+struct Block {
+    bytes: u32,
+    first: usize,
+    last: usize,
+}
+
+/// Not placed yet.
+const NOWHERE: u32 = u32::MAX;
+
+impl<const N: usize> Placement<N> {
+    /// The placement that serves every layout of the network's levels: each block has room for the
+    /// most forms that a tensor could have at once.
+    #[must_use]
+    pub fn for_all_layouts<const K: usize>(network: &Network<N, K>) -> Self {
+        let possible = network.possible_forms();
+        let mut blocks = PerTensor::new(Block::default(), network.layers.len());
+        for tensor in 0..network.tensor_count() {
+            let len = network.shape(tensor).len() as u32;
+            let (forms, at_once) = possible[tensor];
+            let widest = forms.iter().take(at_once);
+            blocks[tensor] = Block {
+                bytes: widest.map(|form| form.bytes(len)).sum(),
+                first: tensor.saturating_sub(1),
+                last: last_use(network, tensor),
+            };
+        }
+        Self::greedy(&blocks, network.tensor_count())
+    }
+
+    /// Places the largest block first, each at the lowest offset where no block lies that is alive
+    /// at the same time (greedy by size; Pisarchyk and Lee 2020, "Efficient Memory Management for
+    /// Deep Neural Net Inference").
+    fn greedy(blocks: &PerTensor<Block, N>, count: usize) -> Self {
+        let mut offsets = PerTensor::new(NOWHERE, count - 1);
+        let mut bytes = 0;
+        for _ in 0..count {
+            let unplaced = (0..count).filter(|t| offsets[*t] == NOWHERE);
+            let Some(tensor) = unplaced.max_by_key(|t| (blocks[*t].bytes, count - t)) else {
+                break;
+            };
+            let block = blocks[tensor];
+            let mut offset = 0;
+            while let Some(end) = (0..count).find_map(|other| {
+                let (at, with) = (offsets[other], blocks[other]);
+                let together = with.first <= block.last && block.first <= with.last;
+                let overlaps = || at < offset + block.bytes && offset < at + with.bytes;
+                (at != NOWHERE && together && overlaps()).then(|| at + with.bytes)
+            }) {
+                offset = end;
+            }
+            offsets[tensor] = offset;
+            bytes = bytes.max(offset + block.bytes);
+        }
+        Self { offsets, bytes }
+    }
+
+    /// Size of the arena.
+    #[must_use]
+    pub const fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
+    /// The offset at which a tensor of `len` elements is stored in `form`, when it has `forms`: they
+    /// lie one after the other, widest first.
+    #[must_use]
+    pub fn offset(&self, tensor: usize, forms: Forms, form: Form, len: u32) -> u32 {
+        let before = forms.iter().take_while(|other| *other != form);
+        self.offsets[tensor] + before.map(|other| other.bytes(len)).sum::<u32>()
+    }
+}
+
+/// The index of the last layer that reads a tensor; one past the last layer for the output.
+fn last_use<const N: usize, const K: usize>(network: &Network<N, K>, tensor: usize) -> usize {
+    let count = network.layers.len();
+    if tensor == count {
+        return count;
+    }
+    let reads = |i: &usize| {
+        let inputs = &network.layers[*i].inputs;
+        inputs.iter().any(|t| usize::from(*t) == tensor)
+    };
+    (0..count).rev().find(reads).unwrap_or(tensor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    #[test]
+    fn blocks_alive_together_never_overlap() {
+        const N: usize = 24;
+        let mut rng = SmallRng::seed_from_u64(3);
+        for _ in 0..2_000 {
+            let count = rng.random_range(2..=N + 1);
+            let mut blocks = PerTensor::<Block, N>::new(Block::default(), count - 1);
+            for tensor in 0..count {
+                let first = tensor.saturating_sub(1);
+                blocks[tensor] = Block {
+                    bytes: 4 * rng.random_range(0..50),
+                    first,
+                    last: rng.random_range(first..=count),
+                };
+            }
+            let placed = Placement::greedy(&blocks, count);
+            for a in 0..count {
+                let (at, block) = (placed.offsets[a], blocks[a]);
+                assert!(at + block.bytes <= placed.bytes());
+                for b in 0..a {
+                    let (other, with) = (placed.offsets[b], blocks[b]);
+                    let together = with.first <= block.last && block.first <= with.last;
+                    let apart = at + block.bytes <= other || other + with.bytes <= at;
+                    assert!(!together || apart);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Choice of the range that a quantizer keeps; what lies outside is clipped.
+
+use crate::quant::{QParams, WEIGHT_MAX, quantize_weight};
+
+/// How a clip range is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Clip {
+    /// The range of least squared quantization error, clipping and rounding together, on the
+    /// empirical distribution (the objective of Banner, Nahshan and Soudry 2019).
+    #[default]
+    Mse,
+    /// Smallest to largest value.
+    MinMax,
+    /// The range that this fraction of the values lies in (0.9999: one in 10,000 is outside, half
+    /// of them on each side).
+    Percentile(f64),
+    /// ACIQ's closed form (Banner, Nahshan and Soudry 2019, "Post training 4-bit quantization of
+    /// convolutional networks for rapid-deployment", equations 6 and 7) for the given density.
+    Aciq(Density),
+}
+
+/// The density that ACIQ's closed form assumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Density {
+    /// Normal with the sample's mean and standard deviation.
+    Gauss,
+    /// Laplace with the sample's mean and mean absolute deviation.
+    Laplace,
+    /// Whichever of both has the ratio of mean absolute to standard deviation nearer the sample's
+    /// (√(2/π) for Gauss, √½ for Laplace).
+    Fitted,
+}
+
+/// A distribution as equal bins: bin `i` counts values around `low + (i + ½) · width`.
+///
+/// Values that are exactly 0 need not be counted: every quantizer here represents them exactly.
+#[derive(Clone, Copy, Debug)]
+pub struct Histogram<'a> {
+    /// Lower edge of the first bin.
+    pub low: f32,
+    /// Width of a bin; positive.
+    pub width: f32,
+    /// Values in each bin.
+    pub counts: &'a [u64],
+    /// Smallest value.
+    pub min: f32,
+    /// Largest value.
+    pub max: f32,
+}
+
+impl Histogram<'_> {
+    fn bins(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        let (low, width) = (f64::from(self.low), f64::from(self.width));
+        let counted = self.counts.iter().enumerate().filter(|(_, n)| **n > 0);
+        counted.map(move |(i, n)| (low + (i as f64 + 0.5) * width, *n as f64))
+    }
+
+    /// Σ (Q(x) − x)² for the INT8 map `q`, rounding to nearest.
+    #[must_use]
+    pub fn squared_error(&self, q: QParams) -> f64 {
+        let scale = f64::from(q.scale);
+        let zero_point = f64::from(q.zero_point);
+        let error = |(x, n): (f64, f64)| {
+            let steps = libm::floor(x / scale + 0.5) + zero_point;
+            let e = (steps.clamp(-128.0, 127.0) - zero_point) * scale - x;
+            n * e * e
+        };
+        self.bins().map(error).sum()
+    }
+
+    /// The INT8 map that `clip` chooses for this distribution.
+    #[must_use]
+    pub fn qparams(&self, clip: Clip) -> QParams {
+        let full = [self.min.min(0.0), self.max.max(0.0)];
+        let [low, high] = match clip {
+            Clip::MinMax => full,
+            Clip::Percentile(fraction) => self.percentile(fraction),
+            Clip::Aciq(density) => self.aciq(density),
+            Clip::Mse => self.least_squares(full),
+        };
+        QParams::from_range(low.max(full[0]), high.min(full[1]))
+    }
+
+    fn percentile(&self, fraction: f64) -> [f32; 2] {
+        let total: f64 = self.bins().map(|(_, n)| n).sum();
+        let tail = total * (1.0 - fraction) / 2.0;
+        let half = f64::from(self.width) / 2.0;
+        let (mut low, mut high, mut below) = (0.0, 0.0, 0.0);
+        for (x, n) in self.bins() {
+            if below <= tail {
+                low = x - half;
+            }
+            if below < total - tail {
+                high = x + half;
+            }
+            below += n;
+        }
+        [low as f32, high as f32]
+    }
+
+    /// Searches each end in turn on a grid that narrows around the best so far.
+    fn least_squares(&self, full: [f32; 2]) -> [f32; 2] {
+        const STEPS: i32 = 16;
+        let error = |range: [f32; 2]| self.squared_error(QParams::from_range(range[0], range[1]));
+        let (mut best, mut least) = (full, error(full));
+        let mut reach = 1.0;
+        for _ in 0..5 {
+            for end in [1, 0] {
+                let centre = best[end];
+                for step in -STEPS..=STEPS {
+                    let moved = centre + full[end] * reach * step as f32 / STEPS as f32;
+                    let mut range = best;
+                    range[end] = moved.clamp(full[0], full[1]);
+                    if range[end] * full[end] <= 0.0 {
+                        continue;
+                    }
+                    let e = error(range);
+                    if e < least {
+                        (best, least) = (range, e);
+                    }
+                }
+            }
+            reach *= 0.25;
+        }
+        best
+    }
+
+    fn aciq(&self, density: Density) -> [f32; 2] {
+        // after a ReLU the density is one-sided around 0: half the range, so one bit more
+        let one_sided = self.min >= 0.0;
+        let positive = |(x, _): &(f64, f64)| !one_sided || *x > 0.0;
+        let mean_of = |f: &dyn Fn(f64) -> f64| {
+            let each = self.bins().filter(positive);
+            let (sum, count) = each.fold((0.0, 0.0), |(s, c), (x, n)| (s + n * f(x), c + n));
+            if count > 0.0 { sum / count } else { 0.0 }
+        };
+        let mean = if one_sided { 0.0 } else { mean_of(&|x| x) };
+        let b = mean_of(&|x| (x - mean).abs());
+        let sigma = libm::sqrt(mean_of(&|x| (x - mean) * (x - mean)));
+        let bits = if one_sided { 9 } else { 8 };
+        let alpha = closed_form(density, b, sigma, bits);
+        let low = if one_sided { 0.0 } else { mean - alpha };
+        [low as f32, (mean + alpha) as f32]
+    }
+}
+
+/// ACIQ's distance from the mean to the clip, for mean absolute deviation `b` and deviation `sigma`.
+fn closed_form(density: Density, b: f64, sigma: f64, bits: u8) -> f64 {
+    let laplace = match density {
+        Density::Laplace => true,
+        Density::Gauss => false,
+        Density::Fitted => {
+            let off = |squared: f64| (b - libm::sqrt(squared) * sigma).abs();
+            off(0.5) < off(core::f64::consts::FRAC_2_PI)
+        }
+    };
+    if laplace {
+        b * laplace_clip(bits)
+    } else {
+        sigma * gauss_clip(bits)
+    }
+}
+
+/// The clip of a Laplace density of scale 1 at `bits` bits: t with t = 3 · 4^bits · e^−t, where the
+/// derivative of 2 e^−t + t² / (3 · 4^bits) vanishes.
+#[must_use]
+pub fn laplace_clip(bits: u8) -> f64 {
+    let levels = libm::exp2(2.0 * f64::from(bits));
+    root(|t| t / (3.0 * levels) - libm::exp(-t))
+}
+
+/// The clip of a normal density of deviation 1 at `bits` bits: where the derivative of
+/// (t² + 1)(1 − erf(t/√2)) − √(2/π) t e^(−t²/2) + t² / (3 · 4^bits) vanishes.
+#[must_use]
+pub fn gauss_clip(bits: u8) -> f64 {
+    let levels = libm::exp2(2.0 * f64::from(bits));
+    let density = libm::sqrt(core::f64::consts::FRAC_2_PI);
+    root(|t| {
+        let tail = libm::erfc(t * core::f64::consts::FRAC_1_SQRT_2);
+        t * tail - density * libm::exp(-t * t / 2.0) + t / (3.0 * levels)
+    })
+}
+
+/// The root of a function that rises from negative to positive on 0..64, by bisection.
+fn root(f: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (0.0, 64.0);
+    for _ in 0..80 {
+        let middle = 0.5 * (low + high);
+        if f(middle) < 0.0 {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
+}
+
+/// The scale of symmetric INT8 weights of one output channel, by the rule `clip`.
+#[must_use]
+pub fn weight_scale(weights: &[f32], clip: Clip) -> f32 {
+    let largest = weights.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
+    let bounded = match clip {
+        Clip::MinMax => largest,
+        Clip::Mse => weight_least_squares(weights, largest),
+        Clip::Percentile(fraction) => weight_percentile(weights, largest, fraction),
+        Clip::Aciq(density) => weight_aciq(weights, largest, density),
+    };
+    QParams::from_range(0.0, bounded / WEIGHT_MAX * 255.0).scale
+}
+
+fn weight_least_squares(weights: &[f32], largest: f32) -> f32 {
+    const STEPS: u16 = 128;
+    let error = |clip: f32| -> f64 {
+        let scale = QParams::from_range(0.0, clip / WEIGHT_MAX * 255.0).scale;
+        let of = |w: &f32| f64::from(f32::from(quantize_weight(*w, scale)) * scale - w);
+        weights.iter().map(|w| of(w) * of(w)).sum()
+    };
+    let candidates = (STEPS / 4..=STEPS).rev();
+    let clips = candidates.map(|step| largest * f32::from(step) / f32::from(STEPS));
+    let scored = clips.map(|clip| (clip, error(clip)));
+    let best = scored.reduce(|best, next| if next.1 < best.1 { next } else { best });
+    best.map_or(largest, |(clip, _)| clip)
+}
+
+fn weight_percentile(weights: &[f32], largest: f32, fraction: f64) -> f32 {
+    let outside = |clip: f32| weights.iter().filter(|w| w.abs() > clip).count() as f64;
+    let allowed = weights.len() as f64 * (1.0 - fraction);
+    let fits = |w: &&f32| outside(w.abs()) <= allowed;
+    let clips = weights.iter().filter(fits).map(|w| w.abs());
+    clips.fold(largest, f32::min)
+}
+
+fn weight_aciq(weights: &[f32], largest: f32, density: Density) -> f32 {
+    let n = weights.len().max(1) as f64;
+    let mean = weights.iter().map(|w| f64::from(*w)).sum::<f64>() / n;
+    let from_mean = weights.iter().map(|w| f64::from(*w) - mean);
+    let b = from_mean.clone().map(f64::abs).sum::<f64>() / n;
+    let sigma = libm::sqrt(from_mean.map(|d| d * d).sum::<f64>() / n);
+    let alpha = closed_form(density, b, sigma, 8);
+    ((mean.abs() + alpha) as f32).min(largest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    /// A sample's histogram of 4,096 bins.
+    fn with_histogram<T>(sample: &[f32], f: impl FnOnce(&Histogram<'_>) -> T) -> T {
+        let min = sample.iter().copied().fold(f32::INFINITY, f32::min);
+        let max = sample.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let width = (max - min) / 4096.0;
+        let mut counts = vec![0; 4096];
+        for x in sample {
+            counts[(((x - min) / width) as usize).min(4095)] += 1;
+        }
+        f(&Histogram {
+            low: min,
+            width,
+            counts: &counts,
+            min,
+            max,
+        })
+    }
+
+    /// Sums of uniforms with a heavy tail.
+    fn sample(seed: u64, one_sided: bool) -> Vec<f32> {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut draw = || {
+            let sign = if rng.random() { 1.0 } else { -1.0 };
+            let x: f32 = -rng.random_range(1e-6_f32..1.0).ln() * sign;
+            if one_sided { x.max(0.0) } else { x }
+        };
+        (0..20_000).map(|_| draw()).collect()
+    }
+
+    #[test]
+    fn aciq_has_the_published_clips() {
+        // Banner et al. 2019, section 4: 2.83, 3.89, 5.03 b for Laplace, 1.71, 2.15, 2.55 σ for Gauss
+        for (bits, laplace, gauss) in [(2, 2.83, 1.71), (3, 3.89, 2.15), (4, 5.03, 2.55)] {
+            assert!((laplace_clip(bits) - laplace).abs() < 0.01);
+            assert!((gauss_clip(bits) - gauss).abs() < 0.02);
+        }
+    }
+
+    #[test]
+    fn least_squares_beats_every_other_rule_and_every_grid_range() {
+        for (seed, one_sided) in [(1, true), (2, false), (3, false)] {
+            with_histogram(&sample(seed, one_sided), |histogram| {
+                let least = histogram.squared_error(histogram.qparams(Clip::Mse));
+                for other in [
+                    Clip::MinMax,
+                    Clip::Percentile(0.9999),
+                    Clip::Percentile(0.99),
+                    Clip::Aciq(Density::Gauss),
+                    Clip::Aciq(Density::Laplace),
+                    Clip::Aciq(Density::Fitted),
+                ] {
+                    let error = histogram.squared_error(histogram.qparams(other));
+                    assert!(least <= error * 1.001, "{other:?}: {least} {error}");
+                }
+                for low in 0..=20_u8 {
+                    for high in 1..=20_u8 {
+                        let part = |x: f32, of: u8| x * f32::from(of) / 20.0;
+                        let q = QParams::from_range(
+                            part(histogram.min, low),
+                            part(histogram.max, high),
+                        );
+                        assert!(least <= histogram.squared_error(q) * 1.02);
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn percentiles_leave_the_tails_outside() {
+        let sample: Vec<f32> = (0..10_000).map(|i| i as f32 - 5_000.0).collect();
+        with_histogram(&sample, |histogram| {
+            let [low, high] = histogram.percentile(0.9);
+            assert!((low + 4_500.0).abs() < 10.0 && (high - 4_500.0).abs() < 10.0);
+            let [low, high] = histogram.percentile(1.0);
+            assert!((low + 5_000.0).abs() < 10.0 && (high - 5_000.0).abs() < 10.0);
+        });
+    }
+
+    #[test]
+    fn empty_and_constant_distributions_have_a_usable_map() {
+        for (min, max) in [(0.0, 0.0), (2.0, 2.0), (-2.0, -2.0)] {
+            let histogram = Histogram {
+                low: min,
+                width: 1.0,
+                counts: &[],
+                min,
+                max,
+            };
+            for clip in [
+                Clip::Mse,
+                Clip::MinMax,
+                Clip::Percentile(0.99),
+                Clip::Aciq(Density::Fitted),
+            ] {
+                assert!(histogram.qparams(clip).is_usable());
+            }
+        }
+    }
+
+    #[test]
+    fn weight_scales_cover_or_clip() {
+        let weights = [0.5_f32, -1.27, 0.0, 0.3];
+        assert_eq!(weight_scale(&weights, Clip::MinMax), 0.01);
+        assert!(weight_scale(&weights, Clip::Mse) <= 0.01 * 1.000_001);
+        assert!(weight_scale(&[0.0; 4], Clip::Mse) > 0.0);
+        let percentile = weight_scale(&weights, Clip::Percentile(0.7));
+        assert!((percentile - 0.5 / 127.0).abs() < 1e-8);
+        for density in [Density::Gauss, Density::Laplace, Density::Fitted] {
+            assert!(weight_scale(&weights, Clip::Aciq(density)) <= 0.01 * 1.000_001);
+        }
+    }
+}

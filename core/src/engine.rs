@@ -1,0 +1,499 @@
+//! Runs a network at the levels that a budget allows.
+
+use core::fmt;
+use core::ops::Range;
+
+use bytemuck::{cast_slice, cast_slice_mut};
+use heapless::Vec;
+
+use crate::arena::Placement;
+use crate::image::Image;
+use crate::level::{Form, Forms, Level};
+use crate::mckp::ProblemError;
+use crate::network::{Network, PerTensor};
+use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
+use crate::plan::{Budget, BudgetTooSmall, Plan, Planner};
+use crate::resident;
+use crate::tensor::{View, ViewMut};
+
+/// The alignment in bytes that the lent arena must have.
+pub const ARENA_ALIGN: usize = 8;
+
+/// One sample in `[H, W, C]` order.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// Raw pixels; the image's preprocessing makes them real.
+    U8(&'a [u8]),
+    /// Raw values that are no bytes; the same preprocessing applies.
+    F32(&'a [f32]),
+}
+
+impl Input<'_> {
+    const fn len(&self) -> usize {
+        match self {
+            Self::U8(raw) => raw.len(),
+            Self::F32(raw) => raw.len(),
+        }
+    }
+}
+
+/// Why the engine could not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The arena does not start at a multiple of [`ARENA_ALIGN`].
+    Misaligned,
+    /// The price matrix exceeds the solver's capacities.
+    Problem(ProblemError),
+    /// No layout fits the budget; the layout of before is still resident.
+    Budget(BudgetTooSmall),
+    /// The arena is smaller than the plan; the layout of before is still resident.
+    ArenaTooSmall {
+        /// Bytes that the plan takes.
+        needed_bytes: u64,
+        /// Bytes of the arena.
+        arena_bytes: usize,
+    },
+    /// A layer has no such level in the price matrix.
+    NoSuchLevel {
+        /// The layer.
+        layer: usize,
+        /// The level asked for; `None` where a layer with weights was given none.
+        level: Option<Level>,
+    },
+    /// Nothing is resident: there was no successful replan.
+    NoPlan,
+    /// The sample has another number of elements than the network's input.
+    InputLen {
+        /// Elements of the network's input.
+        expected: usize,
+        /// Elements given.
+        found: usize,
+    },
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Misaligned => write!(f, "the arena is not aligned to {ARENA_ALIGN} bytes"),
+            Self::Problem(error) => write!(f, "{error}"),
+            Self::Budget(error) => write!(f, "{error}"),
+            Self::ArenaTooSmall {
+                needed_bytes,
+                arena_bytes,
+            } => write!(
+                f,
+                "the plan takes {needed_bytes} bytes, the arena has {arena_bytes}"
+            ),
+            Self::NoSuchLevel { layer, level } => match level {
+                Some(level) => write!(f, "layer {layer} has no level {level}"),
+                None => write!(f, "layer {layer} was given no level"),
+            },
+            Self::NoPlan => f.write_str("no layout is resident; a successful replan comes first"),
+            Self::InputLen { expected, found } => {
+                write!(
+                    f,
+                    "an input of {found} elements, the network takes {expected}"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for EngineError {}
+
+impl From<ProblemError> for EngineError {
+    fn from(error: ProblemError) -> Self {
+        Self::Problem(error)
+    }
+}
+
+impl From<BudgetTooSmall> for EngineError {
+    fn from(error: BudgetTooSmall) -> Self {
+        Self::Budget(error)
+    }
+}
+
+/// A network in an arena that the caller lends: resident weights first, then activations.
+///
+/// Call [`replan`](Self::replan) whenever the memory budget changes, [`infer`](Self::infer) as often
+/// as wanted in between. What the plan leaves of the arena is the caller's: [`spare`](Self::spare).
+#[derive(Debug)]
+pub struct Engine<'a, const N: usize, const K: usize> {
+    image: &'a Image<'a, N, K>,
+    arena: &'a mut [u8],
+    placement: Placement<N>,
+    planner: Planner<N, K>,
+    plan: Option<Plan<N>>,
+    layout: Layout<N>,
+}
+
+/// What follows from the levels: where each layer's weights lie, and how each tensor is stored.
+#[derive(Clone, Debug)]
+struct Layout<const N: usize> {
+    levels: Vec<Level, N>,
+    offsets: Vec<u32, N>,
+    weight_bytes: u32,
+    forms: PerTensor<Forms, N>,
+}
+
+impl<const N: usize> Layout<N> {
+    /// The layout of these levels: the layers' blocks in order, without gaps.
+    fn new<const K: usize>(
+        network: &Network<N, K>,
+        levels: &[Option<Level>],
+    ) -> Result<Self, EngineError> {
+        let mut layout = Self {
+            levels: Vec::new(),
+            offsets: Vec::new(),
+            weight_bytes: 0,
+            forms: PerTensor::new(Forms::NONE, network.layers.len()),
+        };
+        for (layer, row) in network.prices.rows.iter().enumerate() {
+            let level = levels.get(layer).copied().flatten();
+            let item = row.iter().find(|item| Some(item.level) == level);
+            let (level, bytes) = match item {
+                Some(item) => (item.level, item.bytes),
+                None if row.is_empty() => (Level::Fp32, 0),
+                None => return Err(EngineError::NoSuchLevel { layer, level }),
+            };
+            // rows are as many as layers, at most N
+            let _ = layout.levels.push(level);
+            let _ = layout.offsets.push(layout.weight_bytes);
+            layout.weight_bytes += bytes;
+        }
+        layout.forms = network.forms(&layout.levels);
+        Ok(layout)
+    }
+
+    fn block(&self, layer: usize) -> Range<usize> {
+        let end = self.offsets.get(layer + 1).unwrap_or(&self.weight_bytes);
+        self.offsets[layer] as usize..*end as usize
+    }
+}
+
+impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
+    /// An engine for `image` with nothing resident yet.
+    ///
+    /// # Errors
+    /// [`EngineError::Misaligned`], [`EngineError::Problem`].
+    pub fn new(image: &'a Image<'a, N, K>, arena: &'a mut [u8]) -> Result<Self, EngineError> {
+        if !arena.as_ptr().addr().is_multiple_of(ARENA_ALIGN) {
+            return Err(EngineError::Misaligned);
+        }
+        let network = image.network();
+        let placement = Placement::for_all_layouts(network);
+        Ok(Self {
+            image,
+            arena,
+            planner: Planner::new(network, &placement)?,
+            placement,
+            plan: None,
+            layout: Layout {
+                levels: Vec::new(),
+                offsets: Vec::new(),
+                weight_bytes: 0,
+                forms: PerTensor::new(Forms::NONE, network.layers.len()),
+            },
+        })
+    }
+
+    /// The plan that is resident.
+    #[must_use]
+    pub const fn plan(&self) -> Option<&Plan<N>> {
+        self.plan.as_ref()
+    }
+
+    /// The part of the arena that the resident plan does not take, until the next replan.
+    pub fn spare(&mut self) -> &mut [u8] {
+        let taken = self.plan.as_ref().map_or(0, Plan::total_bytes);
+        &mut self.arena[taken as usize..]
+    }
+
+    /// Solves for `budget`, visiting at most `node_limit` nodes (`u64::MAX`: to proven optimality),
+    /// and makes the plan resident.
+    ///
+    /// Only layers whose level changed are encoded anew; the arena is never used beyond the larger
+    /// of the old and the new plan.
+    ///
+    /// # Errors
+    /// [`EngineError::Budget`] or [`EngineError::ArenaTooSmall`], with the plan of before resident.
+    pub fn replan(&mut self, budget: Budget, node_limit: u64) -> Result<&Plan<N>, EngineError> {
+        let plan = self
+            .planner
+            .plan(self.image.network(), budget, node_limit)?;
+        self.load(plan)
+    }
+
+    /// Makes a plan resident that was made elsewhere, such as one of levels chosen by hand.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchLevel`] or [`EngineError::ArenaTooSmall`], with the plan of before
+    /// resident.
+    pub fn load(&mut self, plan: Plan<N>) -> Result<&Plan<N>, EngineError> {
+        let next = Layout::new(self.image.network(), &plan.levels)?;
+        let needed_bytes = u64::from(next.weight_bytes) + u64::from(self.placement.bytes());
+        let arena_bytes = self.arena.len();
+        if needed_bytes > arena_bytes as u64 {
+            return Err(EngineError::ArenaTooSmall {
+                needed_bytes,
+                arena_bytes,
+            });
+        }
+        self.relocate(&next);
+        Ok(self.plan.insert(Plan {
+            weight_bytes: next.weight_bytes,
+            arena_bytes: self.placement.bytes(),
+            ..plan
+        }))
+    }
+
+    /// Moves the blocks that stay and encodes the others from the master.
+    fn relocate(&mut self, next: &Layout<N>) {
+        let old = core::mem::replace(&mut self.layout, next.clone());
+        let resident = self.plan.take().is_some();
+        let count = next.levels.len();
+        let stays = |layer: usize| resident && old.levels[layer] == next.levels[layer];
+        // to the left and close together: no block moves right, none is overwritten
+        let mut packed: Vec<usize, N> = Vec::new();
+        let mut end = 0;
+        for layer in 0..count {
+            let _ = packed.push(end);
+            if stays(layer) {
+                let block = old.block(layer);
+                end += block.len();
+                self.arena.copy_within(block, packed[layer]);
+            }
+        }
+        // to their places from the last on: no block moves left
+        for layer in (0..count).rev().filter(|layer| stays(*layer)) {
+            let to = next.block(layer);
+            let from = packed[layer]..packed[layer] + to.len();
+            self.arena.copy_within(from, to.start);
+        }
+        let network = self.image.network();
+        for layer in (0..count).filter(|layer| !stays(*layer)) {
+            if let Some(master) = self.image.master(layer) {
+                let input = network.qparams(usize::from(network.layers[layer].inputs[0]));
+                let output = network.qparams(layer + 1);
+                let block = &mut self.arena[next.block(layer)];
+                master.encode(next.levels[layer], input, output, block);
+            }
+        }
+    }
+
+    /// The network's output for one sample, `[H, W, C]` as FP32.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPlan`], [`EngineError::InputLen`].
+    pub fn infer(&mut self, input: Input<'_>) -> Result<&[f32], EngineError> {
+        let network = self.image.network();
+        if self.plan.is_none() {
+            return Err(EngineError::NoPlan);
+        }
+        let (expected, found) = (network.input.len(), input.len());
+        if expected != found {
+            return Err(EngineError::InputLen { expected, found });
+        }
+        self.put_input(input);
+        for layer in 0..network.layers.len() {
+            for form in self.layout.forms[layer + 1].iter() {
+                self.run(layer, form);
+            }
+        }
+        let output = self.range(network.layers.len(), Form::F32);
+        Ok(cast_slice(&self.arena[output]))
+    }
+
+    /// The elements of a tensor after an inference, as real numbers and in the form that operators
+    /// without weights read; for looking inside. `None` when nothing is resident or there is no
+    /// such tensor; meaningful only while no later tensor has overwritten it.
+    pub fn tensor(&self, tensor: usize) -> Option<View<'_>> {
+        self.plan.as_ref()?;
+        let network = self.image.network();
+        if tensor >= network.tensor_count() {
+            return None;
+        }
+        let form = self.layout.forms[tensor].widest()?;
+        Some(view(
+            network,
+            tensor,
+            form,
+            &self.arena[self.range(tensor, form)],
+        ))
+    }
+
+    fn put_input(&mut self, input: Input<'_>) {
+        let network = self.image.network();
+        let channels = usize::from(network.input.c);
+        let real = |i: usize| {
+            let raw = match input {
+                Input::U8(raw) => f32::from(raw[i]),
+                Input::F32(raw) => raw[i],
+            };
+            network.preprocess.real(raw, i % channels)
+        };
+        for form in self.layout.forms[0].iter() {
+            let range = self.range(0, form);
+            let mut output = view_mut(network, 0, form, &mut self.arena[range]);
+            for i in 0..network.input.len() {
+                output.put_real(i, real(i), crate::op::Activation::None);
+            }
+        }
+    }
+
+    /// Where a tensor lies in the arena in one of its forms.
+    fn range(&self, tensor: usize, form: Form) -> Range<usize> {
+        let len = self.image.network().shape(tensor).len() as u32;
+        let forms = self.layout.forms[tensor];
+        let offset = self.placement.offset(tensor, forms, form, len);
+        let start = (self.layout.weight_bytes + offset) as usize;
+        start..start + form.bytes(len) as usize
+    }
+
+    /// Runs one layer into one form of its output.
+    fn run(&mut self, layer: usize, form: Form) {
+        let network = self.image.network();
+        let op = &network.layers[layer].op;
+        let level = self.layout.levels[layer];
+        let inputs = &network.layers[layer].inputs;
+        let sources = [inputs[0], inputs[inputs.len() - 1]].map(|tensor| {
+            let tensor = usize::from(tensor);
+            let form = op.input_need(level);
+            let form = form.or_else(|| self.layout.forms[tensor].widest());
+            let form = form.unwrap_or(Form::F32);
+            (tensor, form, self.range(tensor, form))
+        });
+        let weights = self.layout.block(layer);
+        let target = self.range(layer + 1, form);
+        // alive at the same step, so inputs never overlap the output; weights lie before both
+        let (before, rest) = self.arena.split_at_mut(target.start);
+        let (output, after) = rest.split_at_mut(target.len());
+        let (before, after): (&[u8], &[u8]) = (before, after);
+        let [a, b] = sources.map(|(tensor, form, range)| {
+            let bytes = if range.start < target.start {
+                &before[range]
+            } else {
+                &after[range.start - target.end..range.end - target.end]
+            };
+            view(network, tensor, form, bytes)
+        });
+        let step = Step {
+            network,
+            layer,
+            weights: &before[weights],
+        };
+        step.run(a, b, &mut view_mut(network, layer + 1, form, output));
+    }
+}
+
+fn view<'b, const N: usize, const K: usize>(
+    network: &Network<N, K>,
+    tensor: usize,
+    form: Form,
+    bytes: &'b [u8],
+) -> View<'b> {
+    match form {
+        Form::F32 => View::F32(cast_slice(bytes)),
+        Form::I8(_) => {
+            let bytes = &bytes[..network.shape(tensor).len()];
+            View::I8(cast_slice(bytes), network.qparams(tensor))
+        }
+    }
+}
+
+fn view_mut<'b, const N: usize, const K: usize>(
+    network: &Network<N, K>,
+    tensor: usize,
+    form: Form,
+    bytes: &'b mut [u8],
+) -> ViewMut<'b> {
+    match form {
+        Form::F32 => ViewMut::F32(cast_slice_mut(bytes)),
+        Form::I8(rounding) => {
+            let bytes = &mut bytes[..network.shape(tensor).len()];
+            ViewMut::I8(cast_slice_mut(bytes), network.qparams(tensor), rounding)
+        }
+    }
+}
+
+/// One layer about to run.
+struct Step<'b, const N: usize, const K: usize> {
+    network: &'b Network<N, K>,
+    layer: usize,
+    weights: &'b [u8],
+}
+
+impl<const N: usize, const K: usize> Step<'_, N, K> {
+    fn run(&self, a: View<'_>, b: View<'_>, target: &mut ViewMut<'_>) {
+        let layer = &self.network.layers[self.layer];
+        let activation = layer.activation;
+        let (input, output) = (self.network.input_shape(self.layer), layer.output);
+        match layer.op {
+            Op::Conv2d { window, groups } => {
+                let geometry = conv2d::Geometry {
+                    window,
+                    groups,
+                    input,
+                    output,
+                };
+                self.weighted(
+                    a,
+                    target,
+                    |x, w, target| conv2d::fp32(&geometry, x, w, activation, target),
+                    |x, zero_point, w, store| conv2d::int8(&geometry, x, zero_point, w, store),
+                );
+            }
+            Op::Dense => self.weighted(
+                a,
+                target,
+                |x, w, target| dense::fp32(x, w, activation, target),
+                |x, _, w, store| dense::int8(x, w, store),
+            ),
+            Op::Add => add::run(a, b, activation, target),
+            Op::MaxPool { window } => {
+                let geometry = pool::Geometry {
+                    window,
+                    input,
+                    output,
+                };
+                pool::max(&geometry, a, activation, target);
+            }
+            Op::AvgPool {
+                window,
+                count_padding,
+            } => {
+                let geometry = pool::Geometry {
+                    window,
+                    input,
+                    output,
+                };
+                pool::average(&geometry, count_padding, a, activation, target);
+            }
+            Op::Reshape => reshape::run(a, activation, target),
+            Op::Softmax => softmax::run(a, activation, target),
+        }
+    }
+
+    fn weighted(
+        &self,
+        input: View<'_>,
+        target: &mut ViewMut<'_>,
+        fp32: impl FnOnce(&[f32], &conv2d::Fp32Weights<'_>, &mut ViewMut<'_>),
+        int8: impl FnOnce(&[i8], i8, &conv2d::Int8Weights<'_>, &mut dyn FnMut(usize, usize, i32)),
+    ) {
+        let layer = &self.network.layers[self.layer];
+        let channels = usize::from(layer.output.c);
+        match input {
+            View::F32(x) => fp32(x, &resident::fp32(self.weights, channels), target),
+            View::I8(x, q) => {
+                let count = self.network.weight_count(self.layer);
+                let weights = resident::int8(self.weights, channels, count);
+                weights.store(layer.output_q, layer.activation, target, |store| {
+                    int8(x, q.zero_point, &weights, store);
+                });
+            }
+        }
+    }
+}

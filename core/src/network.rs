@@ -1,0 +1,438 @@
+//! What host and device agree on: the graph of layers, its calibrated parameters and its prices.
+
+use core::fmt;
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::level::{Form, Forms, Level};
+use crate::op::{Activation, Op, OpError};
+use crate::price::PriceMatrix;
+use crate::quant::QParams;
+use crate::shape::Shape;
+
+/// How raw values (pixels) become the network's real input: (raw · scale − mean) / std.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocess {
+    /// Applied first; positive and finite.
+    pub scale: f32,
+    /// Per channel, or one for all, or none for 0.
+    pub mean: Vec<f32, MAX_STATS>,
+    /// Per channel, or one for all, or none for 1; positive.
+    pub std: Vec<f32, MAX_STATS>,
+}
+
+/// The most channels with statistics of their own.
+pub const MAX_STATS: usize = 16;
+
+impl Default for Preprocess {
+    fn default() -> Self {
+        Self {
+            scale: 1.0,
+            mean: Vec::new(),
+            std: Vec::new(),
+        }
+    }
+}
+
+impl Preprocess {
+    /// The real input that `raw` stands for in `channel`.
+    #[must_use]
+    pub fn real(&self, raw: f32, channel: usize) -> f32 {
+        let of = |stats: &[f32], default| match stats {
+            [] => default,
+            [all] => *all,
+            each => each[channel],
+        };
+        (raw * self.scale - of(&self.mean, 0.0)) / of(&self.std, 1.0)
+    }
+
+    fn is_usable(&self, channels: u16) -> bool {
+        let fits = |stats: &[f32]| stats.len() <= 1 || stats.len() == usize::from(channels);
+        let positive = |x: &f32| x.is_finite() && *x > 0.0;
+        fits(&self.mean)
+            && fits(&self.std)
+            && positive(&self.scale)
+            && self.std.iter().all(positive)
+            && self.mean.iter().all(|x| x.is_finite())
+    }
+}
+
+/// Identifies a tensor: 0 is the network's input, `i + 1` the output of layer `i`.
+pub type TensorId = u16;
+
+/// An operator, its inputs and its calibrated parameters. A layer with weights is also one group of
+/// the layout problem, under the same index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// What it computes.
+    pub op: Op,
+    /// The tensors that it reads, each computed before it.
+    pub inputs: Vec<TensorId, 2>,
+    /// What follows it.
+    pub activation: Activation,
+    /// Shape of its output.
+    pub output: Shape,
+    /// The INT8 map of its output.
+    pub output_q: QParams,
+}
+
+/// The graph of layers with calibrated parameters and prices: at most `N` layers, `K` levels each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Network<const N: usize, const K: usize> {
+    /// Shape of the input.
+    pub input: Shape,
+    /// The INT8 map of the input.
+    pub input_q: QParams,
+    /// From raw values to the input.
+    pub preprocess: Preprocess,
+    /// In the order in which they run; the last one's output is the network's.
+    pub layers: Vec<Layer, N>,
+    /// Levels of every layer, with bytes and price.
+    pub prices: PriceMatrix<N, K>,
+}
+
+/// One value for the network's input tensor and one for each layer's output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PerTensor<T, const N: usize> {
+    input: T,
+    layers: Vec<T, N>,
+}
+
+impl<T: Clone, const N: usize> PerTensor<T, N> {
+    /// `value` for the input and for `layers` outputs, at most `N`.
+    #[must_use]
+    pub fn new(value: T, layers: usize) -> Self {
+        Self {
+            input: value.clone(),
+            layers: core::iter::repeat_n(value, layers.min(N)).collect(),
+        }
+    }
+}
+
+impl<T, const N: usize> core::ops::Index<usize> for PerTensor<T, N> {
+    type Output = T;
+
+    fn index(&self, tensor: usize) -> &T {
+        match tensor.checked_sub(1) {
+            None => &self.input,
+            Some(layer) => &self.layers[layer],
+        }
+    }
+}
+
+impl<T, const N: usize> core::ops::IndexMut<usize> for PerTensor<T, N> {
+    fn index_mut(&mut self, tensor: usize) -> &mut T {
+        match tensor.checked_sub(1) {
+            None => &mut self.input,
+            Some(layer) => &mut self.layers[layer],
+        }
+    }
+}
+
+/// Why a network cannot run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// There is no layer.
+    NoLayers,
+    /// A tensor has no element, or more than [`Shape::MAX_LEN`].
+    Size {
+        /// The tensor.
+        tensor: usize,
+        /// Its shape.
+        shape: Shape,
+    },
+    /// A layer reads a tensor that is not computed before it: a cycle, or no such tensor.
+    InputNotBefore {
+        /// The layer.
+        layer: usize,
+        /// The tensor that it reads.
+        tensor: TensorId,
+    },
+    /// Nothing reads a layer's output, and it is not the network's.
+    Unused {
+        /// The layer.
+        layer: usize,
+    },
+    /// An operator does not fit its inputs or output.
+    Op {
+        /// The layer.
+        layer: usize,
+        /// What does not fit.
+        error: OpError,
+    },
+    /// A tensor's scale is not positive and finite, or out of range.
+    Scale {
+        /// The tensor.
+        tensor: usize,
+    },
+    /// Scale, mean or std of the preprocessing is unusable or not one per channel.
+    Preprocess,
+    /// The price matrix has another number of rows than the network has layers.
+    PriceRows {
+        /// Layers.
+        layers: usize,
+        /// Rows.
+        rows: usize,
+    },
+    /// A layer with weights has no level, one without has some, or a level stands twice.
+    Levels {
+        /// The layer.
+        layer: usize,
+    },
+    /// An item's bytes are not what the layer occupies at that level.
+    Bytes {
+        /// The layer.
+        layer: usize,
+        /// The level.
+        level: Level,
+        /// What the layer occupies.
+        expected: u32,
+        /// What the item says.
+        found: u32,
+    },
+    /// All weights together exceed what 32 bits can count.
+    TooLarge,
+}
+
+impl fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLayers => f.write_str("the network has no layers"),
+            Self::Size { tensor, shape } => {
+                write!(f, "tensor {tensor} of shape {shape} is empty or too large")
+            }
+            Self::InputNotBefore { layer, tensor } => {
+                write!(
+                    f,
+                    "layer {layer} reads tensor {tensor}, which is not computed before it"
+                )
+            }
+            Self::Unused { layer } => write!(f, "nothing reads the output of layer {layer}"),
+            Self::Op { layer, error } => write!(f, "layer {layer}: {error}"),
+            Self::Scale { tensor } => write!(f, "the INT8 scale of tensor {tensor} is unusable"),
+            Self::Preprocess => f.write_str(
+                "scale, mean or std of the preprocessing is unusable, or not one per channel",
+            ),
+            Self::PriceRows { layers, rows } => {
+                write!(f, "{rows} rows of prices for {layers} layers")
+            }
+            Self::Levels { layer } => {
+                write!(f, "layer {layer} has no usable list of levels")
+            }
+            Self::Bytes {
+                layer,
+                level,
+                expected,
+                found,
+            } => write!(
+                f,
+                "layer {layer} takes {expected} bytes at {level}, its price item says {found}"
+            ),
+            Self::TooLarge => f.write_str("the weights exceed 4 GiB"),
+        }
+    }
+}
+
+impl core::error::Error for NetworkError {}
+
+impl<const N: usize, const K: usize> Network<N, K> {
+    /// The number of tensors: the input and every layer's output.
+    #[must_use]
+    pub fn tensor_count(&self) -> usize {
+        self.layers.len() + 1
+    }
+
+    /// The shape of a tensor.
+    #[must_use]
+    pub fn shape(&self, tensor: usize) -> Shape {
+        match tensor.checked_sub(1) {
+            None => self.input,
+            Some(layer) => self.layers[layer].output,
+        }
+    }
+
+    /// The INT8 map of a tensor.
+    #[must_use]
+    pub fn qparams(&self, tensor: usize) -> QParams {
+        match tensor.checked_sub(1) {
+            None => self.input_q,
+            Some(layer) => self.layers[layer].output_q,
+        }
+    }
+
+    /// The shape of a layer's first input.
+    #[must_use]
+    pub fn input_shape(&self, layer: usize) -> Shape {
+        self.shape(usize::from(self.layers[layer].inputs[0]))
+    }
+
+    /// The shape of the network's output.
+    #[must_use]
+    pub fn output_shape(&self) -> Shape {
+        self.shape(self.layers.len())
+    }
+
+    /// The number of weights of a layer, without biases.
+    #[must_use]
+    pub fn weight_count(&self, layer: usize) -> usize {
+        let Layer { op, output, .. } = &self.layers[layer];
+        op.weight_count(self.input_shape(layer), *output)
+    }
+
+    /// Checks everything that running, planning and encoding rely on.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn check(&self) -> Result<(), NetworkError> {
+        if self.layers.is_empty() {
+            return Err(NetworkError::NoLayers);
+        }
+        for tensor in 0..self.tensor_count() {
+            let shape = self.shape(tensor);
+            if shape.is_unusable() {
+                return Err(NetworkError::Size { tensor, shape });
+            }
+            if !self.qparams(tensor).is_usable() {
+                return Err(NetworkError::Scale { tensor });
+            }
+        }
+        if !self.preprocess.is_usable(self.input.c) {
+            return Err(NetworkError::Preprocess);
+        }
+        self.check_graph()?;
+        self.check_prices()
+    }
+
+    fn check_graph(&self) -> Result<(), NetworkError> {
+        for (i, layer) in self.layers.iter().enumerate() {
+            let before = |tensor: &&TensorId| usize::from(**tensor) > i;
+            if let Some(tensor) = layer.inputs.iter().find(before) {
+                let tensor = *tensor;
+                return Err(NetworkError::InputNotBefore { layer: i, tensor });
+            }
+            let shapes: Vec<Shape, 2> = layer
+                .inputs
+                .iter()
+                .map(|t| self.shape(usize::from(*t)))
+                .collect();
+            let check = layer.op.check(&shapes, layer.output);
+            check.map_err(|error| NetworkError::Op { layer: i, error })?;
+            let reads = |later: &Layer| later.inputs.iter().any(|t| usize::from(*t) == i + 1);
+            if i + 1 < self.layers.len() && !self.layers[i + 1..].iter().any(reads) {
+                return Err(NetworkError::Unused { layer: i });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_prices(&self) -> Result<(), NetworkError> {
+        let (layers, rows) = (self.layers.len(), self.prices.rows.len());
+        if layers != rows {
+            return Err(NetworkError::PriceRows { layers, rows });
+        }
+        let mut total = 0_u64;
+        for (layer, row) in self.prices.rows.iter().enumerate() {
+            let twice = |i: usize| row[..i].iter().any(|item| item.level == row[i].level);
+            if row.is_empty() == self.layers[layer].op.has_weights() || (0..row.len()).any(twice) {
+                return Err(NetworkError::Levels { layer });
+            }
+            for item in row {
+                let expected = self
+                    .resident_bytes(layer, item.level)
+                    .ok_or(NetworkError::TooLarge)?;
+                if expected != item.bytes {
+                    return Err(NetworkError::Bytes {
+                        layer,
+                        level: item.level,
+                        expected,
+                        found: item.bytes,
+                    });
+                }
+            }
+            total += row
+                .iter()
+                .map(|item| u64::from(item.bytes))
+                .max()
+                .unwrap_or(0);
+        }
+        if total > u64::from(u32::MAX) {
+            return Err(NetworkError::TooLarge);
+        }
+        Ok(())
+    }
+
+    /// The bytes that a layer's weights occupy in RAM at `level`, with scales, biases and padding;
+    /// `None` above 4 GiB.
+    #[must_use]
+    pub fn resident_bytes(&self, layer: usize, level: Level) -> Option<u32> {
+        let weights = self.weight_count(layer) as u64;
+        let bytes = crate::resident::bytes(level, weights, self.layers[layer].output.c);
+        u32::try_from(bytes).ok()
+    }
+
+    /// The forms in which every tensor is stored when the layers have these levels (those of layers
+    /// without weights are ignored).
+    ///
+    /// A tensor is stored in each form that a reader with weights needs, and the output as FP32. A
+    /// tensor that only operators without weights read follows the widest form of what they give.
+    #[must_use]
+    pub fn forms(&self, levels: &[Level]) -> PerTensor<Forms, N> {
+        self.propagate(
+            |layer| Forms::from(levels[layer].input_form()),
+            |followed| followed.widest().map_or(Forms::NONE, Forms::from),
+        )
+    }
+
+    /// For every tensor the forms that some layout could ask for, and how many of them at once.
+    #[must_use]
+    pub fn possible_forms(&self) -> PerTensor<(Forms, usize), N> {
+        let of_layer = |layer: usize| {
+            let row = self.prices.rows[layer].iter();
+            row.fold(Forms::NONE, |forms, item| {
+                forms.union(item.level.input_form().into())
+            })
+        };
+        let forms = self.propagate(of_layer, |followed| followed);
+        let mut possible = PerTensor::new((Forms::NONE, 0), self.layers.len());
+        for tensor in 0..self.tensor_count() {
+            let need = |layer: &&Layer| layer.op.input_need(Level::Fp32).is_some();
+            let reads = |layer: &&Layer| layer.inputs.iter().any(|t| usize::from(*t) == tensor);
+            let readers = self.layers.iter().filter(need).filter(reads).count();
+            let is_output = usize::from(tensor == self.layers.len());
+            possible[tensor] = (forms[tensor], (readers + is_output).max(1));
+        }
+        possible
+    }
+
+    fn propagate(
+        &self,
+        weighted: impl Fn(usize) -> Forms,
+        follow: impl Fn(Forms) -> Forms,
+    ) -> PerTensor<Forms, N> {
+        let count = self.layers.len();
+        let mut needed = PerTensor::new(Forms::NONE, count);
+        let mut followed: PerTensor<Forms, N> = PerTensor::new(Forms::NONE, count);
+        needed[count].insert(Form::F32);
+        for (i, layer) in self.layers.iter().enumerate().rev() {
+            if needed[i + 1].is_empty() {
+                needed[i + 1] = follow(followed[i + 1]);
+            }
+            for input in layer.inputs.iter().map(|t| usize::from(*t)) {
+                if layer.op.has_weights() {
+                    needed[input] = needed[input].union(weighted(i));
+                } else if let Some(form) = layer.op.input_need(Level::Fp32) {
+                    needed[input].insert(form);
+                } else {
+                    followed[input] = followed[input].union(needed[i + 1]);
+                }
+            }
+        }
+        if needed[0].is_empty() {
+            needed[0] = follow(followed[0]);
+        }
+        needed
+    }
+}

@@ -1,0 +1,25 @@
+//! Sum of two tensors, element by element.
+
+use crate::op::Activation;
+use crate::quant::Requant;
+use crate::tensor::{Int8Sink, View, ViewMut};
+
+/// Adds `a` and `b`. Where all three tensors are INT8 the sum is exact in integers and rounded
+/// once; otherwise it is taken over the real numbers that the elements stand for.
+pub fn run(a: View<'_>, b: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
+    if let (View::I8(a, qa), View::I8(b, qb), ViewMut::I8(data, q, rounding)) = (a, b, &mut *output)
+    {
+        let sink = Int8Sink::new(*q, *rounding, activation);
+        let [fa, fb] = Requant::pair(qa.scale / q.scale, qb.scale / q.scale);
+        let (za, zb) = (i64::from(qa.zero_point), i64::from(qb.zero_point));
+        let (ma, mb) = (i64::from(fa.multiplier), i64::from(fb.multiplier));
+        for ((out, a), b) in data.iter_mut().zip(a).zip(b) {
+            let sum = (i64::from(*a) - za) * ma + (i64::from(*b) - zb) * mb;
+            *out = sink.shift(sum, fa.shift);
+        }
+    } else {
+        for i in 0..output.len() {
+            output.put_real(i, a.real(i) + b.real(i), activation);
+        }
+    }
+}

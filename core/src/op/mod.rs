@@ -1,0 +1,267 @@
+//! The operators: what they are, and one file each for how they run.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::level::{Form, Level};
+use crate::shape::{Shape, Window};
+
+pub mod add;
+pub mod conv2d;
+pub mod dense;
+pub mod pool;
+pub mod reshape;
+pub mod softmax;
+
+/// An operator with its hyper-parameters. A closed set: a new operator is a new arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Op {
+    /// 2-D convolution with weights `[O, KH, KW, I / groups]`; depthwise when `groups` is the
+    /// number of input channels.
+    Conv2d {
+        /// Kernel, stride and padding.
+        window: Window,
+        /// Output channel `o` reads the input channels of group `o / (O / groups)`.
+        groups: u16,
+    },
+    /// Fully connected over all elements of the input in `[H, W, C]` order, weights `[O, H·W·C]`.
+    Dense,
+    /// Sum of two tensors of one shape, element by element.
+    Add,
+    /// Largest element under the window; padding never wins.
+    MaxPool {
+        /// Kernel, stride and padding.
+        window: Window,
+    },
+    /// Mean of the elements under the window; global when the window is the whole input.
+    AvgPool {
+        /// Kernel, stride and padding.
+        window: Window,
+        /// Whether padding counts as zeros (else the mean is over the elements inside).
+        count_padding: bool,
+    },
+    /// The same elements in `[H, W, C]` order under another shape; also carries an activation that
+    /// no other operator could take in.
+    Reshape,
+    /// exp(x) / Σ exp(x) over all elements; always reads and computes FP32.
+    Softmax,
+}
+
+/// What follows an operator, on its way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// max(x, 0).
+    Relu,
+    /// min(max(x, 0), 6).
+    Relu6,
+}
+
+impl Activation {
+    /// `[low, high]` that the real value is clamped to.
+    #[must_use]
+    pub const fn range(self) -> [f32; 2] {
+        match self {
+            Self::None => [f32::NEG_INFINITY, f32::INFINITY],
+            Self::Relu => [0.0, f32::INFINITY],
+            Self::Relu6 => [0.0, 6.0],
+        }
+    }
+
+    /// The activation of one value.
+    #[must_use]
+    pub fn apply(self, x: f32) -> f32 {
+        let [low, high] = self.range();
+        x.max(low).min(high)
+    }
+}
+
+/// Why an operator cannot take its inputs or give its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum OpError {
+    /// The number of inputs is not what the operator takes.
+    InputCount {
+        /// What it takes.
+        expected: usize,
+        /// What it was given.
+        found: usize,
+    },
+    /// The inputs' shapes do not go together.
+    InputShapes(Shape, Shape),
+    /// The window does not fit the input, or is empty.
+    Window(Shape),
+    /// The groups do not divide the input and output channels.
+    Groups(u16),
+    /// The operator gives another shape than the layer says.
+    OutputShape {
+        /// What the operator gives.
+        expected: Shape,
+        /// What the layer says.
+        found: Shape,
+    },
+    /// One output sums more than [`Op::MAX_REDUCTION`] products: 32 bits could overflow.
+    Reduction(u64),
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InputCount { expected, found } => {
+                write!(f, "takes {expected} input(s), has {found}")
+            }
+            Self::InputShapes(a, b) => write!(f, "inputs of shapes {a} and {b} do not go together"),
+            Self::Window(shape) => write!(f, "its window does not fit an input of {shape}"),
+            Self::Groups(groups) => write!(f, "{groups} groups do not divide its channels"),
+            Self::OutputShape { expected, found } => {
+                write!(f, "gives {expected}, its output is declared as {found}")
+            }
+            Self::Reduction(len) => write!(
+                f,
+                "one output sums {len} products, more than {}",
+                Op::MAX_REDUCTION
+            ),
+        }
+    }
+}
+
+impl core::error::Error for OpError {}
+
+impl Op {
+    /// The most products in one output's sum, so that INT8 accumulators cannot overflow: the folded
+    /// bias is at most 2^30 + 128·127·2^15 and every partial sum at most 128·127·2^15 in magnitude.
+    pub const MAX_REDUCTION: u64 = 1 << 15;
+
+    /// The operator's name in reports.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Conv2d { .. } => "conv2d",
+            Self::Dense => "dense",
+            Self::Add => "add",
+            Self::MaxPool { .. } => "max-pool",
+            Self::AvgPool { .. } => "avg-pool",
+            Self::Reshape => "reshape",
+            Self::Softmax => "softmax",
+        }
+    }
+
+    /// How many tensors it reads.
+    #[must_use]
+    pub const fn input_count(&self) -> usize {
+        match self {
+            Self::Add => 2,
+            Self::Conv2d { .. }
+            | Self::Dense
+            | Self::MaxPool { .. }
+            | Self::AvgPool { .. }
+            | Self::Reshape
+            | Self::Softmax => 1,
+        }
+    }
+
+    /// Whether it has weights, so that a level is chosen for it.
+    #[must_use]
+    pub const fn has_weights(&self) -> bool {
+        match self {
+            Self::Conv2d { .. } | Self::Dense => true,
+            Self::Add
+            | Self::MaxPool { .. }
+            | Self::AvgPool { .. }
+            | Self::Reshape
+            | Self::Softmax => false,
+        }
+    }
+
+    /// The form in which it must read its inputs; `None` where it follows its tensors.
+    #[must_use]
+    pub const fn input_need(&self, level: Level) -> Option<Form> {
+        match self {
+            Self::Conv2d { .. } | Self::Dense => Some(level.input_form()),
+            Self::Softmax => Some(Form::F32),
+            Self::Add | Self::MaxPool { .. } | Self::AvgPool { .. } | Self::Reshape => None,
+        }
+    }
+
+    /// Products summed for one output element; 0 without weights.
+    #[must_use]
+    pub const fn reduction_len(&self, input: Shape) -> usize {
+        match self {
+            Self::Conv2d { window, groups } => {
+                let groups = if *groups == 0 { 1 } else { *groups };
+                window.taps() * (input.c / groups) as usize
+            }
+            Self::Dense => input.len(),
+            Self::Add
+            | Self::MaxPool { .. }
+            | Self::AvgPool { .. }
+            | Self::Reshape
+            | Self::Softmax => 0,
+        }
+    }
+
+    /// The number of weights, without biases; 0 without weights.
+    #[must_use]
+    pub const fn weight_count(&self, input: Shape, output: Shape) -> usize {
+        self.reduction_len(input) * output.c as usize
+    }
+
+    /// Multiply-accumulates of one inference; 0 without weights.
+    #[must_use]
+    pub const fn macs(&self, input: Shape, output: Shape) -> u64 {
+        self.reduction_len(input) as u64 * output.len() as u64
+    }
+
+    /// Checks that inputs of these shapes give an output of that shape.
+    ///
+    /// # Errors
+    /// Whatever does not fit, with its numbers.
+    pub fn check(&self, inputs: &[Shape], output: Shape) -> Result<(), OpError> {
+        let expected = self.input_count();
+        if inputs.len() != expected {
+            let found = inputs.len();
+            return Err(OpError::InputCount { expected, found });
+        }
+        let input = inputs[0];
+        if inputs.iter().any(|shape| *shape != input) {
+            return Err(OpError::InputShapes(input, inputs[1]));
+        }
+        let expected = match *self {
+            Self::Conv2d { window, groups } => {
+                if groups == 0 || input.c % groups != 0 || output.c % groups != 0 {
+                    return Err(OpError::Groups(groups));
+                }
+                windowed(window, input, output.c)?
+            }
+            Self::Dense => Shape::vector(output.c),
+            Self::Add | Self::Softmax => input,
+            Self::MaxPool { window } | Self::AvgPool { window, .. } => {
+                windowed(window, input, input.c)?
+            }
+            Self::Reshape if input.len() == output.len() => output,
+            Self::Reshape => return Err(OpError::InputShapes(input, output)),
+        };
+        if expected != output {
+            let found = output;
+            return Err(OpError::OutputShape { expected, found });
+        }
+        let reduction = self.reduction_len(input) as u64;
+        if reduction > Self::MAX_REDUCTION {
+            return Err(OpError::Reduction(reduction));
+        }
+        Ok(())
+    }
+}
+
+fn windowed(window: Window, input: Shape, c: u16) -> Result<Shape, OpError> {
+    let [h, w] = window
+        .output(input.h, input.w)
+        .ok_or(OpError::Window(input))?;
+    Ok(Shape { h, w, c })
+}

@@ -1,0 +1,21 @@
+//! The same elements under another shape, in another form, or behind an activation.
+
+use crate::op::Activation;
+use crate::quant::Requant;
+use crate::tensor::{Int8Sink, View, ViewMut};
+
+/// Copies the elements in order, converting where the forms differ.
+pub fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
+    if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
+        let sink = Int8Sink::new(*q, *rounding, activation);
+        let factor = Requant::from_real(qi.scale / q.scale);
+        for (out, x) in data.iter_mut().zip(input) {
+            let steps = i32::from(*x) - i32::from(qi.zero_point);
+            *out = sink.requantize(steps, factor);
+        }
+    } else {
+        for i in 0..output.len() {
+            output.put_real(i, input.real(i), activation);
+        }
+    }
+}

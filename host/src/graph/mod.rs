@@ -1,0 +1,56 @@
+//! The float model: what an importer gives, and what the calibration runs.
+
+use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::shape::Shape;
+
+/// A trained network in the operators of the core, with FP32 weights.
+///
+/// Tensor 0 is the input; layer `i` gives tensor `i + 1` and reads tensors before it. The last
+/// layer's tensor is the output. Tensors are `[H, W, C]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// Shape of one input sample.
+    pub input: Shape,
+    /// In an order in which they can run.
+    pub layers: Vec<GraphLayer>,
+}
+
+/// One operator of a [`Graph`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct GraphLayer {
+    /// The name that reports show; unique in the graph.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// The tensors that it reads.
+    pub inputs: Vec<usize>,
+    /// What follows it.
+    pub activation: Activation,
+    /// Shape of its output.
+    pub output: Shape,
+    /// Present where the operator has weights.
+    pub weights: Option<Weights>,
+}
+
+/// The trained parameters of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    /// `[O, KH, KW, I / groups]` of a convolution, `[O, H·W·C]` of a dense layer.
+    pub weight: Vec<f32>,
+    /// `[O]`.
+    pub bias: Vec<f32>,
+}
+
+impl Graph {
+    /// The shape of tensor `t`.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    #[must_use]
+    pub fn shape(&self, t: usize) -> Shape {
+        match t.checked_sub(1) {
+            None => self.input,
+            Some(layer) => self.layers[layer].output,
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Host side of bitbudget.
+#![forbid(unsafe_code)]
