@@ -47,7 +47,10 @@ impl Preprocess {
         (raw * self.scale - of(&self.mean, 0.0)) / of(&self.std, 1.0)
     }
 
-    fn is_usable(&self, channels: u16) -> bool {
+    /// Whether scale and std are positive, all is finite, and mean and std are one value, one per
+    /// channel, or none.
+    #[must_use]
+    pub fn is_usable(&self, channels: u16) -> bool {
         let fits = |stats: &[f32]| stats.len() <= 1 || stats.len() == usize::from(channels);
         let positive = |x: &f32| x.is_finite() && *x > 0.0;
         fits(&self.mean)

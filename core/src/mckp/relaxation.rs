@@ -1,31 +1,28 @@
 //! The linear relaxation at one capacity, and the first incumbent.
 //!
-//! With a multiplier lambda for the capacity, and v = price + lambda · cost, every layout satisfies
+//! Let lambda be a multiplier and v = price + lambda · cost. Then for every layout, exactly,
 //!
-//! price = Σ min v - lambda · capacity + Σ (v - min v) + lambda · (capacity - cost)
-//!       =            base             +  Σ reduced    +     lambda · left
+//! price = (Σ min v - lambda · capacity) + Σ (v - min v) + lambda · (capacity - cost)
+//!       =             base              +   Σ reduced   +     lambda · left.
 //!
-//! exactly. The last two terms are the *loss* of the layout: both are non-negative for layouts that
-//! fit, so `base` is a lower bound, for every lambda ≥ 0 (Kellerer, Pferschy & Pisinger 2004,
-//! sec. 11.2). It is best at the slope of the first step that does not fit.
-
-use heapless::Vec;
+//! The last two terms are the *loss* of the layout. For a layout that fits neither is negative, so
+//! `base` is a lower bound, whatever lambda ≥ 0 is (Kellerer, Pferschy & Pisinger 2004, sec. 11.2).
+//! It is highest for the slope of the first step that does not fit.
 
 use super::problem::{Layout, Problem};
 
-/// A reduced price that is larger than every gap, and small enough to be added to others.
-pub(super) const FAR: i64 = 1 << 61;
-/// How many groups the exchange of pairs looks at.
-const PAIR_GROUPS: usize = 32;
+/// More than any loss that matters, and little enough to be added to others.
+pub(super) const FAR: i64 = 1 << 60;
 
 #[derive(Clone, Debug)]
 pub(super) struct Relaxation<const N: usize, const K: usize> {
-    /// Price per cost, rounded up, in units.
+    /// Units per cost; at least 1, less than 2^50.
     pub(super) lambda: i64,
-    /// The lower bound of the relative price, in units.
+    /// In units; less than 2^50, and more than -2^48.
     pub(super) base: i64,
+    /// Above the sum of the groups' smallest costs.
     pub(super) capacity: i64,
-    /// By group and item; from 0 (the group's best item) to `FAR`.
+    /// By group and choice, in units: from 0 (the group's best choice) to `FAR`.
     pub(super) reduced: [[i64; K]; N],
 }
 
@@ -40,155 +37,69 @@ impl<const N: usize, const K: usize> Relaxation<N, K> {
     }
 
     /// Solves the relaxation and returns an incumbent. `spare` is the capacity above the smallest
-    /// cost; it is less than the useful one.
+    /// cost, and less than the useful one.
     pub(super) fn solve(&mut self, problem: &Problem<N, K>, spare: i64) -> Layout<N> {
         self.capacity = spare;
-        let mut layout = self.fill(problem);
+        let mut layout = self.take_steps(problem);
         self.reduce(problem);
-        while improve_one(problem, &mut layout) || self.improve_pair(problem, &mut layout) {}
+        fill(problem, &mut layout);
         layout
     }
 
-    /// Takes the steps by falling slope while they fit, which solves the linear relaxation
-    /// (Zemel 1980), and goes on with the later ones that still fit.
-    fn fill(&mut self, problem: &Problem<N, K>) -> Layout<N> {
+    /// Takes the steps that fit, by falling slope. The first that does not fit gives lambda
+    /// (Zemel 1980); its slope is rounded up, so the groups' best choices fit together.
+    fn take_steps(&mut self, problem: &Problem<N, K>) -> Layout<N> {
         let mut layout = problem.smallest_layout(self.capacity);
         self.lambda = 0;
         for step in problem.steps() {
-            let group = usize::from(step.group);
-            let slope = problem.groups[group].slope(step.from, step.to);
-            if layout.item[group] == step.from && i64::from(slope.cost) <= layout.left {
-                layout.item[group] = step.to;
+            let item = &mut layout.items[usize::from(step.group)];
+            let slope = problem.groups[usize::from(step.group)].slope(step.from, step.to);
+            if *item == step.from && i64::from(slope.cost) <= layout.left {
+                *item = step.to;
                 layout.left -= i64::from(slope.cost);
                 layout.price -= i64::from(slope.gain);
             } else if self.lambda == 0 {
-                // A gain is part of the prices, so this is below 2^54.
-                self.lambda = (i64::from(slope.gain) << problem.shift)
-                    .unsigned_abs()
-                    .div_ceil(slope.cost.into()) as i64;
+                let gain = u64::from(slope.gain) << problem.shift;
+                self.lambda = gain.div_ceil(slope.cost.into()).cast_signed();
             }
         }
         layout
     }
 
-    /// Sets the reduced prices and the bound.
+    /// Sets the reduced prices and the base.
     ///
-    /// The first item of a group has v = price, so min v and Σ min v stay below 2^54. The exact
-    /// slope would give a base ≥ 0; rounding it up by less than one unit lowers the base by less
-    /// than one unit per unit of capacity, so lambda · capacity is below 2^54 + 2^48 too.
+    /// Nothing overflows: the first choice of a group has v = price, so Σ min v < 2^50. With the
+    /// exact slope, base would be the value of the relaxation, which is not negative; rounding the
+    /// slope up by less than one unit takes less than one unit per cost from it. Hence
+    /// lambda · capacity < 2^50 + 2^48.
     fn reduce(&mut self, problem: &Problem<N, K>) {
-        let mut sum = 0;
+        self.base = -self.lambda * self.capacity;
         for (group, reduced) in problem.groups.iter().zip(&mut self.reduced) {
-            let mut smallest = i64::MAX;
+            let reduced = &mut reduced[..group.choices().len()];
             for (value, choice) in reduced.iter_mut().zip(group.choices()) {
                 let price = i64::from(choice.price) << problem.shift;
                 *value = self
                     .lambda
                     .saturating_mul(choice.cost.into())
                     .saturating_add(price);
-                smallest = smallest.min(*value);
             }
-            for value in &mut reduced[..group.choices().len()] {
+            let smallest = reduced.iter().copied().min().unwrap_or(0);
+            for value in reduced {
                 *value = (*value - smallest).min(FAR);
             }
-            sum += smallest;
+            self.base += smallest;
         }
-        self.base = sum - self.lambda * self.capacity;
-    }
-
-    /// Makes the best exchange of two items of two groups, among the groups that lose least by
-    /// leaving their best item; false if none lowers the price.
-    fn improve_pair(&self, problem: &Problem<N, K>, layout: &mut Layout<N>) -> bool {
-        let near = self.nearest(problem);
-        let mut best = (0, [(0, 0); 2]);
-        for (position, &first) in near.iter().enumerate() {
-            for &second in &near[position + 1..] {
-                let (a, b) = (&problem.groups[first], &problem.groups[second]);
-                let old = [a.choice(layout.item[first]), b.choice(layout.item[second])];
-                let price = i64::from(old[0].price) + i64::from(old[1].price);
-                let room = layout.left + i64::from(old[0].cost) + i64::from(old[1].cost);
-                for (item, choice) in a.choices().iter().enumerate() {
-                    if i64::from(choice.cost) > room {
-                        break;
-                    }
-                    let other = b.best_within(room - i64::from(choice.cost));
-                    let gain = price - i64::from(choice.price) - i64::from(b.choice(other).price);
-                    if gain > best.0 {
-                        best = (gain, [(first, item as u8), (second, other)]);
-                    }
-                }
-            }
-        }
-        let (gain, exchange) = best;
-        if gain > 0 {
-            for (group, item) in exchange {
-                layout.replace(problem, group, item);
-            }
-        }
-        gain > 0
-    }
-
-    /// Returns the groups whose second smallest reduced price is smallest.
-    fn nearest(&self, problem: &Problem<N, K>) -> Vec<usize, PAIR_GROUPS> {
-        let mut near: Vec<(i64, usize), PAIR_GROUPS> = Vec::new();
-        for (index, group) in problem.groups.iter().enumerate() {
-            let reduced = &self.reduced[index][..group.choices().len()];
-            let Some(second) = second_smallest(reduced) else {
-                continue;
-            };
-            let position = near.partition_point(|&(value, _)| value <= second);
-            if position < PAIR_GROUPS {
-                if near.is_full() {
-                    near.pop();
-                }
-                // There is room now.
-                let _ = near.insert(position, (second, index));
-            }
-        }
-        near.iter().map(|&(_, index)| index).collect()
     }
 }
 
-/// Returns the second smallest value, which may equal the smallest.
-fn second_smallest(values: &[i64]) -> Option<i64> {
-    let (mut first, mut second) = (i64::MAX, i64::MAX);
-    for &value in values {
-        second = second.min(value.max(first));
-        first = first.min(value);
-    }
-    (values.len() > 1).then_some(second)
-}
-
-/// Makes the best exchange of one item; false if none lowers the price.
-///
-/// Prices fall as costs rise, so a group's best item is the last that fits.
-fn improve_one<const N: usize, const K: usize>(
-    problem: &Problem<N, K>,
-    layout: &mut Layout<N>,
-) -> bool {
-    let mut best = (0, 0, 0);
-    for (index, group) in problem.groups.iter().enumerate() {
-        let old = group.choice(layout.item[index]);
-        let item = group.best_within(layout.left + i64::from(old.cost));
-        let gain = old.price - group.choice(item).price;
-        if gain > best.0 {
-            best = (gain, index, item);
-        }
-    }
-    let (gain, index, item) = best;
-    if gain > 0 {
-        layout.replace(problem, index, item);
-    }
-    gain > 0
-}
-
-impl<const N: usize> Layout<N> {
-    /// Chooses another item in a group.
-    fn replace<const K: usize>(&mut self, problem: &Problem<N, K>, group: usize, item: u8) {
-        let old = problem.groups[group].choice(self.item[group]);
-        let new = problem.groups[group].choice(item);
-        self.item[group] = item;
-        self.left += i64::from(old.cost) - i64::from(new.cost);
-        self.price += i64::from(new.price) - i64::from(old.price);
+/// Gives every group in turn the best choice that fits. Choices only become more expensive, so
+/// afterwards no exchange of a single choice lowers the price.
+fn fill<const N: usize, const K: usize>(problem: &Problem<N, K>, layout: &mut Layout<N>) {
+    for (item, group) in layout.items.iter_mut().zip(&problem.groups) {
+        let old = group.choice(*item);
+        *item = group.best_within(layout.left + i64::from(old.cost));
+        let new = group.choice(*item);
+        layout.left -= i64::from(new.cost - old.cost);
+        layout.price -= i64::from(old.price - new.price);
     }
 }

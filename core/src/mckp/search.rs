@@ -1,44 +1,88 @@
 //! Depth-first search with a deepening gap.
 //!
-//! A round looks for layouts that are better than the incumbent among those whose loss is at most
-//! `gap`. Only few groups have more than one item with a reduced price within the gap: the *core*
-//! (Pisinger 1995). A round that ends without an improvement proves that the optimum's loss is
-//! above its gap; the gaps grow until they reach the incumbent's own loss. An interrupted search
-//! keeps what its finished rounds have proved.
+//! A round looks for better layouts than the incumbent among those whose loss is at most `gap`. No
+//! choice with a larger reduced price can be part of one, so most groups have but one choice left;
+//! the others are the *core* (Pisinger 1995). A round without success proves that the optimum's
+//! loss is larger than all that the round accepted. The gaps grow until they reach the incumbent's
+//! loss; an interrupted search keeps what the finished rounds have proved.
+//!
+//! A partial layout is cut if no better layout can come from it (see `table`), or if an *exchange*
+//! improves it: if two other choices of two of its groups cost no more and are better. Better means
+//! a lower price; at equal price a lower cost; at equal cost too, a cheaper choice in the group that
+//! is decided first. That is an order of all layouts of a round, and its best layout is optimal and
+//! is never cut by an exchange.
+
+use core::cmp::Reverse;
 
 use heapless::Vec;
 
-use super::problem::{Layout, Problem};
-use super::relaxation::Relaxation;
-use super::table::Table;
+use super::problem::{Choice, Group, Layout, Problem};
+use super::relaxation::{FAR, Relaxation};
+use super::table::{Core, Table};
 
-/// The first gap is the incumbent's loss divided by 2 to this power …
+/// The first gap is the incumbent's loss divided by 2 to this power.
 const FIRST_GAP_SHIFT: u32 = 6;
-/// … and each further one is 2 to this power times wider.
-const GAP_GROWTH_SHIFT: u32 = 2;
+/// With how many of the groups decided last a choice is tried for exchanges.
+const EXCHANGE_GROUPS: usize = 16;
+/// After how many nodes the table gets a new multiplier.
+const REFINE_NODES: u64 = 32;
 
 #[derive(Clone, Debug)]
 pub(super) struct Search<const N: usize, const K: usize> {
-    /// The core: its groups in the order in which the search fixes them.
+    /// The groups of the core, in the order in which the search decides them.
     order: Vec<u16, N>,
     table: Table<N>,
+    /// By depth: the partial layouts that are open.
     frames: [Frame<K>; N],
+    /// By group: the choices of the partial layout, and of the groups outside the core.
+    items: [u8; N],
 }
 
-/// An open partial layout, with its children that are still to be visited.
+/// What a search found.
+pub(super) struct Outcome<const N: usize> {
+    pub(super) layout: Layout<N>,
+    /// A lower bound of all relative prices.
+    pub(super) bound: i64,
+    pub(super) nodes: u64,
+}
+
+/// A partial layout.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    /// The sum of the reduced prices of the core's groups that are decided.
+    loss: i64,
+    /// Capacity for the groups that are open.
+    left: i64,
+    /// The column of the table in which the search for a bound begins.
+    column: u8,
+}
+
+/// A partial layout with its children that are still to be visited.
 #[derive(Clone, Copy, Debug)]
 struct Frame<const K: usize> {
-    /// Sum of the reduced prices so far.
-    loss: i64,
-    /// Capacity for the groups that are still open, above their smallest costs.
-    left: i64,
-    /// The multiplier of the best bound.
-    multiplier: u8,
+    node: Node,
+    /// Whether the table has been refined for this node.
+    refined: bool,
     next: u16,
     len: u16,
-    /// The children by rising bound.
+    /// The children, by rising bound.
     items: [u8; K],
     bounds: [i64; K],
+}
+
+/// What the rounds of a search share.
+struct Run<'a, const N: usize, const K: usize> {
+    problem: &'a Problem<N, K>,
+    relaxation: &'a Relaxation<N, K>,
+    best: Layout<N>,
+    /// The largest loss of a layout that is better than `best`.
+    limit: i64,
+    /// The largest loss that the round accepts.
+    gap: i64,
+    /// The smallest loss, or bound of one, that the round rejected.
+    rejected: i64,
+    nodes: u64,
+    node_limit: u64,
 }
 
 impl<const N: usize, const K: usize> Search<N, K> {
@@ -47,228 +91,293 @@ impl<const N: usize, const K: usize> Search<N, K> {
             order: Vec::new(),
             table: Table::new(),
             frames: [Frame::EMPTY; N],
+            items: [0; N],
         }
     }
 
-    /// Returns the best layout, a lower bound of the optimal relative price, and the number of
-    /// nodes.
+    /// Searches for a better layout than the incumbent until there is none, or until `node_limit`
+    /// nodes are open.
     pub(super) fn run(
         &mut self,
         problem: &Problem<N, K>,
         relaxation: &Relaxation<N, K>,
         incumbent: Layout<N>,
         node_limit: u64,
-    ) -> (Layout<N>, i64, u64) {
-        let mut round = Round {
+    ) -> Outcome<N> {
+        let mut run = Run {
             problem,
             relaxation,
-            current: incumbent.item,
+            best: incumbent,
             limit: 0,
             gap: 0,
-            best: incumbent,
+            rejected: 0,
             nodes: 0,
             node_limit,
         };
-        round.set_limit();
-        self.table
-            .set_multipliers(relaxation.lambda, problem.useful_spare);
-        // No layout has a negative loss.
+        run.set_limit();
+        self.table.begin(relaxation.lambda, problem.useful_spare);
+        let mut gap = run.limit >> FIRST_GAP_SHIFT;
+        // There is no better layout than the best with a loss of at most this.
         let mut proven = -1;
-        let mut gap = round.limit >> FIRST_GAP_SHIFT;
-        while proven < round.limit {
-            round.gap = gap.min(round.limit);
-            if !self.round(&mut round) {
+        while proven < run.limit {
+            run.gap = gap.min(run.limit);
+            run.rejected = FAR;
+            if !self.round(&mut run) {
                 break;
             }
-            proven = gap;
-            gap = ((gap + 1) << GAP_GROWTH_SHIFT).max(1);
+            proven = gap.max(run.rejected - 1);
+            gap = proven + proven / 2 + 1;
         }
-        // Every layout of smaller loss has been seen.
-        let unit = 1 << problem.shift;
-        let price = (relaxation.base + proven + unit).div_euclid(unit);
-        let bound = price.min(round.best.price);
-        (round.best, bound, round.nodes)
+        let bound = run.price_of(proven + 1).min(run.best.price);
+        Outcome {
+            layout: run.best,
+            bound,
+            nodes: run.nodes,
+        }
     }
 
-    /// Searches all layouts with a loss of at most `gap`; false if the node limit was reached
-    /// before.
-    fn round(&mut self, round: &mut Round<'_, N, K>) -> bool {
-        let left = self.select_core(round);
-        self.table
-            .fill(round.problem, round.relaxation, &self.order, round.gap);
+    /// Visits all layouts that the gap allows; false if the node limit was reached before.
+    fn round(&mut self, run: &mut Run<'_, N, K>) -> bool {
+        let left = self.select_core(run);
+        self.table.fill(&run.core(&self.order));
+        let root = Node {
+            loss: 0,
+            left,
+            column: 0,
+        };
         if self.order.is_empty() {
-            let loss = round.relaxation.lambda.saturating_mul(left);
-            if left >= 0 && loss <= round.gap {
-                round.improve(loss, left);
-            }
+            let loss = self.table.bound(0, left, 0).loss;
+            run.offer(&self.items, loss, left);
             return true;
         }
-        if !self.open(round, 0, 0, left, 0) {
+        if !self.open(run, 0, root) {
             return false;
         }
         let mut depth = 0;
         loop {
             let frame = &mut self.frames[depth];
-            if frame.next == frame.len || frame.bounds[usize::from(frame.next)] > round.gap {
+            let Some((item, bound)) = frame.next_child(run.gap) else {
                 if depth == 0 {
                     return true;
                 }
                 depth -= 1;
                 continue;
-            }
-            let child = usize::from(frame.next);
-            frame.next += 1;
+            };
             let group = usize::from(self.order[depth]);
-            let item = frame.items[child];
-            let left = frame.left - i64::from(round.problem.groups[group].choice(item).cost);
-            round.current[group] = item;
+            self.items[group] = item;
+            let node = Node {
+                loss: frame.node.loss + run.relaxation.reduced[group][usize::from(item)],
+                left: frame.node.left - i64::from(run.problem.groups[group].choice(item).cost),
+                column: frame.node.column,
+            };
             if depth + 1 == self.order.len() {
-                round.improve(frame.bounds[child], left);
-            } else {
-                let loss = frame.loss + round.relaxation.reduced[group][usize::from(item)];
-                let start = frame.multiplier.into();
-                if !self.open(round, depth + 1, loss, left, start) {
-                    return false;
-                }
+                run.offer(&self.items, bound, node.left);
+            } else if self.open(run, depth + 1, node) {
                 depth += 1;
+            } else {
+                return false;
             }
         }
     }
 
-    /// Opens a node: lists its children that may lead to an improvement. False if the node limit
-    /// forbids it.
-    fn open(
-        &mut self,
-        round: &mut Round<'_, N, K>,
-        depth: usize,
-        loss: i64,
-        left: i64,
-        start: usize,
-    ) -> bool {
-        if round.nodes == round.node_limit {
+    /// Selects the groups with more than one choice that the gap allows, and returns the capacity
+    /// that the others leave. The wider a group's costs spread, the earlier it is decided: what is
+    /// left is then filled up by ever finer grains.
+    fn select_core(&mut self, run: &mut Run<'_, N, K>) -> i64 {
+        let mut left = run.relaxation.capacity;
+        self.order.clear();
+        for (index, group) in run.problem.groups.iter().enumerate() {
+            let reduced = &run.relaxation.reduced[index][..group.choices().len()];
+            let (mut allowed, mut best) = (0, 0);
+            for (item, &loss) in reduced.iter().enumerate().rev() {
+                if loss > run.gap {
+                    run.rejected = run.rejected.min(loss);
+                } else {
+                    allowed += 1;
+                }
+                if loss == 0 {
+                    best = item as u8;
+                }
+            }
+            if allowed > 1 {
+                // There is room for all groups.
+                let _ = self.order.push(index as u16);
+            } else {
+                self.items[index] = best;
+                left -= i64::from(group.choice(best).cost);
+            }
+        }
+        let spread = |&group: &u16| {
+            let order = [group];
+            let core = run.core(&order);
+            let mut costs = core.choices(0).map(|(_, cost)| cost);
+            let smallest = costs.next().unwrap_or(0);
+            (
+                Reverse(costs.next_back().unwrap_or(smallest) - smallest),
+                group,
+            )
+        };
+        self.order.sort_unstable_by_key(spread);
+        left
+    }
+
+    /// Lists the children of a node that may lead to a better layout; false if the node limit does
+    /// not allow it.
+    fn open(&mut self, run: &mut Run<'_, N, K>, depth: usize, node: Node) -> bool {
+        if run.nodes == run.node_limit {
             return false;
         }
-        round.nodes += 1;
-        let group = usize::from(self.order[depth]);
-        let frame = &mut self.frames[depth];
-        frame.loss = loss;
-        frame.left = left;
-        frame.next = 0;
-        frame.len = 0;
-        let reduced = &round.relaxation.reduced[group];
-        let choices = round.problem.groups[group].choices().iter().zip(reduced);
-        let mut start = start;
-        for (item, (choice, reduced)) in choices.enumerate() {
-            let (loss, left) = (loss + reduced, left - i64::from(choice.cost));
+        run.nodes += 1;
+        if run.nodes.is_multiple_of(REFINE_NODES) {
+            self.refine(run, depth);
+        }
+        let index = usize::from(self.order[depth]);
+        let group = &run.problem.groups[index];
+        let mut frame = Frame {
+            node,
+            ..Frame::EMPTY
+        };
+        for (item, &choice) in group.choices().iter().enumerate() {
+            let left = node.left - i64::from(choice.cost);
             if left < 0 {
                 break;
             }
-            if loss > round.gap {
-                continue;
+            let loss = node.loss + run.relaxation.reduced[index][item];
+            let mut total = loss;
+            if loss <= run.gap {
+                let bound = self.table.bound(depth + 1, left, frame.node.column);
+                frame.node.column = bound.column;
+                total += bound.loss;
             }
-            let (bound, t) = self.table.bound(depth + 1, left, start);
-            start = t;
-            if loss + bound <= round.gap {
-                frame.insert(item as u8, loss + bound);
+            if total > run.gap {
+                run.rejected = run.rejected.min(total);
+            } else if !self.can_exchange(run, depth, choice) {
+                frame.insert(item as u8, total);
             }
         }
-        frame.multiplier = start as u8;
+        self.frames[depth] = frame;
         true
     }
 
-    /// Chooses the core of the round, by falling spread of cost, and returns the capacity that the
-    /// other groups leave for it.
-    fn select_core(&mut self, round: &mut Round<'_, N, K>) -> i64 {
-        let mut left = round.relaxation.capacity;
-        self.order.clear();
-        for (index, group) in round.problem.groups.iter().enumerate() {
-            let reduced = &round.relaxation.reduced[index][..group.choices().len()];
-            if reduced
-                .iter()
-                .filter(|&&reduced| reduced <= round.gap)
-                .count()
-                > 1
-            {
-                // As many as groups at most.
-                let _ = self.order.push(index as u16);
-            } else {
-                let item = reduced
-                    .iter()
-                    .position(|&reduced| reduced == 0)
-                    .unwrap_or(0);
-                round.current[index] = item as u8;
-                left -= i64::from(group.choices()[item].cost);
-            }
-        }
-        let spread = |&group: &u16| round.spread(group.into());
-        self.order
-            .sort_unstable_by_key(|group| (core::cmp::Reverse(spread(group)), *group));
-        left
+    /// Returns whether an exchange with a group decided before would improve this choice.
+    fn can_exchange(&self, run: &Run<'_, N, K>, depth: usize, choice: Choice) -> bool {
+        let group = |depth: usize| &run.problem.groups[usize::from(self.order[depth])];
+        (depth.saturating_sub(EXCHANGE_GROUPS)..depth)
+            .rev()
+            .any(|before| {
+                let item = self.items[usize::from(self.order[before])];
+                improves(
+                    (group(before), group(before).choice(item)),
+                    (group(depth), choice),
+                )
+            })
+    }
+
+    /// Refines the table for the shallowest open node for which that has not been done.
+    fn refine(&mut self, run: &Run<'_, N, K>, depth: usize) {
+        let Some(above) = (1..depth).find(|&above| !self.frames[above].refined) else {
+            return;
+        };
+        self.frames[above].refined = true;
+        let left = self.frames[above].node.left;
+        self.table.refine(&run.core(&self.order), above, left);
     }
 }
 
-struct Round<'a, const N: usize, const K: usize> {
-    problem: &'a Problem<N, K>,
-    relaxation: &'a Relaxation<N, K>,
-    /// The items of the partial layout.
-    current: [u8; N],
-    best: Layout<N>,
-    /// The largest loss that is still an improvement of `best`.
-    limit: i64,
-    /// The largest loss that the round looks at; at most `limit`.
-    gap: i64,
-    nodes: u64,
-    node_limit: u64,
+/// Returns whether two other choices of two groups cost no more and are better.
+fn improves<const K: usize>(first: (&Group<K>, Choice), second: (&Group<K>, Choice)) -> bool {
+    let rank = |a: Choice, b: Choice| {
+        let sum = |a: u32, b: u32| u64::from(a) + u64::from(b);
+        (sum(a.price, b.price), sum(a.cost, b.cost), a.cost)
+    };
+    let chosen = rank(first.1, second.1);
+    let mut fitting = second.0.choices();
+    for &a in first.0.choices() {
+        // Prices fall with costs, so the best partner is the last that fits.
+        while let [cheaper @ .., last] = fitting
+            && u64::from(a.cost) + u64::from(last.cost) > chosen.1
+        {
+            fitting = cheaper;
+        }
+        let Some(&b) = fitting.last() else { break };
+        if rank(a, b) < chosen {
+            return true;
+        }
+    }
+    false
 }
 
-impl<const N: usize, const K: usize> Round<'_, N, K> {
-    /// Prices are whole, so an improvement is one of at least 1.
+impl<'a, const N: usize, const K: usize> Run<'a, N, K> {
+    fn core(&self, order: &'a [u16]) -> Core<'a, N, K> {
+        Core {
+            problem: self.problem,
+            relaxation: self.relaxation,
+            order,
+            gap: self.gap,
+        }
+    }
+
+    /// Returns the smallest relative price that a layout of at least this loss can have: prices are
+    /// whole.
+    fn price_of(&self, loss: i64) -> i64 {
+        let unit = 1 << self.problem.shift;
+        (self.relaxation.base + loss + unit - 1) >> self.problem.shift
+    }
+
+    /// Sets the limit to the loss of a layout that is better than the best by 1.
     fn set_limit(&mut self) {
         self.limit = ((self.best.price - 1) << self.problem.shift) - self.relaxation.base;
     }
 
-    /// Makes the current layout, which has this loss, the best.
-    fn improve(&mut self, loss: i64, left: i64) {
-        self.best.item = self.current;
-        self.best.left = left;
-        self.best.price = (self.relaxation.base + loss) >> self.problem.shift;
+    /// Makes the layout with this loss the best, if the round accepts it.
+    fn offer(&mut self, items: &[u8; N], loss: i64, left: i64) {
+        if loss > self.gap {
+            self.rejected = self.rejected.min(loss);
+            return;
+        }
+        self.best = Layout {
+            items: *items,
+            left,
+            price: self.price_of(loss),
+        };
         self.set_limit();
         self.gap = self.gap.min(self.limit);
-    }
-
-    /// Returns the difference between the largest and the smallest cost within the gap.
-    fn spread(&self, group: usize) -> u32 {
-        let choices = self.problem.groups[group].choices().iter();
-        let mut costs = choices
-            .zip(&self.relaxation.reduced[group])
-            .filter(|&(_, &reduced)| reduced <= self.gap)
-            .map(|(choice, _)| choice.cost);
-        let first = costs.next().unwrap_or(0);
-        costs.next_back().unwrap_or(first) - first
     }
 }
 
 impl<const K: usize> Frame<K> {
     const EMPTY: Self = Self {
-        loss: 0,
-        left: 0,
-        multiplier: 0,
+        node: Node {
+            loss: 0,
+            left: 0,
+            column: 0,
+        },
+        refined: false,
         next: 0,
         len: 0,
         items: [0; K],
         bounds: [0; K],
     };
 
-    /// Inserts a child behind those of the same bound.
+    /// Inserts a child, behind those of the same bound.
     fn insert(&mut self, item: u8, bound: i64) {
-        let mut place = usize::from(self.len);
-        while place > 0 && self.bounds[place - 1] > bound {
-            self.items[place] = self.items[place - 1];
-            self.bounds[place] = self.bounds[place - 1];
-            place -= 1;
-        }
+        let len = usize::from(self.len);
+        let place = self.bounds[..len].partition_point(|&other| other <= bound);
+        self.items[place..=len].rotate_right(1);
+        self.bounds[place..=len].rotate_right(1);
         self.items[place] = item;
         self.bounds[place] = bound;
         self.len += 1;
+    }
+
+    /// Removes the child of the smallest bound and returns its choice and bound; none if all
+    /// bounds are larger than the gap.
+    fn next_child(&mut self, gap: i64) -> Option<(u8, i64)> {
+        let next = usize::from(self.next);
+        if self.next == self.len || self.bounds[next] > gap {
+            return None;
+        }
+        self.next += 1;
+        Some((self.items[next], self.bounds[next]))
     }
 }

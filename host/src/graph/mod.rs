@@ -1,7 +1,12 @@
 //! The float model: what an importer gives, and what the calibration runs.
 
+mod float;
+pub(crate) mod ops;
+
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
+
+pub use float::FloatModel;
 
 /// A trained network in the operators of the core, with FP32 weights.
 ///

@@ -1,0 +1,157 @@
+//! `bitbudget demo`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use bitbudget::budget::BudgetText;
+use bitbudget::dataset::{self, Dataset, LoadOptions};
+use bitbudget::profile::{self, Control, Options};
+use bitbudget::{file, import, pack};
+use bitbudget_core::network::Preprocess;
+use bitbudget_core::shape::Shape;
+use clap::Args;
+use miette::{IntoDiagnostic, WrapErr};
+use serde_json::json;
+
+use super::data::dims;
+use super::eval::Report;
+use super::planned::parse_image;
+use super::report::{self, Phases};
+use super::{Outcome, profile as profile_command};
+
+/// Take a trained ResNet8 for handwritten digits through the whole of bitbudget
+///
+/// Model and images are part of the program: nothing else is needed.
+#[derive(Args, Debug, Default)]
+#[command(after_help = "Example:\n  bitbudget demo --keep demo")]
+pub(crate) struct Demo {
+    /// Keep model, images, profile and image in this folder, to go on with
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const FILES: [(&str, &[u8]); 5] = [
+    (
+        "digits.onnx",
+        include_bytes!("../../demo/digits_resnet8.onnx"),
+    ),
+    (
+        "calib_images.npy",
+        include_bytes!("../../demo/calib_images.npy"),
+    ),
+    (
+        "calib_labels.npy",
+        include_bytes!("../../demo/calib_labels.npy"),
+    ),
+    (
+        "test_images.npy",
+        include_bytes!("../../demo/test_images.npy"),
+    ),
+    (
+        "test_labels.npy",
+        include_bytes!("../../demo/test_labels.npy"),
+    ),
+];
+
+/// Shares of the all-FP32 RAM that the demo plans for.
+const BUDGETS: [&str; 6] = ["100%", "80%", "60%", "50%", "40%", "35%"];
+
+impl Demo {
+    pub(crate) fn run(self) -> Outcome {
+        let temporary = tempfile::tempdir().into_diagnostic()?;
+        let folder = self.keep.as_deref().unwrap_or(temporary.path());
+        fs::create_dir_all(folder)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
+        for (name, bytes) in FILES {
+            file::write(&folder.join(name), bytes)?;
+        }
+        let say = |text: &str| {
+            if !self.json {
+                println!("{text}");
+            }
+        };
+        say("A ResNet8 for 8x8 handwritten digits, trained in FP32, and 450 calibration images.\n");
+        say("1. profile: calibrate, then measure what each level of each layer costs in loss\n");
+        let profile = self.profile(folder)?;
+        if !self.json {
+            profile_command::print(&profile);
+        }
+        say("\n2. pack: weights, quantizers and prices in one image for the device");
+        let path = folder.join("digits.image");
+        let image = pack::pack(&import::load(&folder.join("digits.onnx"))?, &profile)?;
+        file::write(&path, &image)?;
+        say(&format!(
+            "   digits.image, {}",
+            report::bytes(image.len() as u64)
+        ));
+        say("\n3. re-plan at several budgets and run 450 test images with the device's kernels\n");
+        let image = parse_image(&path, &image)?;
+        let data = load(folder, "test", image.network().input)?;
+        let budgets = BUDGETS.iter().map(|text| text.parse::<BudgetText>());
+        let budgets = budgets.collect::<Result<Vec<_>, _>>().into_diagnostic()?;
+        let report = Report::new(&image, &data, folder, &budgets)?;
+        if self.json {
+            return report::print_json(&json!({
+                "profile": profile_command::json(&profile),
+                "eval": report.json(),
+            }));
+        }
+        report.print();
+        match &self.keep {
+            Some(folder) => println!(
+                "\nkept in {0}; next: bitbudget plan {0}/digits.image --budget 60%",
+                folder.display()
+            ),
+            None => println!(
+                "\nnext: `bitbudget demo --keep demo` keeps these files; `bitbudget --help` lists the commands"
+            ),
+        }
+        Ok(())
+    }
+
+    fn profile(&self, folder: &Path) -> miette::Result<profile::Profile> {
+        let graph = import::load(&folder.join("digits.onnx"))?;
+        let data = load(folder, "calib", graph.input)?;
+        let output = folder.join("digits.profile");
+        let phases = Phases::new();
+        let control = Control {
+            progress: &|phase, done, total| profile_command::show(&phases, phase, done, total),
+            stop: &AtomicBool::new(false),
+            output: None,
+        };
+        let options = Options {
+            // pixels are 0..=16
+            preprocess: Preprocess {
+                scale: 0.0625,
+                ..Preprocess::default()
+            },
+            model_name: "digits.onnx".into(),
+            data_name: "calib_images.npy".into(),
+            ..Options::default()
+        };
+        let profile = profile::profile(graph, &data, &options, &control);
+        phases.clear();
+        let profile = profile?;
+        profile.save(&output)?;
+        Ok(profile)
+    }
+}
+
+fn load(folder: &Path, set: &str, input: Shape) -> miette::Result<Dataset> {
+    let options = LoadOptions {
+        format: None,
+        labels: None,
+        input: dims(input),
+        limit: None,
+        seed: 0,
+    };
+    Ok(dataset::load(
+        &folder.join(format!("{set}_images.npy")),
+        &options,
+    )?)
+}

@@ -1,0 +1,79 @@
+//! The command line: one file and one `run(self)` for each command.
+
+mod data;
+mod demo;
+mod eval;
+mod inspect;
+mod pack;
+mod pareto;
+mod plan;
+mod planned;
+mod profile;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a command gives: an error knows what failed, where, and what would help.
+type Outcome = miette::Result<()>;
+
+/// Decide which layers of a CNN stay FP32 and which become INT8, so that it fits a memory budget
+/// with the least loss.
+///
+/// A trained model goes this way: `profile` it once on calibration data, look at the trade-off with
+/// `plan` and `pareto`, `pack` one image for the device, and check it with `eval` and `run`, which use
+/// the same kernels as the device. Without a command, the demo runs.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+#[command(after_help = "Start with:  bitbudget demo --keep demo\n\
+                        Then try:    bitbudget plan demo/digits.image --budget 60%")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Profile(profile::Profile),
+    Plan(plan::Plan),
+    Pareto(pareto::Pareto),
+    Pack(pack::Pack),
+    Eval(eval::Eval),
+    Run(run::Run),
+    Inspect(inspect::Inspect),
+    Demo(demo::Demo),
+}
+
+/// Runs the command that the arguments name.
+pub(crate) fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let outcome = match command.unwrap_or_else(|| Command::Demo(demo::Demo::default())) {
+        Command::Profile(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Pareto(command) => command.run(),
+        Command::Pack(command) => command.run(),
+        Command::Eval(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Demo(command) => command.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            let mut last = String::new();
+            for (i, cause) in report.chain().map(ToString::to_string).enumerate() {
+                let label = if i == 0 { "error" } else { "  because" };
+                if cause != last {
+                    eprintln!("{label}: {cause}");
+                }
+                last = cause;
+            }
+            if let Some(help) = report.help() {
+                eprintln!("help: {help}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

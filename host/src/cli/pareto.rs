@@ -1,0 +1,87 @@
+//! `bitbudget pareto`
+
+use std::path::PathBuf;
+
+use bitbudget::evaluate::HostPlan;
+use bitbudget_core::plan::Budget;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::planned::Planned;
+use super::{Outcome, report};
+
+/// Show every optimal layout, from the smallest to the best
+///
+/// Each line is the best layout for all budgets from its own size up to the next line's.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  bitbudget pareto resnet8.profile\n  \
+    bitbudget pareto resnet8.image --json")]
+pub(crate) struct Pareto {
+    /// Profile or image
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Pareto {
+    pub(crate) fn run(self) -> Outcome {
+        let mut planned = Planned::open(&self.file)?;
+        let layouts = staircase(&mut planned);
+        let fp32 = planned.fp32();
+        if self.json {
+            let layouts = layouts.iter().map(|plan| layout_json(&planned, plan));
+            return report::print_json(&json!({
+                "layouts": layouts.collect::<Vec<_>>(),
+                "fp32": layout_json(&planned, &fp32),
+            }));
+        }
+        let mut table = report::table(&["total", "weights", "of FP32", "price", "levels"]);
+        let weights = f64::from(fp32.weight_bytes);
+        for plan in layouts.iter().chain([&fp32]) {
+            table.add_row([
+                plan.total_bytes().to_string(),
+                plan.weight_bytes.to_string(),
+                report::percent(f64::from(plan.weight_bytes) / weights),
+                report::change(planned.loss(plan.price)),
+                report::levels_short(&plan.levels),
+            ]);
+        }
+        report::print_table(&table);
+        println!(
+            "\n{} optimal layouts; the last line is all-FP32, for comparison",
+            layouts.len()
+        );
+        Ok(())
+    }
+}
+
+/// The optimal layouts by rising bytes and strictly falling price.
+fn staircase(planned: &mut Planned) -> Vec<HostPlan> {
+    let mut layouts: Vec<HostPlan> = Vec::new();
+    let mut capacity = u64::MAX;
+    while let Ok(plan) = planned.plan(Budget::Weights(capacity)) {
+        // of equally good layouts the smaller one counts
+        if layouts.last().is_some_and(|last| last.price == plan.price) {
+            layouts.pop();
+        }
+        let bytes = u64::from(plan.weight_bytes);
+        layouts.push(plan);
+        match bytes.checked_sub(1) {
+            Some(less) => capacity = less,
+            None => break,
+        }
+    }
+    layouts.reverse();
+    layouts
+}
+
+fn layout_json(planned: &Planned, plan: &HostPlan) -> Value {
+    json!({
+        "total_bytes": plan.total_bytes(),
+        "weight_bytes": plan.weight_bytes,
+        "price": planned.loss(plan.price),
+        "levels": report::levels_json(&planned.names, &plan.levels),
+    })
+}

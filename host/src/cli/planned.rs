@@ -1,0 +1,183 @@
+//! What plans are made from: a profile or an image, and budgets.
+
+use std::path::Path;
+
+use bitbudget::budget::BudgetText;
+use bitbudget::evaluate::HostPlan;
+use bitbudget::file::{self, FileError};
+use bitbudget::pack::HostImage;
+use bitbudget::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Profile};
+use bitbudget_core::arena::Placement;
+use bitbudget_core::level::Level;
+use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan, Planner};
+use miette::{IntoDiagnostic, WrapErr, miette};
+use serde_json::{Value, json};
+
+use super::report;
+
+/// A network with its names and a planner, whatever file it came from.
+pub(crate) struct Planned {
+    pub(crate) network: Box<HostNetwork>,
+    pub(crate) names: Vec<String>,
+    pub(crate) arena_bytes: u64,
+    planner: Box<Planner<MAX_LAYERS, MAX_LEVELS>>,
+}
+
+/// The image in `bytes`, read from `path`.
+pub(crate) fn parse_image<'a>(path: &Path, bytes: &'a [u8]) -> Result<HostImage<'a>, FileError> {
+    HostImage::parse(bytes).map_err(|error| match error {
+        bitbudget_core::image::ImageError::Magic => FileError::Kind {
+            path: path.into(),
+            kind: "image",
+        },
+        error => FileError::Damaged {
+            path: path.into(),
+            reason: error.to_string(),
+        },
+    })
+}
+
+/// The names of an image's layers.
+pub(crate) fn names(image: &HostImage<'_>) -> Vec<String> {
+    let layers = 0..image.network().layers.len();
+    layers.map(|layer| image.name(layer).to_owned()).collect()
+}
+
+impl Planned {
+    /// The network in a profile or an image.
+    pub(crate) fn open(path: &Path) -> miette::Result<Self> {
+        let bytes = file::read(path)?;
+        if Profile::matches(&bytes) {
+            let profile = Profile::decode(path, &bytes)?;
+            return Self::new(profile.network, profile.names);
+        }
+        if bytes.starts_with(&bitbudget_core::image::MAGIC) {
+            return Self::of_image(&parse_image(path, &bytes)?);
+        }
+        let path = path.into();
+        let kind = "profile or image";
+        Err(FileError::Kind { path, kind }.into())
+    }
+
+    /// The network in an image.
+    pub(crate) fn of_image(image: &HostImage<'_>) -> miette::Result<Self> {
+        Self::new(Box::new(image.network().clone()), names(image))
+    }
+
+    pub(crate) fn new(network: Box<HostNetwork>, names: Vec<String>) -> miette::Result<Self> {
+        let placement = Placement::for_all_layouts(&network);
+        let planner = Planner::new(&network, &placement).into_diagnostic()?;
+        Ok(Self {
+            arena_bytes: u64::from(placement.bytes()),
+            planner: Box::new(planner),
+            network,
+            names,
+        })
+    }
+
+    /// A budget in bytes.
+    pub(crate) fn resolve(&self, budget: &BudgetText) -> Budget {
+        budget.resolve(self.network.fp32_weight_bytes(), self.arena_bytes)
+    }
+
+    /// The optimal plan for a budget.
+    pub(crate) fn plan(&mut self, budget: Budget) -> Result<HostPlan, BudgetTooSmall> {
+        self.planner.plan(&self.network, budget, u64::MAX)
+    }
+
+    /// The optimal plan for a budget as written; an error tells the smallest budget.
+    pub(crate) fn plan_for(&mut self, text: &BudgetText) -> miette::Result<HostPlan> {
+        let budget = self.resolve(text);
+        self.plan(budget).map_err(|error| {
+            let smallest = error.smallest_bytes;
+            let prefix = match budget {
+                Budget::Total(_) => "",
+                Budget::Weights(_) => "weights=",
+            };
+            let reserved = match budget {
+                Budget::Total(_) => format!(
+                    " ({} of it for activations)",
+                    report::bytes(self.arena_bytes)
+                ),
+                Budget::Weights(_) => String::new(),
+            };
+            let help = format!(
+                "the smallest budget is --budget {prefix}{smallest}, that is {}{reserved}",
+                report::bytes(smallest)
+            );
+            Err::<(), _>(error)
+                .into_diagnostic()
+                .wrap_err_with(|| miette!(help = help, "the budget {text} is too small"))
+                .unwrap_err()
+        })
+    }
+
+    /// The plan that keeps every layer FP32, whether or not it is on offer.
+    pub(crate) fn fp32(&self) -> HostPlan {
+        let layers = self.network.layers.iter();
+        let weights = self.network.fp32_weight_bytes();
+        Plan {
+            levels: layers
+                .map(|layer| layer.op.has_weights().then_some(Level::Fp32))
+                .collect(),
+            weight_bytes: weights as u32,
+            arena_bytes: self.arena_bytes as u32,
+            price: 0,
+            bound: 0,
+            nodes: 0,
+            status: bitbudget_core::mckp::Status::Optimal,
+        }
+    }
+
+    /// A sum of prices as a change of loss.
+    pub(crate) fn loss(&self, price: i64) -> f64 {
+        self.network.prices.to_loss(price)
+    }
+
+    /// Every layer with weights: index, level, bytes and price (in loss) under a plan.
+    pub(crate) fn rows(&self, plan: &HostPlan) -> Vec<Row> {
+        let layers = plan.levels.iter().enumerate();
+        let rows = layers.filter_map(|(layer, level)| {
+            let items = &self.network.prices.rows[layer];
+            let item = items.iter().find(|item| Some(item.level) == *level)?;
+            Some(Row {
+                name: self.names[layer].clone(),
+                level: item.level,
+                bytes: item.bytes,
+                price: self.loss(i64::from(item.price)),
+            })
+        });
+        rows.collect()
+    }
+
+    /// A plan as JSON.
+    pub(crate) fn json(&self, plan: &HostPlan) -> Value {
+        let rows = self.rows(plan).into_iter().map(|row| {
+            json!({
+                "name": row.name,
+                "level": row.level.name(),
+                "bytes": row.bytes,
+                "price": row.price,
+            })
+        });
+        json!({
+            "layers": rows.collect::<Vec<_>>(),
+            "weight_bytes": plan.weight_bytes,
+            "arena_bytes": plan.arena_bytes,
+            "total_bytes": plan.total_bytes(),
+            "price": self.loss(plan.price),
+            "bound": self.loss(plan.bound),
+            "gap": self.loss(plan.price - plan.bound),
+            "nodes": plan.nodes,
+            "optimal": plan.is_optimal(),
+        })
+    }
+}
+
+/// One layer under a plan.
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) level: Level,
+    pub(crate) bytes: u32,
+    pub(crate) price: f64,
+}

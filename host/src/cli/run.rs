@@ -1,0 +1,78 @@
+//! `bitbudget run`
+
+use std::path::PathBuf;
+
+use bitbudget::budget::{BudgetText, budget_bytes};
+use bitbudget::evaluate::{ArenaMemory, HostEngine, sample};
+use bitbudget::loss::argmax;
+use bitbudget::{dataset, file};
+use clap::Args;
+use miette::{IntoDiagnostic, miette};
+use serde_json::json;
+
+use super::data::dims;
+use super::planned::{Planned, parse_image};
+use super::{Outcome, report};
+
+/// Run one inference under a memory budget
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  bitbudget run resnet8.image --input cat.npy --budget 64KiB\n  \
+    bitbudget run digits.image --input test_images.npy --index 7 --budget 60%"
+)]
+pub(crate) struct Run {
+    /// Image
+    #[arg(value_name = "FILE.image")]
+    image: PathBuf,
+    /// Input with raw values as the profile's data had them: .npy of one or several samples, PNG or JPEG
+    #[arg(long, value_name = "X.npy")]
+    input: PathBuf,
+    /// Which sample, if the file has several
+    #[arg(long, default_value_t = 0)]
+    index: usize,
+    /// Budget, as for `bitbudget plan`
+    #[arg(long)]
+    budget: BudgetText,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Run {
+    pub(crate) fn run(self) -> Outcome {
+        let bytes = file::read(&self.image)?;
+        let image = parse_image(&self.image, &bytes)?;
+        let input = dims(image.network().input);
+        let data = dataset::load_input(&self.input, input)?;
+        if self.index >= data.len {
+            let help = format!("--index counts from 0 to {}", data.len - 1);
+            let (path, index) = (self.input.display(), self.index);
+            return Err(miette!(help = help, "{path} has no sample {index}"));
+        }
+        let mut planned = Planned::of_image(&image)?;
+        let plan = planned.plan_for(&self.budget)?;
+        let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
+        let mut engine = HostEngine::new(&image, memory.as_mut()).into_diagnostic()?;
+        let budget = planned.resolve(&self.budget);
+        engine.replan(budget, u64::MAX).into_diagnostic()?;
+        let sample = sample(&data, self.index, input.iter().product());
+        let outputs = engine.infer(sample).into_diagnostic()?;
+        let class = argmax(outputs);
+        if self.json {
+            return report::print_json(&json!({
+                "outputs": outputs,
+                "class": class,
+                "budget_bytes": budget_bytes(budget),
+                "total_bytes": plan.total_bytes(),
+                "levels": report::levels_json(&planned.names, &plan.levels),
+            }));
+        }
+        println!("class {class}");
+        for (i, output) in outputs.iter().enumerate() {
+            println!("{i:4}  {output:+.6}{}", if i == class { "  <" } else { "" });
+        }
+        let levels = report::levels_short(&plan.levels);
+        println!("\nin {} bytes of RAM: {levels}", plan.total_bytes());
+        Ok(())
+    }
+}

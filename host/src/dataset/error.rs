@@ -1,0 +1,395 @@
+//! What can be wrong with a data file.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::Format;
+
+/// Why images or labels could not be loaded.
+///
+/// Every variant names the file. An array inside an `.npz` is named as if the archive were a
+/// folder: `set.npz/images.npy`. Image indices count from 0 in the file's own order, whatever
+/// `limit` picked.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[non_exhaustive]
+pub enum DataError {
+    /// There is nothing at this path.
+    #[error("{path}: no such file or folder")]
+    #[diagnostic(help("check the spelling; a relative path starts at the working directory"))]
+    NotFound {
+        /// The path as given.
+        path: PathBuf,
+    },
+
+    /// A file is needed and something else (a folder, a pipe) is there.
+    #[error("{path}: expected a regular file")]
+    #[diagnostic(help("name one file; only the formats `cifar10` and `folder` read a folder"))]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+    },
+
+    /// A folder is needed and something else is there.
+    #[error("{path}: expected a folder with one sub-folder per class")]
+    #[diagnostic(help("the format `folder` reads `PATH/<class>/<image>.png` or `.jpg`"))]
+    NotAFolder {
+        /// The path as given.
+        path: PathBuf,
+    },
+
+    /// The operating system refused to read.
+    #[error("{path}: cannot be read")]
+    #[diagnostic(help("check the permissions and the disk"))]
+    Io {
+        /// The file that was being read.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+
+    /// A format was named that does not exist.
+    #[error("`{found}` is not a dataset format")]
+    #[diagnostic(help("the formats are `auto`, `npy`, `cifar10`, `idx` and `folder`"))]
+    UnknownFormatName {
+        /// The name as given.
+        found: String,
+    },
+
+    /// The format could not be told from the path and the first bytes.
+    #[error("{path}: not a known dataset ({found})")]
+    #[diagnostic(help(
+        "known are: npy (`.npy`, `.npz`), cifar10 (`.bin` of 3073-byte records, or a folder of them), \
+         idx (MNIST's ubyte files) and folder (a sub-folder of PNG or JPEG files per class); \
+         name the format to learn what is wrong with the file"
+    ))]
+    UnknownFormat {
+        /// The path as given.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+
+    /// The file is gzip-compressed.
+    #[error("{path}: is compressed with gzip")]
+    #[diagnostic(help("unpack it first: `gunzip --keep FILE`"))]
+    Compressed {
+        /// The compressed file.
+        path: PathBuf,
+    },
+
+    /// The model's input has no elements, or more than memory can address.
+    #[error("{path}: cannot be read for a model whose input [H, W, C] is {input:?}")]
+    #[diagnostic(help(
+        "the model's input must be one image with at least one pixel and one channel"
+    ))]
+    ModelInput {
+        /// The file or folder that was asked for.
+        path: PathBuf,
+        /// The input that the model expects, `[H, W, C]`.
+        input: [usize; 3],
+    },
+
+    /// A limit of no images was asked for.
+    #[error("{path}: a limit of 0 images leaves nothing to work with")]
+    #[diagnostic(help("ask for at least one image, or leave the limit out to take all"))]
+    LimitZero {
+        /// The file or folder that was asked for.
+        path: PathBuf,
+    },
+
+    /// The set is well-formed and holds no image.
+    #[error("{path}: holds no images")]
+    #[diagnostic(help("a set needs at least one image"))]
+    NoImages {
+        /// The file that has no images.
+        path: PathBuf,
+    },
+
+    /// A folder lacks what it should hold.
+    #[error("{path}: is a folder without {expected}")]
+    #[diagnostic(help(
+        "put the files there, or name the right folder; files of other kinds are passed over"
+    ))]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        expected: &'static str,
+    },
+
+    /// A folder has several binary files and none is called `data_batch_*.bin`.
+    #[error("{path}: has no data_batch_*.bin but several other batches: {}", found.join(", "))]
+    #[diagnostic(help("name the one file that you mean"))]
+    ManyBatches {
+        /// The folder.
+        path: PathBuf,
+        /// The names of its `.bin` files, sorted.
+        found: Vec<String>,
+    },
+
+    /// The file is shorter or longer than its own header says.
+    #[error("{path}: has {found_bytes} bytes but its header announces {expected_bytes}")]
+    #[diagnostic(help("the file was cut short or damaged: fetch or export it again"))]
+    FileSize {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that header and data must have together.
+        expected_bytes: u64,
+        /// Bytes that are there.
+        found_bytes: u64,
+    },
+
+    /// The file does not consist of whole CIFAR-10 records.
+    #[error(
+        "{path}: has {found_bytes} bytes, which is not a multiple of 3073 (1 label byte and 3 planes of 32x32): \
+         the last record starts at byte {offset} and is incomplete"
+    )]
+    #[diagnostic(help(
+        "the file was cut short, or it is not CIFAR-10's binary version (the Python version and CIFAR-100 have other records)"
+    ))]
+    RecordSize {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that are there.
+        found_bytes: u64,
+        /// Where the incomplete record starts.
+        offset: u64,
+    },
+
+    /// A CIFAR-10 record does not start with a label in 0..=9.
+    #[error("{path}: byte {offset} should be a label 0..=9 and is {found}")]
+    #[diagnostic(help("the file is probably not CIFAR-10's binary version"))]
+    RecordLabel {
+        /// The file.
+        path: PathBuf,
+        /// Where the record starts.
+        offset: u64,
+        /// The byte there.
+        found: u8,
+    },
+
+    /// An IDX header is not the one expected here.
+    #[error(
+        "{path}: the magic number at byte 0 should be {expected:08x} ({what}) and is {found:08x}"
+    )]
+    #[diagnostic(help(
+        "unsigned bytes in big-endian IDX files are read: images with 3 dimensions, labels with 1; \
+         check that images and labels were not swapped"
+    ))]
+    IdxMagic {
+        /// The file.
+        path: PathBuf,
+        /// What was wanted: images or labels.
+        what: &'static str,
+        /// The magic number that says so.
+        expected: u32,
+        /// The magic number in the file; bytes that are not there count as 0.
+        found: u32,
+    },
+
+    /// The file does not start like a `.npy` or `.npz`.
+    #[error("{path}: is not a NumPy file (it starts with \"{found}\")")]
+    #[diagnostic(help("write it with numpy.save (one array) or numpy.savez (several)"))]
+    NotNpy {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes, escaped to ASCII.
+        found: String,
+    },
+
+    /// The header of a `.npy` cannot be understood.
+    #[error("{path}: bad .npy header: {reason}")]
+    #[diagnostic(help("write the array again with numpy.save"))]
+    NpyHeader {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// An array's element type cannot be used here.
+    #[error("{path}: holds elements of type {found}, expected {expected}")]
+    #[diagnostic(help(
+        "convert before saving: images with `.astype('float32')` or 'uint8', labels with `.astype('int64')`"
+    ))]
+    UnsupportedDtype {
+        /// The file.
+        path: PathBuf,
+        /// NumPy's description of the type.
+        found: String,
+        /// The types that would do.
+        expected: &'static str,
+    },
+
+    /// An array of images does not have the shape that the model expects.
+    #[error("{path}: has shape {found:?}, expected {expected}")]
+    #[diagnostic(help("reshape or transpose the array, or resize the images, before saving"))]
+    ArrayShape {
+        /// The file.
+        path: PathBuf,
+        /// Its shape.
+        found: Vec<u64>,
+        /// The shapes that would do.
+        expected: String,
+    },
+
+    /// An `.npz` has no array with a name that is looked for.
+    #[error("{path}: has no array called {wanted}; it has: {}", found.join(", "))]
+    #[diagnostic(help("save with keywords: numpy.savez(path, images=..., labels=...)"))]
+    ArrayMissing {
+        /// The archive.
+        path: PathBuf,
+        /// The names that are looked for.
+        wanted: String,
+        /// The names of the arrays that the archive has, sorted.
+        found: Vec<String>,
+    },
+
+    /// An `.npz` is damaged, or packed in a way that NumPy does not use.
+    #[error("{path}: cannot be unpacked")]
+    #[diagnostic(help("write it again with numpy.savez or numpy.savez_compressed"))]
+    Archive {
+        /// The archive or the array in it.
+        path: PathBuf,
+        /// What the unpacker said.
+        source: io::Error,
+    },
+
+    /// A pixel is NaN, infinite, or too large for `f32`.
+    #[error("{path}: image {index} holds {value} at row {y}, column {x}, channel {channel}")]
+    #[diagnostic(help(
+        "every pixel must be a finite 32-bit float: clean the data (numpy.isfinite finds the places)"
+    ))]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// Which image of the file.
+        index: usize,
+        /// Row, from the top.
+        y: usize,
+        /// Column, from the left.
+        x: usize,
+        /// Channel.
+        channel: usize,
+        /// The pixel.
+        value: f64,
+    },
+
+    /// All images of a set have another size than the model expects.
+    #[error("{path}: holds images [H, W, C] of {found:?}, the model expects {expected:?}")]
+    #[diagnostic(help(
+        "choose the set that the model was trained on; images are never resized silently"
+    ))]
+    SetShape {
+        /// The set.
+        path: PathBuf,
+        /// The model's `[H, W, C]`.
+        expected: [usize; 3],
+        /// The set's `[H, W, C]`.
+        found: [usize; 3],
+    },
+
+    /// One image file has another size than the model expects.
+    #[error(
+        "{path}: is {found_height} pixels high and {found_width} wide, \
+         the model expects {expected_height} high and {expected_width} wide"
+    )]
+    #[diagnostic(help("resize it as in training; images are never resized silently"))]
+    ImageSize {
+        /// The image file.
+        path: PathBuf,
+        /// The model's height.
+        expected_height: usize,
+        /// The model's width.
+        expected_width: usize,
+        /// The file's height.
+        found_height: usize,
+        /// The file's width.
+        found_width: usize,
+    },
+
+    /// Image files have 1 or 3 channels and the model expects another number.
+    #[error("{path}: PNG and JPEG give 1 or 3 channels, the model expects {expected}")]
+    #[diagnostic(help("save the inputs as a .npy instead"))]
+    Channels {
+        /// The image file or the folder of them.
+        path: PathBuf,
+        /// The model's channels.
+        expected: usize,
+    },
+
+    /// An image file is neither PNG nor JPEG, or is damaged.
+    #[error("{path}: cannot be decoded as PNG or JPEG")]
+    #[diagnostic(help("open it in an image viewer; save it again as PNG"))]
+    Undecodable {
+        /// The image file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: Box<image::ImageError>,
+    },
+
+    /// A label is negative or does not fit 32 bits.
+    #[error("{path}: label {index} is {value}, expected 0..=4294967295")]
+    #[diagnostic(help(
+        "labels are class indices from 0; drop the images that have none (often -1)"
+    ))]
+    LabelOutOfRange {
+        /// The file with the labels.
+        path: PathBuf,
+        /// Which label.
+        index: usize,
+        /// The label.
+        value: i128,
+    },
+
+    /// There are more or fewer labels than images.
+    #[error("{path}: has {labels} labels for {images} images")]
+    #[diagnostic(help("give the labels of the same set: one per image, in the same order"))]
+    LabelCount {
+        /// The file with the labels.
+        path: PathBuf,
+        /// Images in the set, before any limit.
+        images: usize,
+        /// Labels found.
+        labels: usize,
+    },
+
+    /// Labels are needed for the task and the set came without. Raised by callers, never by
+    /// [`load`](super::load).
+    #[error("{path}: has no labels, and they are needed here")]
+    #[diagnostic(help(
+        "give them with `--labels FILE` (.npy or idx1), as `X_labels.npy` beside `X_images.npy`, \
+         as an array `labels` in the .npz, or use a format that carries them (cifar10, idx, folder)"
+    ))]
+    LabelsMissing {
+        /// The set.
+        path: PathBuf,
+    },
+
+    /// A label is not one of the model's classes. Raised by
+    /// [`Dataset::labels_below`](super::Dataset::labels_below).
+    #[error("{path}: image {image} has label {label}, but the model has {classes} outputs")]
+    #[diagnostic(help("labels count from 0; are these the labels of this model's data?"))]
+    LabelNotAClass {
+        /// The set.
+        path: PathBuf,
+        /// Index of the image among those picked.
+        image: usize,
+        /// Its label.
+        label: u32,
+        /// The model's outputs.
+        classes: usize,
+    },
+
+    /// Labels were given for a format that carries its own.
+    #[error(
+        "{path}: the format `{format}` carries its own labels, so a file of labels cannot be given with it"
+    )]
+    #[diagnostic(help("leave `--labels` out"))]
+    LabelsNotTaken {
+        /// The set.
+        path: PathBuf,
+        /// Its format.
+        format: Format,
+    },
+}

@@ -1,0 +1,106 @@
+//! Trained models from files: one importer per format, all giving a [`Graph`].
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::graph::Graph;
+
+pub mod onnx;
+
+use onnx::OnnxError;
+
+/// The most bytes that a model file may have: Protocol Buffers know no larger message.
+pub const MAX_FILE_BYTES: u64 = (1 << 31) - 1;
+
+/// Why a model file could not be imported.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The file could not be read.
+    #[error("cannot read the model {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The file is longer than any model can be.
+    #[error("the model {} is larger than {MAX_FILE_BYTES} bytes", path.display())]
+    #[diagnostic(help("is this the model file?"))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Neither the file's name nor its first bytes tell a format that can be imported.
+    #[error("{} is not in a model format that can be imported", path.display())]
+    #[diagnostic(help("ONNX models (*.onnx) can be imported; export one {}", onnx::RE_EXPORT))]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An ONNX file could not be imported.
+    #[error("cannot import the ONNX model {}", path.display())]
+    #[diagnostic(forward(source))]
+    Onnx {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: OnnxError,
+    },
+}
+
+/// The formats that can be imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Onnx,
+}
+
+impl Format {
+    /// The format that the file's extension names, else the one that its first bytes look like.
+    fn of(path: &Path, bytes: &[u8]) -> Option<Self> {
+        let extension = path.extension().unwrap_or_default();
+        (extension.eq_ignore_ascii_case("onnx") || onnx::looks_like_onnx(bytes))
+            .then_some(Self::Onnx)
+    }
+}
+
+/// The float model in the file at `path`; its format is told by the extension, else by the content.
+///
+/// Every layer of the graph passes [`Op::check`](bitbudget_core::op::Op::check).
+///
+/// # Errors
+/// When the file cannot be read, is damaged, or uses what the core has no operators for: then all
+/// of that is listed in one error.
+pub fn load(path: &Path) -> Result<Graph, ImportError> {
+    let bytes = read(path)?;
+    let path = || path.to_path_buf();
+    match Format::of(&path(), &bytes) {
+        Some(Format::Onnx) => onnx::parse(&bytes).map_err(|source| ImportError::Onnx {
+            path: path(),
+            source,
+        }),
+        None => Err(ImportError::Format { path: path() }),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
+    let failed = |source| ImportError::Read {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(ImportError::TooLarge {
+            path: path.to_path_buf(),
+        });
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Activations, and softmax.
+
+use bitbudget_core::op::{Activation, Op};
+
+use super::arguments::axis;
+use super::builder::{Builder, Value, View, dims_text};
+use super::error::{Fault, unsupported};
+use super::node::Node;
+use super::tensor::Data;
+
+/// Relu.
+pub(super) fn relu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let view = b.view(node, 0)?;
+    activate(b, &view, Activation::Relu)
+}
+
+/// Clip to the range of an activation.
+pub(super) fn clip<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let low = bound(b, node, 1, "min", f32::NEG_INFINITY)?;
+    let high = bound(b, node, 2, "max", f32::INFINITY)?;
+    let view = b.view(node, 0)?;
+    if low <= f32::MIN && high >= f32::MAX {
+        return Ok(Value::Activation(view));
+    }
+    if low == 0.0 && high >= f32::MAX {
+        return activate(b, &view, Activation::Relu);
+    }
+    if low == 0.0 && high == 6.0 {
+        return activate(b, &view, Activation::Relu6);
+    }
+    unsupported(format!(
+        "it clips to {low}..{high}, only 0..6 and 0..inf are supported"
+    ))
+}
+
+/// A bound of Clip, which is an attribute before operator set 11 and an input since.
+fn bound<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    index: usize,
+    name: &str,
+    default: f32,
+) -> Result<f32, Fault> {
+    if node.has(name) {
+        return Ok(node.float(name, default)?);
+    }
+    if node.input(index).is_none() {
+        return Ok(default);
+    }
+    match &b.constant(node, index)?.data {
+        Data::Float(values) if values.len() == 1 => Ok(values[0]),
+        Data::Float(_) | Data::Int(_) => unsupported(format!("its {name} is not one number")),
+    }
+}
+
+/// The activation, in the layer that gives the view, else in a layer of its own.
+fn activate(b: &mut Builder<'_>, view: &View, activation: Activation) -> Result<Value, Fault> {
+    let mut tensor = view.tensor;
+    if b.layers.sole_producer(tensor).is_none() {
+        tensor = b
+            .layers
+            .push_plain(Op::Reshape, vec![tensor], b.layers.shape(tensor))?;
+    }
+    if let Some(layer) = b.layers.sole_producer(tensor) {
+        layer.activation = match (layer.activation, activation) {
+            (Activation::None, next) => next,
+            (Activation::Relu6, _) | (_, Activation::Relu6) => Activation::Relu6,
+            (Activation::Relu, Activation::None | Activation::Relu) => Activation::Relu,
+        };
+    }
+    Ok(Value::Activation(View::new(tensor, view.dims.clone())))
+}
+
+/// Softmax over all elements of a sample.
+pub(super) fn softmax<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    // Before operator set 13, all dimensions from the axis on count as one.
+    let is_flat = b.opset < 13;
+    let given = node.int("axis", if is_flat { 1 } else { -1 })?;
+    let view = b.view(node, 0)?;
+    let axis = axis(given, view.dims.len() + 1)?;
+    let outside = |(i, d): (usize, &usize)| *d > 1 && (i + 1 < axis || !is_flat && i + 1 > axis);
+    if axis == 0 || view.dims.iter().enumerate().any(outside) {
+        return unsupported(format!(
+            "it runs along dimension {axis} of {}, only over all classes is supported",
+            dims_text(&view.dims)
+        ));
+    }
+    let tensor =
+        b.layers
+            .push_plain(Op::Softmax, vec![view.tensor], b.layers.shape(view.tensor))?;
+    Ok(Value::Activation(View::new(tensor, view.dims)))
+}

@@ -1,0 +1,243 @@
+//! What maps each channel by itself: batch normalization, and arithmetic with constants.
+
+use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::shape::{Shape, Window};
+
+use super::builder::{Builder, Value, View, dims_text};
+use super::error::{Fault, OnnxError, unsupported};
+use super::fold;
+use super::layers::check_finite;
+use super::name;
+use super::node::Node;
+use super::weighted::bad_shape;
+use crate::graph::{GraphLayer, Weights};
+
+/// x · scale + shift, for each channel.
+struct Affine {
+    scale: Vec<f64>,
+    shift: Vec<f64>,
+}
+
+/// BatchNormalization with the statistics of the training (Ioffe and Szegedy 2015, algorithm 2).
+pub(super) fn batch_norm<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    if node.int("training_mode", 0)? != 0 {
+        return unsupported("it is in training mode: export the model in evaluation mode");
+    }
+    if node.int("spatial", 1)? == 0 {
+        return unsupported("it normalizes each pixel by itself");
+    }
+    let epsilon = node.float("epsilon", 1e-5)?;
+    let mut parameters = Vec::new();
+    for index in 1..=4 {
+        parameters.push(b.weights(node, index)?);
+    }
+    let view = b.view(node, 0)?;
+    let Some(channels) = view.dims.first().copied() else {
+        return unsupported("it reads a scalar for each sample");
+    };
+    for (index, (dims, _)) in (1..).zip(&parameters) {
+        if *dims != [channels] {
+            return Err(bad_shape(node, index, format!("[{channels}]"), dims));
+        }
+    }
+    let value = |parameter: usize, channel: usize| f64::from(parameters[parameter].1[channel]);
+    let mut map = Affine {
+        scale: Vec::new(),
+        shift: Vec::new(),
+    };
+    for channel in 0..channels {
+        let variance = value(3, channel) + f64::from(epsilon);
+        if variance.is_nan() || variance <= 0.0 {
+            return Err(Fault::Broken(OnnxError::NotFinite {
+                node: node.label.clone(),
+                tensor: node.expect_input(4)?.to_owned(),
+                index: channel,
+                value: parameters[3].1[channel],
+            }));
+        }
+        let scale = value(0, channel) / variance.sqrt();
+        map.scale.push(scale);
+        map.shift
+            .push(value(1, channel) - value(2, channel) * scale);
+    }
+    affine(b, node, &view, &map, &[1, 2])
+}
+
+/// Applies the map to the channels of the view: in the layer that gives it, else in a depthwise
+/// 1x1 convolution. `parameters` are the node's inputs that may name the layer.
+fn affine<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    view: &View,
+    map: &Affine,
+    parameters: &[usize],
+) -> Result<Value, Fault> {
+    if map.scale.iter().all(|x| *x == 1.0) && map.shift.iter().all(|x| *x == 0.0) {
+        return Ok(Value::Activation(view.clone()));
+    }
+    let channels = map.scale.len();
+    let has_channels = |shape: Shape| usize::from(shape.c) == channels;
+    let mut tensor = view.tensor;
+    if !has_channels(b.layers.shape(tensor)) {
+        tensor = b.layers.materialize(view)?;
+    }
+    let shape = b.layers.shape(tensor);
+    if !has_channels(shape) {
+        return unsupported(format!("it has {channels} channels, its input {shape}"));
+    }
+    let name = name::of_node(node, parameters);
+    if !fold_affine(b, node, tensor, map, &name)? {
+        let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|x| *x as f32).collect() };
+        let (weight, bias) = (narrow(&map.scale), narrow(&map.shift));
+        check_folded(node, &weight, &bias)?;
+        let window = Window::square(1, 1, 0);
+        tensor = b.layers.push(GraphLayer {
+            name,
+            op: Op::Conv2d {
+                window,
+                groups: shape.c,
+            },
+            inputs: vec![tensor],
+            activation: Activation::None,
+            output: shape,
+            weights: Some(Weights { weight, bias }),
+        })?;
+    }
+    Ok(Value::Activation(View::new(tensor, view.dims.clone())))
+}
+
+/// Multiplies the map into the weights of the layer that gives `tensor`, if that changes nothing
+/// else; says whether it did.
+fn fold_affine(
+    b: &mut Builder<'_>,
+    node: &Node<'_>,
+    tensor: usize,
+    map: &Affine,
+    name: &str,
+) -> Result<bool, Fault> {
+    let Some(layer) = b.layers.sole_producer(tensor) else {
+        return Ok(false);
+    };
+    let Some(weights) = layer.weights.as_mut() else {
+        return Ok(false);
+    };
+    if layer.activation != Activation::None {
+        return Ok(false);
+    }
+    let per_channel = weights.weight.len() / map.scale.len();
+    for (row, scale) in weights.weight.chunks_mut(per_channel).zip(&map.scale) {
+        row.iter_mut()
+            .for_each(|w| *w = (f64::from(*w) * scale) as f32);
+    }
+    for ((bias, scale), shift) in weights.bias.iter_mut().zip(&map.scale).zip(&map.shift) {
+        *bias = (f64::from(*bias) * scale + shift) as f32;
+    }
+    check_folded(node, &weights.weight, &weights.bias)?;
+    if layer.name.is_empty() {
+        name.clone_into(&mut layer.name);
+    }
+    Ok(true)
+}
+
+fn check_folded(node: &Node<'_>, weight: &[f32], bias: &[f32]) -> Result<(), OnnxError> {
+    check_finite(&node.label, "the folded weights", weight)?;
+    check_finite(&node.label, "the folded bias", bias)
+}
+
+/// The four operations on two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Add,
+    Sub,
+    Mul,
+    Div,
+}
+
+/// Add, Sub, Mul and Div: of two tensors (Add only), of a tensor and a constant for each channel,
+/// or of constants.
+pub(super) fn arithmetic<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    operation: Arithmetic,
+) -> Result<Value, Fault> {
+    match (b.value(node, 0)?, b.value(node, 1)?) {
+        (Value::Const(left), Value::Const(right)) => fold::arithmetic(operation, &left, &right),
+        (Value::Activation(_), Value::Activation(_)) if operation == Arithmetic::Add => {
+            add(b, node)
+        }
+        (Value::Activation(_), Value::Activation(_)) => {
+            unsupported("of two computed tensors, only Add is supported")
+        }
+        (Value::Activation(_), Value::Const(_)) => with_constant(b, node, operation, 1),
+        (Value::Const(_), Value::Activation(_)) => with_constant(b, node, operation, 0),
+        (Value::Missing, _) | (_, Value::Missing) => Err(Fault::Upstream),
+    }
+}
+
+fn add<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let (left, right) = (b.view(node, 0)?, b.view(node, 1)?);
+    if left.dims != right.dims {
+        return unsupported(format!(
+            "it adds {} and {}: broadcasting is not supported",
+            dims_text(&left.dims),
+            dims_text(&right.dims)
+        ));
+    }
+    let mut inputs = vec![left.tensor, right.tensor];
+    if b.layers.shape(left.tensor) != b.layers.shape(right.tensor) {
+        inputs = vec![b.layers.materialize(&left)?, b.layers.materialize(&right)?];
+    }
+    let output = b.layers.shape(inputs[0]);
+    let tensor = b.layers.push_plain(Op::Add, inputs, output)?;
+    Ok(Value::Activation(View::new(tensor, left.dims)))
+}
+
+/// The operation with the constant that is input `index`.
+fn with_constant<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    operation: Arithmetic,
+    index: usize,
+) -> Result<Value, Fault> {
+    let view = b.view(node, 1 - index)?;
+    let (dims, values) = b.weights(node, index)?;
+    let channels = usize::from(b.layers.shape(view.tensor).c);
+    let Some(values) = per_channel(&dims, &values, &view.dims, channels) else {
+        return unsupported(format!(
+            "its constant is {dims:?}, expected one number for each channel of {}",
+            dims_text(&view.dims)
+        ));
+    };
+    let filled = |x: f64| vec![x; values.len()];
+    let each = |f: fn(f64) -> f64| values.iter().map(|x| f(*x)).collect();
+    let (scale, shift) = match (operation, index) {
+        (Arithmetic::Add, _) => (filled(1.0), values.clone()),
+        (Arithmetic::Sub, 1) => (filled(1.0), each(|x| -x)),
+        (Arithmetic::Sub, _) => (filled(-1.0), values.clone()),
+        (Arithmetic::Mul, _) => (values.clone(), filled(0.0)),
+        (Arithmetic::Div, 1) => (each(f64::recip), filled(0.0)),
+        (Arithmetic::Div, _) => return unsupported("it divides by a computed tensor"),
+    };
+    affine(b, node, &view, &Affine { scale, shift }, &[index])
+}
+
+/// The constant as one number for each channel, if it broadcasts to that. The channels are the
+/// first dimension that is more than 1.
+fn per_channel(
+    constant: &[usize],
+    values: &[f32],
+    dims: &[usize],
+    channels: usize,
+) -> Option<Vec<f64>> {
+    if constant.len() > dims.len() + 1 {
+        return None;
+    }
+    if let [value] = values {
+        return Some(vec![f64::from(*value); channels]);
+    }
+    let axis = dims.iter().position(|d| *d > 1)?;
+    let from_end = dims.len() - axis;
+    let fits = |(i, d): (usize, &usize)| *d == if i + 1 == from_end { dims[axis] } else { 1 };
+    let broadcasts = constant.len() >= from_end && constant.iter().rev().enumerate().all(fits);
+    broadcasts.then(|| values.iter().map(|x| f64::from(*x)).collect())
+}

@@ -1,0 +1,311 @@
+//! The graph while it grows: the values of the model's tensors, and the layers made so far.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use bitbudget_core::shape::Shape;
+use rten_onnx::onnx::{GraphProto, TensorProto};
+
+use super::Live;
+use super::convert;
+use super::error::{Fault, OnnxError, UnsupportedNode, unsupported};
+use super::layers::{Layers, check_finite};
+use super::name;
+use super::node::Node;
+use super::tensor::{Data, Tensor};
+use crate::graph::Graph;
+
+/// The model's input.
+pub(super) struct Input<'a> {
+    pub(super) name: &'a str,
+    pub(super) shape: Shape,
+    /// Without the batch.
+    pub(super) dims: Vec<usize>,
+    /// Where it is fixed.
+    pub(super) batch: Option<i64>,
+}
+
+/// What is known of one of the model's tensors.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// The same for every input.
+    Const(Rc<Tensor>),
+    /// Computed by a layer.
+    Activation(View),
+    /// An unsupported node would have given it; that is reported.
+    Missing,
+}
+
+/// A tensor of the graph as the model sees it.
+///
+/// Row-major over `dims`, the elements are those of the graph's tensor in `[C, H, W]` order: a
+/// flatten or reshape changes the view, not the tensor.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    /// Which tensor of the graph.
+    pub(super) tensor: usize,
+    /// Without the batch, with the padding.
+    pub(super) dims: Vec<usize>,
+    /// Zeros around rows and columns that the tensor itself does not have: top, left, bottom,
+    /// right.
+    pub(super) pad: [usize; 4],
+}
+
+impl View {
+    /// The whole tensor `tensor`, seen as `dims`.
+    pub(super) fn new(tensor: usize, dims: Vec<usize>) -> Self {
+        let pad = [0; 4];
+        Self { tensor, dims, pad }
+    }
+}
+
+/// The dimensions, for messages.
+pub(super) fn dims_text(dims: &[usize]) -> String {
+    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    format!("[N, {}]", dims.join(", "))
+}
+
+/// The growing graph.
+pub(super) struct Builder<'a> {
+    initializers: HashMap<&'a str, &'a TensorProto>,
+    /// What any node gives, to tell a missing tensor from one that comes too late.
+    given: HashSet<&'a str>,
+    values: HashMap<&'a str, Value>,
+    reads: &'a HashMap<&'a str, usize>,
+    /// The layers made so far.
+    pub(super) layers: Layers,
+    /// The batch size, where it is fixed.
+    pub(super) batch: Option<i64>,
+    /// The version of ONNX's operators.
+    pub(super) opset: i64,
+}
+
+impl<'a> Builder<'a> {
+    /// A graph of no layers yet.
+    pub(super) fn new(
+        graph: &'a GraphProto,
+        nodes: &'a Live<'a>,
+        input: Input<'a>,
+        opset: i64,
+    ) -> Result<Self, OnnxError> {
+        let mut initializers = HashMap::new();
+        let duplicate = |tensor: &str| OnnxError::DuplicateTensor {
+            tensor: tensor.to_owned(),
+        };
+        for tensor in &graph.initializer {
+            let name = tensor.name.as_deref().unwrap_or_default();
+            if initializers.insert(name, tensor).is_some() {
+                return Err(duplicate(name));
+            }
+        }
+        let mut given = HashSet::from([input.name]);
+        for node in nodes.live.iter().chain(&nodes.dead) {
+            for name in node.outputs().iter().filter(|name| !name.is_empty()) {
+                if !given.insert(name) || initializers.contains_key(name.as_str()) {
+                    return Err(duplicate(name));
+                }
+            }
+        }
+        let mut builder = Self {
+            initializers,
+            given,
+            values: HashMap::new(),
+            reads: &nodes.reads,
+            layers: Layers::new(input.shape),
+            batch: input.batch,
+            opset,
+        };
+        builder.bind(input.name, Value::Activation(View::new(0, input.dims)));
+        Ok(builder)
+    }
+
+    /// Converts one node; adds it to `unsupported` where that cannot be done.
+    pub(super) fn run(
+        &mut self,
+        node: &'a Node<'a>,
+        unsupported: &mut Vec<UnsupportedNode>,
+    ) -> Result<(), OnnxError> {
+        if node.op != "Shape" {
+            for input in node.inputs() {
+                if let Some(Value::Activation(view)) = self.values.get(input.as_str()) {
+                    self.layers.read(view.tensor);
+                }
+            }
+        }
+        let result = convert::convert(self, node);
+        let value = self.reported(&node.label, &node.op, result, unsupported)?;
+        for (i, output) in node.outputs().iter().enumerate() {
+            let value = match (i, &value) {
+                (0, Some(value)) => value.clone(),
+                (_, _) => Value::Missing,
+            };
+            if i > 0 && self.reads.contains_key(output.as_str()) && !output.is_empty() {
+                unsupported.push(UnsupportedNode {
+                    node: node.label.clone(),
+                    op: node.op.clone(),
+                    reason: format!("its output {i} is used"),
+                });
+            }
+            self.bind(output, value);
+        }
+        Ok(())
+    }
+
+    /// The result, unless it is unsupported: that goes on the list.
+    fn reported<T>(
+        &self,
+        node: &str,
+        op: &str,
+        result: Result<T, Fault>,
+        unsupported: &mut Vec<UnsupportedNode>,
+    ) -> Result<Option<T>, OnnxError> {
+        match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(Fault::Broken(error)) => return Err(error),
+            Err(Fault::Upstream) => {}
+            Err(Fault::Unsupported(reason)) => unsupported.push(UnsupportedNode {
+                node: node.to_owned(),
+                op: op.to_owned(),
+                reason,
+            }),
+        }
+        Ok(None)
+    }
+
+    fn bind(&mut self, name: &'a str, value: Value) {
+        if let Value::Activation(view) = &value {
+            let reads = self.reads.get(name).copied().unwrap_or(0);
+            self.layers.expect_reads(view.tensor, reads);
+        }
+        self.values.insert(name, value);
+    }
+
+    /// The value of input `index`, which must be there.
+    pub(super) fn value(&mut self, node: &Node<'a>, index: usize) -> Result<Value, Fault> {
+        let name = node.expect_input(index)?;
+        self.named(&node.label, name)
+    }
+
+    fn named(&mut self, reader: &str, name: &'a str) -> Result<Value, Fault> {
+        let value = match self.values.get(name) {
+            Some(value) => value.clone(),
+            None => match self.initializers.get(name) {
+                Some(proto) => {
+                    let tensor = Tensor::decode(reader, name, proto)?;
+                    let value = Value::Const(Rc::new(tensor));
+                    self.values.insert(name, value.clone());
+                    value
+                }
+                None => return Err(self.not_given(reader, name).into()),
+            },
+        };
+        match value {
+            Value::Missing => Err(Fault::Upstream),
+            Value::Const(_) | Value::Activation(_) => Ok(value),
+        }
+    }
+
+    fn not_given(&self, reader: &str, name: &str) -> OnnxError {
+        let (node, tensor) = (reader.to_owned(), name.to_owned());
+        if self.given.contains(name) {
+            OnnxError::NotSorted { node, tensor }
+        } else {
+            OnnxError::MissingTensor { node, tensor }
+        }
+    }
+
+    /// Input `index` as a tensor of the graph, without padding.
+    pub(super) fn view(&mut self, node: &Node<'a>, index: usize) -> Result<View, Fault> {
+        let view = self.padded_view(node, index)?;
+        if view.pad != [0; 4] {
+            return unsupported(
+                "it reads a padded tensor: only Conv and AveragePool can take that",
+            );
+        }
+        Ok(view)
+    }
+
+    /// Input `index` as a tensor of the graph.
+    pub(super) fn padded_view(&mut self, node: &Node<'a>, index: usize) -> Result<View, Fault> {
+        match self.value(node, index)? {
+            Value::Activation(view) => Ok(view),
+            Value::Const(_) => unsupported(format!("its input {index} is a constant")),
+            Value::Missing => Err(Fault::Upstream),
+        }
+    }
+
+    /// Input `index` as a constant, which must be there.
+    pub(super) fn constant(&mut self, node: &Node<'a>, index: usize) -> Result<Rc<Tensor>, Fault> {
+        match self.value(node, index)? {
+            Value::Const(tensor) => Ok(tensor),
+            Value::Activation(_) => unsupported(format!("its input {index} is not a constant")),
+            Value::Missing => Err(Fault::Upstream),
+        }
+    }
+
+    /// Input `index` as finite constant numbers, which must be there: dimensions and values.
+    pub(super) fn weights(
+        &mut self,
+        node: &Node<'a>,
+        index: usize,
+    ) -> Result<(Vec<usize>, Rc<[f32]>), Fault> {
+        let tensor = self.constant(node, index)?;
+        let name = node.expect_input(index)?;
+        let Data::Float(values) = &tensor.data else {
+            return Err(Fault::Broken(OnnxError::TensorType {
+                node: node.label.clone(),
+                tensor: name.to_owned(),
+                expected: "floating point",
+                found: tensor.type_name().to_owned(),
+            }));
+        };
+        check_finite(&node.label, name, values)?;
+        if values.is_empty() {
+            return Err(Fault::Broken(OnnxError::WeightShape {
+                node: node.label.clone(),
+                tensor: name.to_owned(),
+                expected: "at least one element".to_owned(),
+                found: tensor.dims.clone(),
+            }));
+        }
+        Ok((tensor.dims.clone(), Rc::clone(values)))
+    }
+
+    /// The finished graph; `None` where unsupported nodes stand before the output.
+    pub(super) fn finish(
+        mut self,
+        output: &'a str,
+        unsupported: &mut Vec<UnsupportedNode>,
+    ) -> Result<Option<Graph>, OnnxError> {
+        let label = format!("the output `{output}`");
+        let result = self.output(&label, output);
+        let Some(tensor) = self.reported(&label, "output", result, unsupported)? else {
+            return Ok(None);
+        };
+        if tensor == 0 {
+            let output = output.to_owned();
+            return Err(OnnxError::NoLayers { output });
+        }
+        let input = self.layers.shape(0);
+        let mut layers = self.layers.finish(tensor);
+        name::complete(&mut layers);
+        Ok(Some(Graph { input, layers }))
+    }
+
+    fn output(&mut self, label: &str, output: &'a str) -> Result<usize, Fault> {
+        match self.named(label, output)? {
+            Value::Activation(view) if view.pad == [0; 4] => {
+                let shape = self.layers.shape(view.tensor);
+                let is_vector = shape == Shape::vector(shape.c);
+                let sizes = view.dims.iter().filter(|d| **d > 1).count();
+                match is_vector && sizes <= 1 {
+                    true => Ok(view.tensor),
+                    false => self.layers.materialize(&view),
+                }
+            }
+            Value::Activation(_) => unsupported("it is padded"),
+            Value::Const(_) => unsupported("it is a constant"),
+            Value::Missing => Err(Fault::Upstream),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What can be wrong with an ONNX model.
+
+use std::fmt;
+
+use super::convert::supported_operators;
+
+/// How to get a model that can be imported, for the end of a help text.
+pub(in crate::import) const RE_EXPORT: &str = "with PyTorch: \
+    `torch.onnx.export(model.eval(), example, \"model.onnx\", external_data=False)`";
+
+/// The oldest operator set that can be imported.
+pub const OLDEST_OPSET: i64 = 7;
+
+/// Why an ONNX model could not be imported.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[non_exhaustive]
+pub enum OnnxError {
+    /// The file has no bytes.
+    #[error("the file is empty")]
+    #[diagnostic(help("was the download or the export interrupted?"))]
+    Empty,
+    /// The first bytes are those of something else.
+    #[error("this is not an ONNX model but {looks_like}")]
+    #[diagnostic(help("export the model to ONNX, {RE_EXPORT}"))]
+    NotOnnx {
+        /// What the file seems to be.
+        looks_like: &'static str,
+    },
+    /// The bytes are not a Protocol Buffers message as ONNX has it.
+    #[error("damaged or not ONNX: at byte {offset}, in a {message}: {reason}")]
+    #[diagnostic(help("the file may be cut off: compare its size with the original"))]
+    Malformed {
+        /// Where in the file.
+        offset: usize,
+        /// The kind of message that the fault is in.
+        message: &'static str,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The fields are not those of ONNX.
+    #[error("damaged or not ONNX: {reason}")]
+    Decode {
+        /// What the decoder says.
+        reason: String,
+    },
+    /// The model has no graph, or no operator set.
+    #[error("the model has no {part}")]
+    #[diagnostic(help("the file may be cut off, or it is not ONNX"))]
+    MissingPart {
+        /// What it lacks.
+        part: &'static str,
+    },
+    /// The operator set is too old.
+    #[error("the model uses operator set {found}; {OLDEST_OPSET} is the oldest that is supported")]
+    #[diagnostic(help("export the model again, {RE_EXPORT}"))]
+    OldOpset {
+        /// The model's.
+        found: i64,
+    },
+    /// The model has not exactly one input.
+    #[error("the model has {} inputs, expected 1: {}", found.len(), found.join(", "))]
+    #[diagnostic(help("networks with one image or one vector as their input can be imported"))]
+    InputCount {
+        /// Their names.
+        found: Vec<String>,
+    },
+    /// The model has not exactly one output.
+    #[error("the model has {} outputs, expected 1: {}", found.len(), found.join(", "))]
+    #[diagnostic(help("export the model with the logits as its only output"))]
+    OutputCount {
+        /// Their names.
+        found: Vec<String>,
+    },
+    /// The input has another number of dimensions.
+    #[error("the input `{input}` is {found}, expected [N, C, H, W] or [N, F]")]
+    InputRank {
+        /// Its name.
+        input: String,
+        /// Its shape.
+        found: String,
+    },
+    /// A dimension of the input is not a number that a tensor can have.
+    #[error(
+        "dimension {axis} of the input `{input}` is {found}, expected a number from 1 to 65535"
+    )]
+    #[diagnostic(help(
+        "only the batch may be dynamic: export the model with a fixed {axis}, \
+         for PyTorch without `{axis}` among the dynamic axes or shapes"
+    ))]
+    InputDim {
+        /// The input's name.
+        input: String,
+        /// Which dimension: `C`, `H`, `W` or `F`.
+        axis: char,
+        /// The number, or the name of a dynamic dimension.
+        found: String,
+    },
+    /// The input has more elements than a tensor may have.
+    #[error("the input `{input}` of {found} has too many elements")]
+    InputSize {
+        /// Its name.
+        input: String,
+        /// Its shape.
+        found: String,
+    },
+    /// The input is not 32-bit floating point.
+    #[error("the input `{input}` is of type {found}, expected FLOAT")]
+    InputType {
+        /// Its name.
+        input: String,
+        /// Its type.
+        found: String,
+    },
+    /// An operator lacks an input that it must have.
+    #[error("{node} ({op}) lacks its input {index}")]
+    MissingInput {
+        /// The operator's node.
+        node: String,
+        /// The operator.
+        op: String,
+        /// Which input, from 0.
+        index: usize,
+    },
+    /// A node reads a tensor that nothing gives.
+    #[error("{node} reads the tensor `{tensor}`, which no node, initializer or input gives")]
+    #[diagnostic(help("the file is damaged, or it was cut out of a larger model"))]
+    MissingTensor {
+        /// The reader.
+        node: String,
+        /// What it reads.
+        tensor: String,
+    },
+    /// A node reads a tensor that only a later node gives.
+    #[error("{node} reads the tensor `{tensor}` before it is computed")]
+    #[diagnostic(help("the nodes of an ONNX model must be sorted and free of cycles"))]
+    NotSorted {
+        /// The reader.
+        node: String,
+        /// What it reads.
+        tensor: String,
+    },
+    /// Two nodes, initializers or inputs give the same tensor.
+    #[error("the tensor `{tensor}` is given more than once")]
+    DuplicateTensor {
+        /// Its name.
+        tensor: String,
+    },
+    /// A tensor's data lie in another file.
+    #[error("the tensor `{tensor}` lies outside the model, in `{location}`")]
+    #[diagnostic(help("export the model into one file, {RE_EXPORT}"))]
+    ExternalData {
+        /// Its name.
+        tensor: String,
+        /// The other file.
+        location: String,
+    },
+    /// A tensor has a negative dimension, or more elements than can be counted.
+    #[error("the tensor `{tensor}` has the impossible dimensions {dims:?}")]
+    TensorDims {
+        /// Its name.
+        tensor: String,
+        /// Its dimensions.
+        dims: Vec<i64>,
+    },
+    /// A tensor has more or less data than its dimensions say.
+    #[error("the tensor `{tensor}` has {found} bytes or numbers of data, expected {expected}")]
+    TensorSize {
+        /// Its name.
+        tensor: String,
+        /// By its dimensions.
+        expected: usize,
+        /// What is there.
+        found: usize,
+    },
+    /// A tensor has elements of a type that cannot be used there.
+    #[error("{node}: the tensor `{tensor}` is of type {found}, expected {expected}")]
+    TensorType {
+        /// Its reader.
+        node: String,
+        /// Its name.
+        tensor: String,
+        /// What could be used.
+        expected: &'static str,
+        /// Its type.
+        found: String,
+    },
+    /// A weight is infinite or not a number.
+    #[error("{node}: element {index} of `{tensor}` is {value}")]
+    #[diagnostic(help("the training diverged, or a conversion went wrong: check the weights"))]
+    NotFinite {
+        /// Its reader.
+        node: String,
+        /// The tensor.
+        tensor: String,
+        /// Which element, in the file's order.
+        index: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// A weight tensor has another shape than its operator needs.
+    #[error("{node}: the tensor `{tensor}` is {found:?}, expected {expected}")]
+    WeightShape {
+        /// The operator's node.
+        node: String,
+        /// The tensor.
+        tensor: String,
+        /// What the operator needs.
+        expected: String,
+        /// What it is.
+        found: Vec<usize>,
+    },
+    /// An attribute has a type or value that it cannot have.
+    #[error("{node}: the attribute `{attribute}` is not {expected}")]
+    Attribute {
+        /// The operator's node.
+        node: String,
+        /// Its name.
+        attribute: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The output is the input: there is nothing to run.
+    #[error("the model computes nothing: its output `{output}` is its input")]
+    NoLayers {
+        /// The output's name.
+        output: String,
+    },
+    /// The model uses what the core cannot run.
+    #[error("{} cannot be imported:{}", count(nodes.len()), list(nodes))]
+    #[diagnostic(help(
+        "supported are {}. BatchNorm and dropout vanish in evaluation mode; export {RE_EXPORT}",
+        supported_operators()
+    ))]
+    Unsupported {
+        /// All that cannot be imported, in the order of the file.
+        nodes: Vec<UnsupportedNode>,
+    },
+}
+
+/// One node that cannot be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsupportedNode {
+    /// Its name, or its number where it has none.
+    pub node: String,
+    /// Its operator.
+    pub op: String,
+    /// What about it is not supported.
+    pub reason: String,
+}
+
+impl fmt::Display for UnsupportedNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.node, self.op, self.reason)
+    }
+}
+
+fn count(len: usize) -> String {
+    match len {
+        1 => "1 node".to_owned(),
+        _ => format!("{len} nodes"),
+    }
+}
+
+fn list(nodes: &[UnsupportedNode]) -> String {
+    nodes.iter().map(|node| format!("\n  {node}")).collect()
+}
+
+/// Why one node could not be converted.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It is not supported, for this reason; the import goes on, to find the others.
+    Unsupported(String),
+    /// It reads what an unsupported node should have given.
+    Upstream,
+    /// The model is broken.
+    Broken(OnnxError),
+}
+
+impl From<OnnxError> for Fault {
+    fn from(error: OnnxError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+/// An unsupported `reason`, as a result.
+pub(super) fn unsupported<T>(reason: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault::Unsupported(reason.into()))
+}

@@ -1,0 +1,261 @@
+//! ONNX models, as both of PyTorch's exporters and most other tools write them.
+//!
+//! ONNX counts tensors `[N, C, H, W]`, the core `[H, W, C]`: the batch disappears, weights are
+//! permuted, and a flattened tensor keeps the core's order because the columns of the dense layer
+//! that reads it are permuted instead. Batch normalization, constant biases, ReLU and padding are
+//! folded into the layer that they belong to.
+
+mod activation;
+mod affine;
+mod arguments;
+mod builder;
+mod convert;
+mod error;
+mod fold;
+mod layers;
+mod name;
+mod node;
+mod pool;
+mod tensor;
+mod view;
+mod weighted;
+mod window;
+mod wire;
+
+use std::collections::{HashMap, HashSet};
+
+use bitbudget_core::shape::Shape;
+use rten_onnx::onnx::{
+    DataType, Dimension, GraphProto, ModelProto, OperatorSetIdProto, TypeProto, ValueInfoProto,
+    is_onnx_model,
+};
+use rten_onnx::protobuf::ValueReader;
+
+use crate::graph::Graph;
+use builder::{Builder, Input};
+pub(super) use error::RE_EXPORT;
+pub use error::{OLDEST_OPSET, OnnxError, UnsupportedNode};
+use node::Node;
+
+/// The float model in the bytes of an ONNX file.
+///
+/// Every layer of the graph passes [`Op::check`](bitbudget_core::op::Op::check).
+///
+/// # Errors
+/// When the bytes are damaged or are not ONNX, or when the model uses what the core has no
+/// operators for: [`OnnxError::Unsupported`] lists all of that.
+pub fn parse(bytes: &[u8]) -> Result<Graph, OnnxError> {
+    let model = decode(bytes)?;
+    let opset = opset(&model.opset_import)?;
+    let graph = model
+        .graph
+        .ok_or(OnnxError::MissingPart { part: "graph" })?;
+    let input = input(&graph)?;
+    let output = output(&graph)?;
+    let nodes: Vec<Node<'_>> = graph.node.iter().enumerate().map(Node::numbered).collect();
+    let nodes = Live::new(nodes, output);
+    let mut builder = Builder::new(&graph, &nodes, input, opset)?;
+    let mut unsupported = Vec::new();
+    for node in &nodes.live {
+        builder.run(node, &mut unsupported)?;
+    }
+    let graph = builder.finish(output, &mut unsupported)?;
+    match graph {
+        Some(graph) if unsupported.is_empty() => Ok(graph),
+        Some(_) | None => Err(OnnxError::Unsupported { nodes: unsupported }),
+    }
+}
+
+/// Whether the bytes are those of an ONNX model, as far as can be told without reading its graph.
+pub(super) fn looks_like_onnx(bytes: &[u8]) -> bool {
+    wire::check(bytes).is_ok() && is_onnx_model(ValueReader::from_buf(bytes))
+}
+
+fn decode(bytes: &[u8]) -> Result<ModelProto, OnnxError> {
+    if bytes.is_empty() {
+        return Err(OnnxError::Empty);
+    }
+    if let Err(fault) = wire::check(bytes) {
+        if let Some(looks_like) = other_format(bytes) {
+            return Err(OnnxError::NotOnnx { looks_like });
+        }
+        return Err(OnnxError::Malformed {
+            offset: fault.offset,
+            message: fault.message,
+            reason: fault.reason,
+        });
+    }
+    ModelProto::parse_buf(bytes).map_err(|error| OnnxError::Decode {
+        reason: error.to_string(),
+    })
+}
+
+/// What the bytes seem to be, of the files that are taken for a model most often.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"version https://git-lfs") {
+        Some("a pointer of Git LFS: fetch the file with `git lfs pull`")
+    } else if bytes.starts_with(b"PK\x03\x04") {
+        Some("a ZIP archive, as PyTorch saves its checkpoints")
+    } else if bytes.starts_with(b"\x89HDF") {
+        Some("an HDF5 file, as Keras saves its models")
+    } else if bytes.get(4..8) == Some(b"TFL3") {
+        Some("a TensorFlow Lite model")
+    } else if bytes
+        .iter()
+        .all(|b| matches!(b, b'\t' | b'\n' | b'\r' | b' '..))
+    {
+        Some("a text file")
+    } else {
+        None
+    }
+}
+
+fn opset(imports: &[OperatorSetIdProto]) -> Result<i64, OnnxError> {
+    let own = |set: &&OperatorSetIdProto| {
+        matches!(set.domain.as_deref(), None | Some("" | "ai.onnx")) && set.version.is_some()
+    };
+    let part = "operator set";
+    let set = imports.iter().find(own).and_then(|set| set.version);
+    let found = set.ok_or(OnnxError::MissingPart { part })?;
+    if found < OLDEST_OPSET {
+        return Err(OnnxError::OldOpset { found });
+    }
+    Ok(found)
+}
+
+/// The one input that is not an initializer.
+fn input(graph: &GraphProto) -> Result<Input<'_>, OnnxError> {
+    let initializers: HashSet<&str> = graph
+        .initializer
+        .iter()
+        .filter_map(|tensor| tensor.name.as_deref())
+        .collect();
+    let inputs: Vec<&ValueInfoProto> = graph
+        .input
+        .iter()
+        .filter(|info| !initializers.contains(name(info)))
+        .collect();
+    let [info] = inputs[..] else {
+        return Err(OnnxError::InputCount {
+            found: inputs
+                .into_iter()
+                .map(|info| name(info).to_owned())
+                .collect(),
+        });
+    };
+    let input = || name(info).to_owned();
+    let tensor = info.r#type.as_ref().and_then(tensor_type);
+    let (found, dims) = tensor.unwrap_or((DataType(0), &[]));
+    if found != DataType::FLOAT {
+        return Err(OnnxError::InputType {
+            input: input(),
+            found: match found {
+                DataType(0) => "unknown".to_owned(),
+                _ => found.to_string(),
+            },
+        });
+    }
+    let (batch, axes) = match dims {
+        [n, c, h, w] => (n, vec![('C', c), ('H', h), ('W', w)]),
+        [n, f] => (n, vec![('F', f)]),
+        _ => {
+            let dims: Vec<String> = dims.iter().map(describe).collect();
+            return Err(OnnxError::InputRank {
+                input: input(),
+                found: format!("[{}]", dims.join(", ")),
+            });
+        }
+    };
+    let sizes: Vec<u16> = axes
+        .into_iter()
+        .map(|(axis, dim)| {
+            let size = dim.dim_value.and_then(|d| u16::try_from(d).ok());
+            size.filter(|d| *d > 0).ok_or_else(|| OnnxError::InputDim {
+                input: input(),
+                axis,
+                found: describe(dim),
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let shape = match sizes[..] {
+        [c, h, w] => Shape::new(h, w, c),
+        _ => Shape::vector(sizes[0]),
+    };
+    if shape.is_unusable() {
+        return Err(OnnxError::InputSize {
+            input: input(),
+            found: shape.to_string(),
+        });
+    }
+    Ok(Input {
+        name: name(info),
+        shape,
+        dims: sizes.into_iter().map(usize::from).collect(),
+        batch: batch.dim_value,
+    })
+}
+
+fn name(info: &ValueInfoProto) -> &str {
+    info.name.as_deref().unwrap_or_default()
+}
+
+fn tensor_type(info: &TypeProto) -> Option<(DataType, &[Dimension])> {
+    let tensor = info.tensor_type.as_ref()?;
+    let dims = tensor.shape.as_ref().map(|shape| shape.dim.as_slice());
+    Some((tensor.elem_type?, dims.unwrap_or_default()))
+}
+
+fn describe(dim: &Dimension) -> String {
+    match (dim.dim_value, &dim.dim_param) {
+        (Some(value), _) => value.to_string(),
+        (None, Some(name)) if !name.is_empty() => format!("dynamic (`{name}`)"),
+        (None, _) => "dynamic".to_owned(),
+    }
+}
+
+fn output(graph: &GraphProto) -> Result<&str, OnnxError> {
+    match &graph.output[..] {
+        [info] => Ok(name(info)),
+        outputs => Err(OnnxError::OutputCount {
+            found: outputs.iter().map(|info| name(info).to_owned()).collect(),
+        }),
+    }
+}
+
+/// The nodes, and which of them the output needs.
+struct Live<'a> {
+    /// Those that the output needs, in the order of the file.
+    live: Vec<Node<'a>>,
+    /// The tensors that other nodes give.
+    dead: Vec<Node<'a>>,
+    /// How often each tensor is read as a tensor; its shape may be read besides.
+    reads: HashMap<&'a str, usize>,
+}
+
+impl<'a> Live<'a> {
+    fn new(nodes: Vec<Node<'a>>, output: &'a str) -> Self {
+        let mut needed = HashSet::from([output]);
+        let mut reads = HashMap::from([(output, 1)]);
+        let mut live = Vec::new();
+        let mut dead = Vec::new();
+        for node in nodes.into_iter().rev() {
+            let is_live = |name: &String| !name.is_empty() && needed.contains(name.as_str());
+            if !node.outputs().iter().any(is_live) {
+                dead.push(node);
+                continue;
+            }
+            for name in node.inputs().iter().filter(|name| !name.is_empty()) {
+                needed.insert(name);
+                if node.op != "Shape" {
+                    *reads.entry(name).or_default() += 1;
+                }
+            }
+            live.push(node);
+        }
+        live.reverse();
+        Self { live, dead, reads }
+    }
+}
+
+#[cfg(test)]
+mod tests;

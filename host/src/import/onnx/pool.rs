@@ -1,0 +1,212 @@
+//! Pools, means over the image, and padding.
+
+use bitbudget_core::op::Op;
+use bitbudget_core::shape::{Shape, Window};
+
+use super::arguments::{axes, axis, known};
+use super::builder::{Builder, Value, View, dims_text};
+use super::error::{Fault, unsupported};
+use super::node::Node;
+use super::window::Sliding;
+
+/// MaxPool.
+pub(super) fn max_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let sliding = Sliding::parse(node, None)?;
+    let view = b.view(node, 0)?;
+    let placed = sliding.place(image(&view)?)?;
+    // Padding never wins, so that the windows that hang over may hang over padding.
+    let window = sliding.window(extended(placed.padding, placed.overhang))?;
+    let tensor = b.layers.materialize(&view)?;
+    pool(b, tensor, Op::MaxPool { window }, window)
+}
+
+/// AveragePool.
+pub(super) fn average_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let sliding = Sliding::parse(node, None)?;
+    let counts_own = node.int("count_include_pad", 0)? != 0;
+    let view = b.padded_view(node, 0)?;
+    let placed = sliding.place(image(&view)?)?;
+    let [own, outer] = [placed.padding, view.pad].map(|pad| pad != [0; 4]);
+    let count_padding = outer || own && counts_own;
+    if outer && own && !counts_own {
+        return unsupported("it counts the zeros of Pad but not its own padding");
+    }
+    if count_padding && placed.overhang != [0; 2] {
+        return unsupported("it counts its padding, and its last windows hang over (ceil_mode)");
+    }
+    let padding = extended(placed.padding, placed.overhang);
+    let window = sliding.window([0, 1, 2, 3].map(|i| padding[i] + view.pad[i]))?;
+    let tensor = if outer {
+        view.tensor
+    } else {
+        b.layers.materialize(&view)?
+    };
+    let op = Op::AvgPool {
+        window,
+        count_padding,
+    };
+    pool(b, tensor, op, window)
+}
+
+fn extended([top, left, bottom, right]: [usize; 4], [y, x]: [usize; 2]) -> [usize; 4] {
+    [top, left, bottom + y, right + x]
+}
+
+/// Rows and columns of a `[C, H, W]` tensor.
+fn image(view: &View) -> Result<[usize; 2], Fault> {
+    match view.dims[..] {
+        [_, height, width] => Ok([height, width]),
+        _ => {
+            let dims = dims_text(&view.dims);
+            unsupported(format!("it reads {dims}, expected [N, C, H, W]"))
+        }
+    }
+}
+
+fn pool(b: &mut Builder<'_>, tensor: usize, op: Op, window: Window) -> Result<Value, Fault> {
+    let shape = b.layers.shape(tensor);
+    let Some([h, w]) = window.output(shape.h, shape.w) else {
+        return unsupported(format!("its window does not fit an input of {shape}"));
+    };
+    let output = Shape { h, w, c: shape.c };
+    let tensor = b.layers.push_plain(op, vec![tensor], output)?;
+    let dims = [output.c, h, w].map(usize::from).to_vec();
+    Ok(Value::Activation(View::new(tensor, dims)))
+}
+
+/// What a pool makes of the elements under its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reduction {
+    Mean,
+    Max,
+}
+
+/// GlobalAveragePool and GlobalMaxPool.
+pub(super) fn global_pool<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    reduction: Reduction,
+) -> Result<Value, Fault> {
+    let view = b.view(node, 0)?;
+    global(b, &view, reduction, true)
+}
+
+/// ReduceMean and ReduceMax over the whole image.
+pub(super) fn reduce<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    reduction: Reduction,
+) -> Result<Value, Fault> {
+    let keep = node.int("keepdims", 1)? != 0;
+    let Some(given) = axes(b, node, 1)?.filter(|axes| !axes.is_empty()) else {
+        return unsupported("it has no axes and so mixes the samples of a batch");
+    };
+    let view = b.view(node, 0)?;
+    let rank = view.dims.len() + 1;
+    let mut axes = given
+        .iter()
+        .map(|value| axis(*value, rank))
+        .collect::<Result<Vec<usize>, Fault>>()?;
+    axes.sort_unstable();
+    axes.dedup();
+    if !axes.iter().copied().eq(2..rank) {
+        return unsupported(format!(
+            "its axes are {given:?}, only all of the image's ([2, 3]) are supported"
+        ));
+    }
+    global(b, &view, reduction, keep)
+}
+
+fn global(
+    b: &mut Builder<'_>,
+    view: &View,
+    reduction: Reduction,
+    keep: bool,
+) -> Result<Value, Fault> {
+    let mut tensor = view.tensor;
+    if view.dims.first() != Some(&usize::from(b.layers.shape(tensor).c)) {
+        tensor = b.layers.materialize(view)?;
+    }
+    let shape = b.layers.shape(tensor);
+    if shape.h != 1 || shape.w != 1 {
+        let window = Window {
+            kernel: [shape.h, shape.w],
+            stride: [1; 2],
+            padding: [0; 4],
+        };
+        let op = match reduction {
+            Reduction::Max => Op::MaxPool { window },
+            Reduction::Mean => Op::AvgPool {
+                window,
+                count_padding: false,
+            },
+        };
+        tensor = b
+            .layers
+            .push_plain(op, vec![tensor], Shape::vector(shape.c))?;
+    }
+    let mut dims = vec![usize::from(shape.c)];
+    if keep {
+        dims.resize(view.dims.len(), 1);
+    }
+    Ok(Value::Activation(View::new(tensor, dims)))
+}
+
+/// Pad with zeros around the image; whoever reads it takes the zeros into its own padding.
+pub(super) fn pad<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let mode = node.string("mode", "constant")?;
+    if mode != "constant" {
+        return unsupported(format!("its mode is {mode}, only constant is supported"));
+    }
+    let fill = match node.input(2) {
+        Some(_) => b.weights(node, 2)?.1[0],
+        None => node.float("value", 0.0)?,
+    };
+    if fill != 0.0 {
+        return unsupported(format!("it pads with {fill}, only 0 is supported"));
+    }
+    let pads = match node.ints("pads")? {
+        Some(pads) => pads.to_vec(),
+        None => known(b, node, 1)?,
+    };
+    let axes = match node.input(3) {
+        Some(_) => Some(known(b, node, 3)?),
+        None => None,
+    };
+    let mut view = b.padded_view(node, 0)?;
+    let rank = view.dims.len() + 1;
+    let axes = axes.unwrap_or_else(|| (0..rank as i64).collect());
+    if pads.len() != 2 * axes.len() {
+        return Err(node
+            .bad_attribute("pads", "two numbers for each axis")
+            .into());
+    }
+    if pads.iter().all(|pad| *pad == 0) {
+        return Ok(Value::Activation(view));
+    }
+    image(&view)?;
+    let tensor = if view.pad == [0; 4] {
+        b.layers.materialize(&view)?
+    } else {
+        view.tensor
+    };
+    view.tensor = tensor;
+    let (before, after) = pads.split_at(axes.len());
+    for ((value, before), after) in axes.iter().zip(before).zip(after) {
+        let axis = axis(*value, rank)?;
+        for (pad, side) in [(before, 0), (after, 2)] {
+            let size = u16::try_from(*pad).map(usize::from);
+            match (axis, size) {
+                (_, Ok(0)) => {}
+                (2 | 3, Ok(size)) => view.pad[side + axis - 2] += size,
+                (2 | 3, Err(_)) => return unsupported(format!("it pads by {pad}")),
+                (_, _) => return unsupported("it pads other dimensions than rows and columns"),
+            }
+        }
+    }
+    let shape = b.layers.shape(view.tensor);
+    let [top, left, bottom, right] = view.pad;
+    view.dims[1] = usize::from(shape.h) + top + bottom;
+    view.dims[2] = usize::from(shape.w) + left + right;
+    Ok(Value::Activation(view))
+}

@@ -1,0 +1,181 @@
+//! The profile: what calibration data says about every level of every layer of a model.
+
+mod error;
+mod measure;
+mod partial;
+
+use std::path::Path;
+
+use bitbudget_core::level::Level;
+use bitbudget_core::network::{Network, Preprocess};
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Dataset, Pixels};
+use crate::file::{self, FileError, Kind};
+use crate::graph::Graph;
+use crate::loss::Outputs;
+use crate::metric::{Estimate, Metric};
+
+pub use error::ProfileError;
+pub use measure::{Control, Options, Phase, profile};
+
+/// The most layers of a network on the host.
+pub const MAX_LAYERS: usize = 256;
+/// The most levels of a layer on the host.
+pub const MAX_LEVELS: usize = 16;
+/// A network with the host's capacities.
+pub type HostNetwork = Network<MAX_LAYERS, MAX_LEVELS>;
+
+const KIND: Kind = Kind {
+    magic: *b"bitbprof",
+    version: 1,
+    name: "profile",
+};
+
+/// What a profile was made from and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The model file's name, for people.
+    pub model: String,
+    /// Fingerprint of the imported graph.
+    pub model_fingerprint: u64,
+    /// The data's name, for people.
+    pub data: String,
+    /// Fingerprint of the samples and labels that were used.
+    pub data_fingerprint: u64,
+    /// The estimator of the prices.
+    pub metric: Metric,
+    /// The rule for clip ranges, as it is spelled in commands.
+    pub clip: String,
+    /// The levels that were priced.
+    pub levels: Vec<Level>,
+}
+
+/// A profiled model: everything that goes into an image but the weights, and how sure it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// What it was made from.
+    pub origin: Origin,
+    /// Samples of the calibration set.
+    pub samples: u32,
+    /// Mean loss of the FP32 model on them.
+    pub fp32_loss: f64,
+    /// Accuracy of the FP32 model on them, 0..=1.
+    pub fp32_accuracy: f64,
+    /// The layers' names.
+    pub names: Vec<String>,
+    /// Graph, quantizers and integer prices.
+    pub network: Box<HostNetwork>,
+    /// Every layer's INT8 weight scales, one per output channel; empty without weights.
+    pub scales: Vec<Vec<f32>>,
+    /// The prices as estimated, in the order of `network.prices`.
+    pub estimates: Vec<Vec<Estimate>>,
+}
+
+impl Profile {
+    /// Whether `bytes` begin like a profile.
+    #[must_use]
+    pub fn matches(bytes: &[u8]) -> bool {
+        KIND.matches(bytes)
+    }
+
+    /// Writes the profile, whole or not at all.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn save(&self, path: &Path) -> Result<(), FileError> {
+        KIND.save(path, self)
+    }
+
+    /// The profile in `bytes`, the content of the file at `path`.
+    ///
+    /// # Errors
+    /// [`FileError`] when it is something else, damaged, or does not hold together.
+    pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, FileError> {
+        let profile: Self = KIND.decode(path, bytes)?;
+        let damaged = |reason: String| FileError::Damaged {
+            path: path.into(),
+            reason,
+        };
+        let network = &profile.network;
+        network.check().map_err(|e| damaged(e.to_string()))?;
+        let layers = network.layers.len();
+        let rows = network.prices.rows.iter().zip(&profile.estimates);
+        let whole = profile.names.len() == layers
+            && profile.scales.len() == layers
+            && profile.estimates.len() == layers
+            && rows
+                .into_iter()
+                .all(|(row, estimates)| row.len() == estimates.len());
+        if whole {
+            Ok(profile)
+        } else {
+            Err(damaged("its parts are not one for each layer".into()))
+        }
+    }
+}
+
+/// The fingerprint of a graph: structure and weights, whatever file it came from.
+#[must_use]
+pub fn graph_fingerprint(graph: &Graph) -> u64 {
+    let bytes = |reals: &[f32]| reals.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut parts: Vec<Vec<u8>> = vec![format!("{:?}", graph.input).into_bytes()];
+    for layer in &graph.layers {
+        let head = (
+            &layer.name,
+            &layer.op,
+            &layer.inputs,
+            layer.activation,
+            layer.output,
+        );
+        parts.push(format!("{head:?}").into_bytes());
+        if let Some(weights) = &layer.weights {
+            parts.push(bytes(&weights.weight));
+            parts.push(bytes(&weights.bias));
+        }
+    }
+    file::fingerprint(parts.iter().map(Vec::as_slice))
+}
+
+/// The fingerprint of samples and labels.
+#[must_use]
+pub fn data_fingerprint(data: &Dataset) -> u64 {
+    let pixels: Vec<u8> = match &data.pixels {
+        Pixels::U8(raw) => raw.clone(),
+        Pixels::F32(raw) => raw.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    };
+    let labels = data.labels.iter().flatten();
+    let labels: Vec<u8> = labels.flat_map(|label| label.to_le_bytes()).collect();
+    file::fingerprint([pixels.as_slice(), &labels])
+}
+
+/// What a network's last layer gives.
+#[must_use]
+pub fn outputs_of(network: &HostNetwork) -> Outputs {
+    match network.layers.last().map(|layer| layer.op) {
+        Some(bitbudget_core::op::Op::Softmax) => Outputs::Probabilities,
+        Some(_) | None => Outputs::Logits,
+    }
+}
+
+/// Samples `range` of a data set as real inputs, `[N, H, W, C]`.
+#[must_use]
+pub fn real_inputs(
+    data: &Dataset,
+    preprocess: &Preprocess,
+    range: std::ops::Range<usize>,
+) -> Vec<f32> {
+    let len = data.height * data.width * data.channels;
+    let elements = range.start * len..range.end * len;
+    let real = |i: usize, raw: f32| preprocess.real(raw, i % data.channels);
+    match &data.pixels {
+        Pixels::U8(raw) => {
+            let raw = raw[elements].iter().map(|x| f32::from(*x));
+            raw.enumerate().map(|(i, x)| real(i, x)).collect()
+        }
+        Pixels::F32(raw) => {
+            let raw = raw[elements].iter().copied();
+            raw.enumerate().map(|(i, x)| real(i, x)).collect()
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What is measured already, kept beside the profile so that an interrupted run can go on.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bitbudget_core::level::Rounding;
+use serde::{Deserialize, Serialize};
+
+use crate::file::{FileError, Kind};
+use crate::loss::Score;
+
+const KIND: Kind = Kind {
+    magic: *b"bitbpart",
+    version: 1,
+    name: "partial profile",
+};
+
+/// What one batch of samples says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Batch {
+    /// FP32 loss of every sample.
+    pub(super) base: Vec<f64>,
+    /// Samples that the FP32 model gets right.
+    pub(super) correct: u32,
+    /// `perturbed[probe][sample]`.
+    pub(super) perturbed: Vec<Vec<f64>>,
+    /// Per layer and rounding: sums of the input's positive and negative noise.
+    pub(super) noise: Vec<[(f64, f64); Rounding::ALL.len()]>,
+}
+
+impl Batch {
+    pub(super) fn of(scores: &[Score]) -> Self {
+        Self {
+            base: scores.iter().map(|score| score.loss).collect(),
+            correct: scores.iter().map(|score| u32::from(score.correct)).sum(),
+            perturbed: Vec::new(),
+            noise: Vec::new(),
+        }
+    }
+}
+
+/// The batches measured so far; absent ones are `None`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Partial {
+    /// Fingerprint of everything that the batches depend on.
+    key: u64,
+    pub(super) batches: Vec<Option<Batch>>,
+}
+
+impl Partial {
+    /// The path of the partial profile beside the profile at `output`.
+    pub(super) fn path(output: &Path) -> PathBuf {
+        let mut name = output.as_os_str().to_owned();
+        name.push(".partial");
+        name.into()
+    }
+
+    /// What is kept at `path` if it is of this run, else nothing measured.
+    pub(super) fn load(path: &Path, key: u64, batches: usize) -> Self {
+        let kept = fs::read(path).ok();
+        let kept = kept.and_then(|bytes| KIND.decode::<Self>(path, &bytes).ok());
+        let usable = |kept: &Self| kept.key == key && kept.batches.len() == batches;
+        kept.filter(usable).unwrap_or(Self {
+            key,
+            batches: vec![None; batches],
+        })
+    }
+
+    pub(super) fn save(&self, path: &Path) -> Result<(), FileError> {
+        KIND.save(path, self)
+    }
+
+    pub(super) fn done(&self) -> usize {
+        self.batches.iter().flatten().count()
+    }
+}
