@@ -69,7 +69,8 @@ pub enum ImageError {
     Network,
     /// The network section is a network that cannot run.
     Check(NetworkError),
-    /// The names section has not one name for each layer, or does not end in zeros.
+    /// The names section has not one name for each layer, or does not end in zeros up to a multiple
+    /// of four.
     Names,
     /// The weights section has another length than the network needs.
     WeightBytes {
@@ -183,19 +184,23 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         names: &'a [u8],
         weights: &'a [u8],
     ) -> Result<Self, ImageError> {
+        let aligned = (network.len() + names.len()).is_multiple_of(4);
         let network: Network<N, K> = match postcard::take_from_bytes(network) {
             Ok((network, [])) => network,
             Ok(_) | Err(_) => return Err(ImageError::Network),
         };
         network.check()?;
         check_names(names, network.layers.len())?;
+        if !aligned {
+            return Err(ImageError::Names);
+        }
         let mut offsets = Vec::new();
         let mut expected = 0_u64;
         for layer in 0..network.layers.len() {
             // in range: compared with the section's length below
             let full = offsets.push(expected as u32);
             full.map_err(|_| ImageError::Network)?;
-            expected += master_bytes(&network, layer) as u64;
+            expected += master_bytes(&network, layer);
         }
         let found = weights.len();
         if expected != found as u64 {
@@ -255,7 +260,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
     /// The FP32 master of a layer's weights; `None` for layers without weights.
     #[must_use]
     pub fn master(&self, layer: usize) -> Option<Master<'a>> {
-        let bytes = master_bytes(&self.network, layer);
+        let bytes = usize::try_from(master_bytes(&self.network, layer)).ok()?;
         let block = self
             .weights
             .get(self.offsets[layer] as usize..)?
@@ -276,10 +281,10 @@ fn word_of(bytes: &[u8]) -> u32 {
 }
 
 /// The bytes of a layer in the weights section.
-fn master_bytes<const N: usize, const K: usize>(network: &Network<N, K>, layer: usize) -> usize {
+fn master_bytes<const N: usize, const K: usize>(network: &Network<N, K>, layer: usize) -> u64 {
     match network.weight_count(layer) {
         0 => 0,
-        weights => 4 * (weights + 2 * usize::from(network.layers[layer].output.c)),
+        weights => 4 * (weights as u64 + 2 * u64::from(network.layers[layer].output.c)),
     }
 }
 

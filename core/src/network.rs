@@ -196,7 +196,9 @@ pub enum NetworkError {
         /// What the item says.
         found: u32,
     },
-    /// All weights together exceed what 32 bits can count.
+    /// The loss per unit of price is not positive and finite.
+    Unit,
+    /// All weights and tensors together exceed what 32 bits can count.
     TooLarge,
 }
 
@@ -234,7 +236,8 @@ impl fmt::Display for NetworkError {
                 f,
                 "layer {layer} takes {expected} bytes at {level}, its price item says {found}"
             ),
-            Self::TooLarge => f.write_str("the weights exceed 4 GiB"),
+            Self::Unit => f.write_str("the unit of the prices is not positive and finite"),
+            Self::TooLarge => f.write_str("weights and activations exceed 4 GiB"),
         }
     }
 }
@@ -336,6 +339,9 @@ impl<const N: usize, const K: usize> Network<N, K> {
         if layers != rows {
             return Err(NetworkError::PriceRows { layers, rows });
         }
+        if !(self.prices.unit.is_finite() && self.prices.unit > 0.0) {
+            return Err(NetworkError::Unit);
+        }
         let mut total = 0_u64;
         for (layer, row) in self.prices.rows.iter().enumerate() {
             let twice = |i: usize| row[..i].iter().any(|item| item.level == row[i].level);
@@ -360,6 +366,13 @@ impl<const N: usize, const K: usize> Network<N, K> {
                 .map(|item| u64::from(item.bytes))
                 .max()
                 .unwrap_or(0);
+        }
+        let possible = self.possible_forms();
+        for tensor in 0..self.tensor_count() {
+            let len = self.shape(tensor).len() as u32;
+            let (forms, at_once) = possible[tensor];
+            let widest = forms.iter().take(at_once);
+            total += widest.map(|form| u64::from(form.bytes(len))).sum::<u64>();
         }
         if total > u64::from(u32::MAX) {
             return Err(NetworkError::TooLarge);

@@ -1,15 +1,19 @@
 //! Exact solver for the multiple-choice knapsack problem (MCKP), in fixed memory.
 //!
-//! Choose exactly one item of every group so that the sum of the prices is smallest and the sum of
-//! the costs does not exceed the capacity (Sinha & Zoltners 1979, eq. 1–4; Kellerer, Pferschy &
-//! Pisinger 2004, *Knapsack Problems*, ch. 11). Costs are non-negative, prices are signed.
+//! Choose exactly one item j(i) of every group i so that
+//!
+//! Σ price(i, j(i)) is smallest, subject to Σ cost(i, j(i)) ≤ capacity
+//!
+//! (Sinha & Zoltners 1979; Kellerer, Pferschy & Pisinger 2004, *Knapsack Problems*, ch. 11, where
+//! profits are maximised instead). Costs are not negative, prices are signed.
 //!
 //! | file | what it does | depends on the capacity |
 //! |---|---|---|
 //! | `problem` | drops dominated items, sorts the steps of the convex hulls | no |
 //! | `relaxation` | linear relaxation, reduced prices, first incumbent | yes |
 //! | `table` | lower bounds for the groups that are still open | yes |
-//! | `search` | depth-first search with a deepening gap | yes |
+//! | `exchange` | dominance between partial layouts | no |
+//! | `search`, `frame` | depth-first search with a deepening gap | yes |
 //! | `solution` | what the caller gets | |
 //!
 //! # Numbers
@@ -18,9 +22,11 @@
 //! prices are held relative to the smallest of their group: both are non-negative, and a sum of
 //! either over all groups stays below 2^48. Multipliers (price per cost) are rarely whole, so the
 //! relaxation counts prices in *units* of 2^-shift; the shift is the largest for which all prices
-//! together stay below 2^50 units. A Lagrangian bound holds for *every* non-negative multiplier
-//! (Fisher 1981, eq. 2), hence for a rounded one too: rounding makes a bound weaker, never wrong.
+//! together stay below 2^54 units. A Lagrangian bound holds for *every* non-negative multiplier
+//! (Fisher 1981), hence for a rounded one too: rounding makes a bound weaker, never wrong.
 
+mod exchange;
+mod frame;
 mod problem;
 mod relaxation;
 mod search;

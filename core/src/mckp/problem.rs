@@ -7,7 +7,9 @@ use heapless::Vec;
 use super::{Item, ProblemError, Solution, Status};
 
 /// All prices together take at most this many bits, in the units of the relaxation.
-const PRICE_BITS: u32 = 46;
+///
+/// More bits make the multipliers finer; fewer let the table reach for larger ones.
+const PRICE_BITS: u32 = 54;
 
 /// An item that no other item of its group dominates.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +34,7 @@ pub(super) struct Group<const K: usize> {
 }
 
 impl<const K: usize> Group<K> {
-    /// Drops the dominated items (Sinha & Zoltners 1979, prop. 1); of equal ones the first is kept.
+    /// Drops the dominated items (Sinha & Zoltners 1979); of equal ones the first is kept.
     fn new(mut items: Vec<(Item, u8), K>) -> Self {
         if items.is_empty() {
             // There is room, for K is not 0.
@@ -80,7 +82,8 @@ impl<const K: usize> Group<K> {
         (self.choices.len() - 1) as u8
     }
 
-    /// Returns the corners of the lower convex hull (Sinha & Zoltners 1979, prop. 2).
+    /// Returns the corners of the lower convex hull: the items that no mixture of two others
+    /// dominates (Sinha & Zoltners 1979).
     fn hull(&self) -> Vec<u8, K> {
         let mut hull: Vec<u8, K> = Vec::new();
         for new in 0..=self.last() {

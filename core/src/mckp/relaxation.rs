@@ -16,9 +16,9 @@ pub(super) const FAR: i64 = 1 << 60;
 
 #[derive(Clone, Debug)]
 pub(super) struct Relaxation<const N: usize, const K: usize> {
-    /// Units per cost; at least 1, less than 2^50.
+    /// Units per cost; at least 1, less than 2^54.
     pub(super) lambda: i64,
-    /// In units; less than 2^50, and more than -2^48.
+    /// In units; less than 2^54, and more than -2^48.
     pub(super) base: i64,
     /// Above the sum of the groups' smallest costs.
     pub(super) capacity: i64,
@@ -68,10 +68,10 @@ impl<const N: usize, const K: usize> Relaxation<N, K> {
 
     /// Sets the reduced prices and the base.
     ///
-    /// Nothing overflows: the first choice of a group has v = price, so Σ min v < 2^50. With the
+    /// Nothing overflows: the first choice of a group has v = price, so Σ min v < 2^54. With the
     /// exact slope, base would be the value of the relaxation, which is not negative; rounding the
     /// slope up by less than one unit takes less than one unit per cost from it. Hence
-    /// lambda · capacity < 2^50 + 2^48.
+    /// lambda · capacity < 2^54 + 2^48.
     fn reduce(&mut self, problem: &Problem<N, K>) {
         self.base = -self.lambda * self.capacity;
         for (group, reduced) in problem.groups.iter().zip(&mut self.reduced) {

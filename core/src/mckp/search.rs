@@ -6,17 +6,16 @@
 //! loss is larger than all that the round accepted. The gaps grow until they reach the incumbent's
 //! loss; an interrupted search keeps what the finished rounds have proved.
 //!
-//! A partial layout is cut if no better layout can come from it (see `table`), or if an *exchange*
-//! improves it: if two other choices of two of its groups cost no more and are better. Better means
-//! a lower price; at equal price a lower cost; at equal cost too, a cheaper choice in the group that
-//! is decided first. That is an order of all layouts of a round, and its best layout is optimal and
-//! is never cut by an exchange.
+//! A partial layout is cut if no better layout can come from it (see `table`), or if an exchange
+//! improves it (see `exchange`).
 
 use core::cmp::Reverse;
 
 use heapless::Vec;
 
-use super::problem::{Choice, Group, Layout, Problem};
+use super::exchange::improves;
+use super::frame::{Frame, Node};
+use super::problem::{Layout, Problem};
 use super::relaxation::{FAR, Relaxation};
 use super::table::{Core, Table};
 
@@ -44,30 +43,6 @@ pub(super) struct Outcome<const N: usize> {
     /// A lower bound of all relative prices.
     pub(super) bound: i64,
     pub(super) nodes: u64,
-}
-
-/// A partial layout.
-#[derive(Clone, Copy, Debug)]
-struct Node {
-    /// The sum of the reduced prices of the core's groups that are decided.
-    loss: i64,
-    /// Capacity for the groups that are open.
-    left: i64,
-    /// The column of the table in which the search for a bound begins.
-    column: u8,
-}
-
-/// A partial layout with its children that are still to be visited.
-#[derive(Clone, Copy, Debug)]
-struct Frame<const K: usize> {
-    node: Node,
-    /// Whether the table has been refined for this node.
-    refined: bool,
-    next: u16,
-    len: u16,
-    /// The children, by rising bound.
-    items: [u8; K],
-    bounds: [i64; K],
 }
 
 /// What the rounds of a search share.
@@ -232,11 +207,17 @@ impl<const N: usize, const K: usize> Search<N, K> {
             self.refine(run, depth);
         }
         let index = usize::from(self.order[depth]);
-        let group = &run.problem.groups[index];
-        let mut frame = Frame {
-            node,
-            ..Frame::EMPTY
+        let problem = run.problem;
+        let group = &problem.groups[index];
+        let decided = &self.order[depth.saturating_sub(EXCHANGE_GROUPS)..depth];
+        let can_exchange = |choice| {
+            decided.iter().rev().any(|&other| {
+                let other = usize::from(other);
+                improves(&problem.groups[other], self.items[other], group, choice)
+            })
         };
+        let frame = &mut self.frames[depth];
+        frame.reset(node);
         for (item, &choice) in group.choices().iter().enumerate() {
             let left = node.left - i64::from(choice.cost);
             if left < 0 {
@@ -251,26 +232,11 @@ impl<const N: usize, const K: usize> Search<N, K> {
             }
             if total > run.gap {
                 run.rejected = run.rejected.min(total);
-            } else if !self.can_exchange(run, depth, choice) {
+            } else if !can_exchange(choice) {
                 frame.insert(item as u8, total);
             }
         }
-        self.frames[depth] = frame;
         true
-    }
-
-    /// Returns whether an exchange with a group decided before would improve this choice.
-    fn can_exchange(&self, run: &Run<'_, N, K>, depth: usize, choice: Choice) -> bool {
-        let group = |depth: usize| &run.problem.groups[usize::from(self.order[depth])];
-        (depth.saturating_sub(EXCHANGE_GROUPS)..depth)
-            .rev()
-            .any(|before| {
-                let item = self.items[usize::from(self.order[before])];
-                improves(
-                    (group(before), group(before).choice(item)),
-                    (group(depth), choice),
-                )
-            })
     }
 
     /// Refines the table for the shallowest open node for which that has not been done.
@@ -282,29 +248,6 @@ impl<const N: usize, const K: usize> Search<N, K> {
         let left = self.frames[above].node.left;
         self.table.refine(&run.core(&self.order), above, left);
     }
-}
-
-/// Returns whether two other choices of two groups cost no more and are better.
-fn improves<const K: usize>(first: (&Group<K>, Choice), second: (&Group<K>, Choice)) -> bool {
-    let rank = |a: Choice, b: Choice| {
-        let sum = |a: u32, b: u32| u64::from(a) + u64::from(b);
-        (sum(a.price, b.price), sum(a.cost, b.cost), a.cost)
-    };
-    let chosen = rank(first.1, second.1);
-    let mut fitting = second.0.choices();
-    for &a in first.0.choices() {
-        // Prices fall with costs, so the best partner is the last that fits.
-        while let [cheaper @ .., last] = fitting
-            && u64::from(a.cost) + u64::from(last.cost) > chosen.1
-        {
-            fitting = cheaper;
-        }
-        let Some(&b) = fitting.last() else { break };
-        if rank(a, b) < chosen {
-            return true;
-        }
-    }
-    false
 }
 
 impl<'a, const N: usize, const K: usize> Run<'a, N, K> {
@@ -342,42 +285,5 @@ impl<'a, const N: usize, const K: usize> Run<'a, N, K> {
         };
         self.set_limit();
         self.gap = self.gap.min(self.limit);
-    }
-}
-
-impl<const K: usize> Frame<K> {
-    const EMPTY: Self = Self {
-        node: Node {
-            loss: 0,
-            left: 0,
-            column: 0,
-        },
-        refined: false,
-        next: 0,
-        len: 0,
-        items: [0; K],
-        bounds: [0; K],
-    };
-
-    /// Inserts a child, behind those of the same bound.
-    fn insert(&mut self, item: u8, bound: i64) {
-        let len = usize::from(self.len);
-        let place = self.bounds[..len].partition_point(|&other| other <= bound);
-        self.items[place..=len].rotate_right(1);
-        self.bounds[place..=len].rotate_right(1);
-        self.items[place] = item;
-        self.bounds[place] = bound;
-        self.len += 1;
-    }
-
-    /// Removes the child of the smallest bound and returns its choice and bound; none if all
-    /// bounds are larger than the gap.
-    fn next_child(&mut self, gap: i64) -> Option<(u8, i64)> {
-        let next = usize::from(self.next);
-        if self.next == self.len || self.bounds[next] > gap {
-            return None;
-        }
-        self.next += 1;
-        Some((self.items[next], self.bounds[next]))
     }
 }

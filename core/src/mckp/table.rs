@@ -176,7 +176,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// Returns the multiplier of the best bound, nearly: the bound rises with mu as long as the
-    /// choices that attain the minimum cost more than `left` (Fisher 1981, sec. 3).
+    /// choices that attain the minimum cost more than `left` (Fisher 1981).
     fn best_multiplier<const K: usize>(
         &mut self,
         core: &Core<'_, N, K>,

@@ -108,6 +108,8 @@ pub enum OpError {
     },
     /// One output sums more than [`Op::MAX_REDUCTION`] products: 32 bits could overflow.
     Reduction(u64),
+    /// One output is the mean of more than [`Op::MAX_POOL`] elements: 32 bits could overflow.
+    Pool(u64),
 }
 
 impl fmt::Display for OpError {
@@ -127,6 +129,11 @@ impl fmt::Display for OpError {
                 "one output sums {len} products, more than {}",
                 Op::MAX_REDUCTION
             ),
+            Self::Pool(len) => write!(
+                f,
+                "one output is the mean of {len} elements, more than {}",
+                Op::MAX_POOL
+            ),
         }
     }
 }
@@ -137,6 +144,10 @@ impl Op {
     /// The most products in one output's sum, so that INT8 accumulators cannot overflow: the folded
     /// bias is at most 2^30 + 128·127·2^15 and every partial sum at most 128·127·2^15 in magnitude.
     pub const MAX_REDUCTION: u64 = 1 << 15;
+
+    /// The most elements under the window of an average pool, so that the sum of their distances
+    /// from the zero point, at most 255 each, fits 32 bits.
+    pub const MAX_POOL: u64 = 1 << 23;
 
     /// The operator's name in reports.
     #[must_use]
@@ -189,13 +200,14 @@ impl Op {
         }
     }
 
-    /// Products summed for one output element; 0 without weights.
+    /// Products summed for one output element; 0 without weights, and the largest number where
+    /// there are more than fit.
     #[must_use]
     pub const fn reduction_len(&self, input: Shape) -> usize {
         match self {
             Self::Conv2d { window, groups } => {
                 let groups = if *groups == 0 { 1 } else { *groups };
-                window.taps() * (input.c / groups) as usize
+                window.taps().saturating_mul((input.c / groups) as usize)
             }
             Self::Dense => input.len(),
             Self::Add
@@ -254,6 +266,13 @@ impl Op {
         let reduction = self.reduction_len(input) as u64;
         if reduction > Self::MAX_REDUCTION {
             return Err(OpError::Reduction(reduction));
+        }
+        if let Self::AvgPool { window, .. } = self {
+            let [h, w] = window.kernel;
+            let under = u64::from(h.min(input.h)) * u64::from(w.min(input.w));
+            if under > Self::MAX_POOL {
+                return Err(OpError::Pool(under));
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
 use candle_core::{D, Device, Result, Tensor};
 
-use super::ops::{Im2Col, Pool, PoolKind, dims};
+use super::ops::{AddThen, Im2Col, Pool, PoolKind, dims};
 use super::{Graph, GraphLayer};
 
 /// A [`Graph`] with its weights as candle tensors; samples are batched, `[N, H, W, C]`.
@@ -92,9 +92,11 @@ impl FloatModel {
                     candle_core::bail!("layer {layer} has no weights")
                 };
                 let weight = weight.unwrap_or(&own.weight);
-                multiply(op, x, input, *output, weight)?.broadcast_add(&own.bias)?
+                let products = multiply(op, x, input, *output, weight)?;
+                let sums = products.apply_op2_no_bwd(&own.bias, &AddThen(*activation))?;
+                return sums.reshape(dims(count, *output));
             }
-            Op::Add => (x + &inputs[1])?,
+            Op::Add => return x.apply_op2_no_bwd(&inputs[1], &AddThen(*activation)),
             Op::MaxPool { window } => x.apply_op1_no_bwd(&Pool {
                 kind: PoolKind::Max,
                 window,

@@ -1,9 +1,10 @@
 //! The operators that candle lacks for tensors in `[N, H, W, C]` order, as custom operations.
 
 use bitbudget_core::level::Rounding;
+use bitbudget_core::op::Activation;
 use bitbudget_core::quant::QParams;
 use bitbudget_core::shape::{Shape, Window};
-use candle_core::{CpuStorage, CustomOp1, Error, Layout, Result, Shape as Dims};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape as Dims};
 
 /// The elements of a contiguous `f32` tensor on the CPU.
 fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -69,6 +70,33 @@ impl CustomOp1 for Im2Col {
             self.fill(sample, patches);
         }
         Ok((CpuStorage::F32(patches), Dims::from((count * rows, len))))
+    }
+}
+
+/// activation(x + y), where the elements of y repeat along x: a bias `[C]`, or a tensor of x's
+/// shape.
+pub(crate) struct AddThen(pub(crate) Activation);
+
+impl CustomOp2 for AddThen {
+    fn name(&self) -> &'static str {
+        "add-then"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
+    ) -> Result<(CpuStorage, Dims)> {
+        let (x, y) = (elements(x, x_layout)?, elements(y, y_layout)?);
+        let [low, high] = self.0.range();
+        let mut output = Vec::with_capacity(x.len());
+        for row in x.chunks(y.len().max(1)) {
+            let sums = row.iter().zip(y).map(|(x, y)| x + y);
+            output.extend(sums.map(|sum| sum.max(low).min(high)));
+        }
+        Ok((CpuStorage::F32(output), x_layout.shape().clone()))
     }
 }
 

@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
         let tensors = 0..=model.graph.layers.len();
         let sample: usize = tensors.map(|t| 4 * model.graph.shape(t).len()).sum();
         Self {
-            batch_len: (BATCH_BYTES / sample.max(1)).clamp(1, 128),
+            batch_len: (BATCH_BYTES / sample.max(1)).clamp(1, 32),
             model,
             data,
             options,

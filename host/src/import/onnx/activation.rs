@@ -3,10 +3,11 @@
 use bitbudget_core::op::{Activation, Op};
 
 use super::arguments::axis;
-use super::builder::{Builder, Value, View, dims_text};
+use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::node::Node;
 use super::tensor::Data;
+use super::value::{Value, View, dims_text};
 
 /// Relu.
 pub(super) fn relu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
@@ -18,19 +19,22 @@ pub(super) fn relu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
 pub(super) fn clip<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let low = bound(b, node, 1, "min", f32::NEG_INFINITY)?;
     let high = bound(b, node, 2, "max", f32::INFINITY)?;
+    let activation = if low <= f32::MIN && high >= f32::MAX {
+        Activation::None
+    } else if low == 0.0 && high >= f32::MAX {
+        Activation::Relu
+    } else if low == 0.0 && high == 6.0 {
+        Activation::Relu6
+    } else {
+        return unsupported(format!(
+            "it clips to {low}..{high}, only 0..6 and 0..inf are supported"
+        ));
+    };
     let view = b.view(node, 0)?;
-    if low <= f32::MIN && high >= f32::MAX {
-        return Ok(Value::Activation(view));
+    match activation {
+        Activation::None => Ok(Value::Activation(view)),
+        Activation::Relu | Activation::Relu6 => activate(b, &view, activation),
     }
-    if low == 0.0 && high >= f32::MAX {
-        return activate(b, &view, Activation::Relu);
-    }
-    if low == 0.0 && high == 6.0 {
-        return activate(b, &view, Activation::Relu6);
-    }
-    unsupported(format!(
-        "it clips to {low}..{high}, only 0..6 and 0..inf are supported"
-    ))
 }
 
 /// A bound of Clip, which is an attribute before operator set 11 and an input since.

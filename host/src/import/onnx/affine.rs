@@ -3,12 +3,13 @@
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::{Shape, Window};
 
-use super::builder::{Builder, Value, View, dims_text};
+use super::builder::Builder;
 use super::error::{Fault, OnnxError, unsupported};
 use super::fold;
 use super::layers::check_finite;
 use super::name;
 use super::node::Node;
+use super::value::{Value, View, dims_text};
 use super::weighted::bad_shape;
 use crate::graph::{GraphLayer, Weights};
 
@@ -140,8 +141,8 @@ fn fold_affine(
 }
 
 fn check_folded(node: &Node<'_>, weight: &[f32], bias: &[f32]) -> Result<(), OnnxError> {
-    check_finite(&node.label, "the folded weights", weight)?;
-    check_finite(&node.label, "the folded bias", bias)
+    check_finite(&node.label, "folded weights", weight)?;
+    check_finite(&node.label, "folded bias", bias)
 }
 
 /// The four operations on two operands.

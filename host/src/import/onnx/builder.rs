@@ -13,6 +13,7 @@ use super::layers::{Layers, check_finite};
 use super::name;
 use super::node::Node;
 use super::tensor::{Data, Tensor};
+use super::value::{Value, View};
 use crate::graph::Graph;
 
 /// The model's input.
@@ -23,46 +24,6 @@ pub(super) struct Input<'a> {
     pub(super) dims: Vec<usize>,
     /// Where it is fixed.
     pub(super) batch: Option<i64>,
-}
-
-/// What is known of one of the model's tensors.
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    /// The same for every input.
-    Const(Rc<Tensor>),
-    /// Computed by a layer.
-    Activation(View),
-    /// An unsupported node would have given it; that is reported.
-    Missing,
-}
-
-/// A tensor of the graph as the model sees it.
-///
-/// Row-major over `dims`, the elements are those of the graph's tensor in `[C, H, W]` order: a
-/// flatten or reshape changes the view, not the tensor.
-#[derive(Clone, Debug)]
-pub(super) struct View {
-    /// Which tensor of the graph.
-    pub(super) tensor: usize,
-    /// Without the batch, with the padding.
-    pub(super) dims: Vec<usize>,
-    /// Zeros around rows and columns that the tensor itself does not have: top, left, bottom,
-    /// right.
-    pub(super) pad: [usize; 4],
-}
-
-impl View {
-    /// The whole tensor `tensor`, seen as `dims`.
-    pub(super) fn new(tensor: usize, dims: Vec<usize>) -> Self {
-        let pad = [0; 4];
-        Self { tensor, dims, pad }
-    }
-}
-
-/// The dimensions, for messages.
-pub(super) fn dims_text(dims: &[usize]) -> String {
-    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
-    format!("[N, {}]", dims.join(", "))
 }
 
 /// The growing graph.
@@ -133,7 +94,7 @@ impl<'a> Builder<'a> {
             }
         }
         let result = convert::convert(self, node);
-        let value = self.reported(&node.label, &node.op, result, unsupported)?;
+        let value = reported(&node.label, &node.op, result, unsupported)?;
         for (i, output) in node.outputs().iter().enumerate() {
             let value = match (i, &value) {
                 (0, Some(value)) => value.clone(),
@@ -149,27 +110,6 @@ impl<'a> Builder<'a> {
             self.bind(output, value);
         }
         Ok(())
-    }
-
-    /// The result, unless it is unsupported: that goes on the list.
-    fn reported<T>(
-        &self,
-        node: &str,
-        op: &str,
-        result: Result<T, Fault>,
-        unsupported: &mut Vec<UnsupportedNode>,
-    ) -> Result<Option<T>, OnnxError> {
-        match result {
-            Ok(value) => return Ok(Some(value)),
-            Err(Fault::Broken(error)) => return Err(error),
-            Err(Fault::Upstream) => {}
-            Err(Fault::Unsupported(reason)) => unsupported.push(UnsupportedNode {
-                node: node.to_owned(),
-                op: op.to_owned(),
-                reason,
-            }),
-        }
-        Ok(None)
     }
 
     fn bind(&mut self, name: &'a str, value: Value) {
@@ -279,7 +219,7 @@ impl<'a> Builder<'a> {
     ) -> Result<Option<Graph>, OnnxError> {
         let label = format!("the output `{output}`");
         let result = self.output(&label, output);
-        let Some(tensor) = self.reported(&label, "output", result, unsupported)? else {
+        let Some(tensor) = reported(&label, "output", result, unsupported)? else {
             return Ok(None);
         };
         if tensor == 0 {
@@ -298,9 +238,10 @@ impl<'a> Builder<'a> {
                 let shape = self.layers.shape(view.tensor);
                 let is_vector = shape == Shape::vector(shape.c);
                 let sizes = view.dims.iter().filter(|d| **d > 1).count();
-                match is_vector && sizes <= 1 {
-                    true => Ok(view.tensor),
-                    false => self.layers.materialize(&view),
+                if is_vector && sizes <= 1 {
+                    Ok(view.tensor)
+                } else {
+                    self.layers.materialize(&view)
                 }
             }
             Value::Activation(_) => unsupported("it is padded"),
@@ -308,4 +249,24 @@ impl<'a> Builder<'a> {
             Value::Missing => Err(Fault::Upstream),
         }
     }
+}
+
+/// The result, unless it is unsupported: that goes on the list.
+fn reported<T>(
+    node: &str,
+    op: &str,
+    result: Result<T, Fault>,
+    unsupported: &mut Vec<UnsupportedNode>,
+) -> Result<Option<T>, OnnxError> {
+    match result {
+        Ok(value) => return Ok(Some(value)),
+        Err(Fault::Broken(error)) => return Err(error),
+        Err(Fault::Upstream) => {}
+        Err(Fault::Unsupported(reason)) => unsupported.push(UnsupportedNode {
+            node: node.to_owned(),
+            op: op.to_owned(),
+            reason,
+        }),
+    }
+    Ok(None)
 }

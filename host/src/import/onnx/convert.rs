@@ -2,11 +2,12 @@
 
 use super::activation;
 use super::affine::{self, Arithmetic};
-use super::builder::{Builder, Value};
+use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::fold;
 use super::node::Node;
 use super::pool::{self, Reduction};
+use super::value::Value;
 use super::view;
 use super::weighted;
 

@@ -228,7 +228,7 @@ pub enum OnnxError {
     /// The model uses what the core cannot run.
     #[error("{} cannot be imported:{}", count(nodes.len()), list(nodes))]
     #[diagnostic(help(
-        "supported are {}. BatchNorm and dropout vanish in evaluation mode; export {RE_EXPORT}",
+        "supported operators: {}. Dropout vanishes in evaluation mode: export {RE_EXPORT}",
         supported_operators()
     ))]
     Unsupported {

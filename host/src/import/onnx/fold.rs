@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use super::affine::Arithmetic;
 use super::arguments::{MAX_INTEGERS, axis, ints_or_input, known};
-use super::builder::{Builder, Value};
+use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::node::Node;
 use super::tensor::{Data, Int, Tensor};
+use super::value::Value;
 
 fn constant_value(tensor: Tensor) -> Result<Value, Fault> {
     Ok(Value::Const(Rc::new(tensor)))

@@ -3,8 +3,8 @@
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
 
-use super::builder::{View, dims_text};
 use super::error::{Fault, OnnxError, unsupported};
+use super::value::{View, dims_text};
 use crate::graph::GraphLayer;
 
 /// The layers of a growing graph, and who still wants to read their tensors.

@@ -17,6 +17,7 @@ mod name;
 mod node;
 mod pool;
 mod tensor;
+mod value;
 mod view;
 mod weighted;
 mod window;
@@ -100,14 +101,15 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
         Some("an HDF5 file, as Keras saves its models")
     } else if bytes.get(4..8) == Some(b"TFL3") {
         Some("a TensorFlow Lite model")
-    } else if bytes
-        .iter()
-        .all(|b| matches!(b, b'\t' | b'\n' | b'\r' | b' '..))
-    {
+    } else if str::from_utf8(bytes).is_ok_and(is_text) {
         Some("a text file")
     } else {
         None
     }
+}
+
+fn is_text(text: &str) -> bool {
+    text.chars().all(|c| !c.is_control() || c.is_whitespace())
 }
 
 fn opset(imports: &[OperatorSetIdProto]) -> Result<i64, OnnxError> {

@@ -4,9 +4,10 @@ use bitbudget_core::op::Op;
 use bitbudget_core::shape::{Shape, Window};
 
 use super::arguments::{axes, axis, known};
-use super::builder::{Builder, Value, View, dims_text};
+use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::node::Node;
+use super::value::{Value, View, dims_text};
 use super::window::Sliding;
 
 /// MaxPool.

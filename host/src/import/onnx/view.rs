@@ -5,11 +5,12 @@ use std::rc::Rc;
 use rten_onnx::onnx::DataType;
 
 use super::arguments::{axes, axis, integers, known};
-use super::builder::{Builder, Value, View, dims_text};
+use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::fold;
 use super::node::Node;
 use super::tensor::{Data, Int};
+use super::value::{Value, View, dims_text};
 
 /// Tensors have at most this many dimensions.
 const MAX_RANK: usize = 8;

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
 
-use super::builder::{Builder, Value, View, dims_text};
+use super::builder::Builder;
 use super::error::{Fault, OnnxError, unsupported};
 use super::layers::{check_finite, dimension};
 use super::name;
 use super::node::Node;
+use super::value::{Value, View, dims_text};
 use super::window::Sliding;
 use crate::graph::{GraphLayer, Weights};
 
@@ -185,8 +186,8 @@ fn dense<'a>(
             }));
         }
     }
-    check_finite(&node.label, "its scaled weights", &weight)?;
-    check_finite(&node.label, "its scaled bias", &bias)?;
+    check_finite(&node.label, "scaled weights", &weight)?;
+    check_finite(&node.label, "scaled bias", &bias)?;
     let mut dims = view.dims.clone();
     dims.pop();
     dims.push(matrix.outputs);

@@ -28,7 +28,7 @@ enum Attr<'a> {
     S(&'a str),
     Is(&'a [i64]),
     Fs(&'a [f32]),
-    T(TensorProto),
+    T(Box<TensorProto>),
 }
 
 use Attr::{F, Fs, I, Is, S, T};
@@ -185,10 +185,11 @@ impl Model {
 
     /// What is listed as unsupported.
     fn unsupported(&self) -> Vec<UnsupportedNode> {
-        match self.error() {
-            OnnxError::Unsupported { nodes } => nodes,
-            other => panic!("{other}"),
-        }
+        let error = self.error();
+        let OnnxError::Unsupported { nodes } = error else {
+            panic!("{error}");
+        };
+        nodes
     }
 
     /// The reason of the one node that is listed as unsupported.
@@ -227,7 +228,7 @@ impl Attr<'_> {
                 AttributeType::FLOATS
             }
             T(tensor) => {
-                proto.t = Some(tensor.clone());
+                proto.t = Some(TensorProto::clone(tensor));
                 AttributeType::TENSOR
             }
         });

@@ -1,0 +1,70 @@
+//! One open partial layout on the stack of the search.
+
+/// A partial layout.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Node {
+    /// The sum of the reduced prices of the core's groups that are decided.
+    pub(super) loss: i64,
+    /// Capacity for the groups that are open.
+    pub(super) left: i64,
+    /// The column of the table in which the search for a bound begins.
+    pub(super) column: u8,
+}
+
+/// A partial layout with its children that are still to be visited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<const K: usize> {
+    pub(super) node: Node,
+    /// Whether the table has been refined for this node.
+    pub(super) refined: bool,
+    next: u16,
+    len: u16,
+    /// The children, by rising bound.
+    items: [u8; K],
+    bounds: [i64; K],
+}
+
+impl<const K: usize> Frame<K> {
+    pub(super) const EMPTY: Self = Self {
+        node: Node {
+            loss: 0,
+            left: 0,
+            column: 0,
+        },
+        refined: false,
+        next: 0,
+        len: 0,
+        items: [0; K],
+        bounds: [0; K],
+    };
+
+    /// Makes this the frame of a node, without children.
+    pub(super) fn reset(&mut self, node: Node) {
+        self.node = node;
+        self.refined = false;
+        self.next = 0;
+        self.len = 0;
+    }
+
+    /// Inserts a child, behind those of the same bound.
+    pub(super) fn insert(&mut self, item: u8, bound: i64) {
+        let len = usize::from(self.len);
+        let place = self.bounds[..len].partition_point(|&other| other <= bound);
+        self.items[place..=len].rotate_right(1);
+        self.bounds[place..=len].rotate_right(1);
+        self.items[place] = item;
+        self.bounds[place] = bound;
+        self.len += 1;
+    }
+
+    /// Removes the child of the smallest bound and returns its choice and bound; none if all
+    /// bounds are larger than the gap.
+    pub(super) fn next_child(&mut self, gap: i64) -> Option<(u8, i64)> {
+        let next = usize::from(self.next);
+        if self.next == self.len || self.bounds[next] > gap {
+            return None;
+        }
+        self.next += 1;
+        Some((self.items[next], self.bounds[next]))
+    }
+}

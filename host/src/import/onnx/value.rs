@@ -1,0 +1,45 @@
+//! What is known of the model's tensors while the graph grows.
+
+use std::rc::Rc;
+
+use super::tensor::Tensor;
+
+/// What is known of one of the model's tensors.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// The same for every input.
+    Const(Rc<Tensor>),
+    /// Computed by a layer.
+    Activation(View),
+    /// An unsupported node would have given it; that is reported.
+    Missing,
+}
+
+/// A tensor of the graph as the model sees it.
+///
+/// Row-major over `dims`, the elements are those of the graph's tensor in `[C, H, W]` order: a
+/// flatten or reshape changes the view, not the tensor.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    /// Which tensor of the graph.
+    pub(super) tensor: usize,
+    /// Without the batch, with the padding.
+    pub(super) dims: Vec<usize>,
+    /// Zeros around rows and columns that the tensor itself does not have: top, left, bottom,
+    /// right.
+    pub(super) pad: [usize; 4],
+}
+
+impl View {
+    /// The whole tensor `tensor`, seen as `dims`.
+    pub(super) fn new(tensor: usize, dims: Vec<usize>) -> Self {
+        let pad = [0; 4];
+        Self { tensor, dims, pad }
+    }
+}
+
+/// The dimensions, for messages.
+pub(super) fn dims_text(dims: &[usize]) -> String {
+    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    format!("[N, {}]", dims.join(", "))
+}
