@@ -1,12 +1,12 @@
 //! Dominance between partial layouts by the exchange of two choices.
 //!
-//! A partial layout with choice a in one group and b in another is not needed if the two groups have
-//! choices a' and b' that together cost no more and are better. *Better* means a lower price; at
-//! equal price a lower cost; at equal cost too, a cheaper choice in the group that is decided first.
-//! The exchange keeps every completion feasible and makes it better. Layouts can be ordered by price,
-//! then cost, then the costs of their choices as the groups are decided; no exchange improves the
-//! first layout in this order, so it is never cut, and it is optimal. Groups of equal costs make this
-//! worthwhile: of all permutations of their choices few survive.
+//! A partial layout with choice a in one group and b in another is not needed if the two groups
+//! have choices a' and b' that together cost no more and are better. *Better* means a lower price;
+//! at equal price a lower cost; at equal cost too, a cheaper choice in the group that is decided
+//! first. The exchange keeps every completion feasible and makes it better. Layouts can be ordered
+//! by price, then by cost, then by the costs of their choices as the groups are decided. No
+//! exchange improves the first layout in this order: it is never cut, and it is optimal. Groups of
+//! equal costs make this worthwhile: of all permutations of their choices few survive.
 
 use super::problem::{Choice, Group};
 

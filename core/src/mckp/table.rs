@@ -172,6 +172,7 @@ impl<const N: usize> Table<N> {
         self.move_column(victim, place);
         self.multipliers[place] = mu;
         self.used[place] = self.clock;
+        debug_assert!(self.multipliers.is_sorted());
         self.fill_column(core, place);
     }
 

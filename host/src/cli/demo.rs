@@ -57,8 +57,8 @@ const FILES: [(&str, &[u8]); 5] = [
     ),
 ];
 
-/// Shares of the all-FP32 RAM that the demo plans for.
-const BUDGETS: [&str; 6] = ["100%", "80%", "60%", "50%", "40%", "35%"];
+/// What the demo plans for: shares of the all-FP32 layout's RAM, and of its weights.
+const BUDGETS: [&str; 4] = ["100%", "50%", "30%", "weights=26%"];
 
 impl Demo {
     pub(crate) fn run(self) -> Outcome {

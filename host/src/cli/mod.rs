@@ -1,5 +1,6 @@
 //! The command line: one file and one `run(self)` for each command.
 
+mod chart;
 mod data;
 mod demo;
 mod eval;

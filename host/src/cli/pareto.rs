@@ -3,23 +3,27 @@
 use std::path::PathBuf;
 
 use bitbudget::evaluate::HostPlan;
+use bitbudget::file;
 use bitbudget_core::plan::Budget;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::planned::Planned;
-use super::{Outcome, report};
+use super::{Outcome, chart, report};
 
 /// Show every optimal layout, from the smallest to the best
 ///
 /// Each line is the best layout for all budgets from its own size up to the next line's.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  bitbudget pareto resnet8.profile\n  \
-    bitbudget pareto resnet8.image --json")]
+    bitbudget pareto resnet8.image --svg trade-off.svg")]
 pub(crate) struct Pareto {
     /// Profile or image
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Draw the layouts into this file, too
+    #[arg(long, value_name = "NAME.svg")]
+    svg: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -30,6 +34,11 @@ impl Pareto {
         let mut planned = Planned::open(&self.file)?;
         let layouts = staircase(&mut planned);
         let fp32 = planned.fp32();
+        if let Some(path) = &self.svg {
+            let point = |plan: &HostPlan| (plan.total_bytes(), planned.loss(plan.price));
+            let steps: Vec<_> = layouts.iter().map(point).collect();
+            file::write(path, chart::staircase(&steps, point(&fp32))?.as_bytes())?;
+        }
         if self.json {
             let layouts = layouts.iter().map(|plan| layout_json(&planned, plan));
             return report::print_json(&json!({

@@ -10,10 +10,20 @@ use bitbudget::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Profile};
 use bitbudget_core::arena::Placement;
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan, Planner};
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::IntoDiagnostic;
 use serde_json::{Value, json};
 
 use super::report;
+
+/// A budget that no layout fits, and the smallest that would do.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("the budget {text} is too small")]
+#[diagnostic(help("the smallest budget that does: --budget {smallest}"))]
+struct TooSmall {
+    text: String,
+    smallest: String,
+    source: BudgetTooSmall,
+}
 
 /// A network with its names and a planner, whatever file it came from.
 pub(crate) struct Planned {
@@ -88,28 +98,24 @@ impl Planned {
     /// The optimal plan for a budget as written; an error tells the smallest budget.
     pub(crate) fn plan_for(&mut self, text: &BudgetText) -> miette::Result<HostPlan> {
         let budget = self.resolve(text);
-        self.plan(budget).map_err(|error| {
-            let smallest = error.smallest_bytes;
-            let prefix = match budget {
-                Budget::Total(_) => "",
-                Budget::Weights(_) => "weights=",
-            };
-            let reserved = match budget {
+        let plan = self.plan(budget);
+        Ok(plan.map_err(|source| TooSmall {
+            text: text.to_string(),
+            smallest: match budget {
                 Budget::Total(_) => format!(
-                    " ({} of it for activations)",
+                    "{} ({}, {} of it for activations)",
+                    source.smallest_bytes,
+                    report::bytes(source.smallest_bytes),
                     report::bytes(self.arena_bytes)
                 ),
-                Budget::Weights(_) => String::new(),
-            };
-            let help = format!(
-                "the smallest budget is --budget {prefix}{smallest}, that is {}{reserved}",
-                report::bytes(smallest)
-            );
-            Err::<(), _>(error)
-                .into_diagnostic()
-                .wrap_err_with(|| miette!(help = help, "the budget {text} is too small"))
-                .unwrap_err()
-        })
+                Budget::Weights(_) => format!(
+                    "weights={} ({})",
+                    source.smallest_bytes,
+                    report::bytes(source.smallest_bytes)
+                ),
+            },
+            source,
+        })?)
     }
 
     /// The plan that keeps every layer FP32, whether or not it is on offer.

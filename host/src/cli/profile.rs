@@ -21,7 +21,7 @@ use super::report::{self, Phases};
 /// Measure what every level of every layer costs, on calibration data
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  \
-    bitbudget profile resnet8.onnx --data data_batch.bin --scale 0.00392157 \\\n    \
+    bitbudget profile resnet8.onnx --data data_batch.bin --scale 1/255 \\\n    \
     --mean 0.4914,0.4822,0.4465 --std 0.2470,0.2435,0.2616 -o resnet8.profile\n\n\
     Ctrl-C keeps what is measured; the same command goes on from there.")]
 pub(crate) struct Profile {
@@ -30,9 +30,9 @@ pub(crate) struct Profile {
     model: PathBuf,
     #[command(flatten)]
     data: Data,
-    /// Inputs are (raw * scale - mean) / std; for 8-bit pixels often 0.00392157 (1/255) [default: 1]
-    #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    scale: Option<f32>,
+    /// Inputs are (raw * scale - mean) / std; for 8-bit pixels often 1/255
+    #[arg(long, value_name = "S", default_value = "1", value_parser = fraction)]
+    scale: f32,
     /// One value, or one per channel
     #[arg(
         long,
@@ -75,6 +75,20 @@ pub(crate) struct Profile {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A positive number, or a fraction of two.
+fn fraction(text: &str) -> Result<f32, String> {
+    let number = |part: &str| part.trim().parse::<f32>().map_err(|e| e.to_string());
+    let value = match text.split_once('/') {
+        Some((over, under)) => number(over)? / number(under)?,
+        None => number(text)?,
+    };
+    if value.is_finite() && value > 0.0 {
+        Ok(value)
+    } else {
+        Err("not a positive number; examples: 1/255, 0.0625".into())
+    }
 }
 
 impl Profile {
@@ -131,7 +145,7 @@ impl Profile {
                 name => name.into(),
             },
             preprocess: Preprocess {
-                scale: self.scale.unwrap_or(1.0),
+                scale: self.scale,
                 mean: stats(&self.mean)?,
                 std: stats(&self.std)?,
             },
