@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 use crate::arena::Placement;
 use crate::image::Image;
@@ -38,7 +39,7 @@ impl Input<'_> {
 }
 
 /// Why the engine could not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EngineError {
@@ -214,16 +215,23 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
     /// Solves for `budget`, visiting at most `node_limit` nodes (`u64::MAX`: to proven optimality),
     /// and makes the plan resident.
     ///
-    /// Only layers whose level changed are encoded anew; the arena is never used beyond the larger
+    /// Only layers whose weights are stored otherwise than before are encoded anew; the arena is never
+    /// used beyond the larger
     /// of the old and the new plan.
     ///
     /// # Errors
     /// [`EngineError::Budget`] or [`EngineError::ArenaTooSmall`], with the plan of before resident.
     pub fn replan(&mut self, budget: Budget, node_limit: u64) -> Result<&Plan<N>, EngineError> {
-        let plan = self
-            .planner
-            .plan(self.image.network(), budget, node_limit)?;
+        let plan = self.solve(budget, node_limit)?;
         self.load(plan)
+    }
+
+    /// The plan that [`replan`](Self::replan) would make resident.
+    ///
+    /// # Errors
+    /// [`BudgetTooSmall`] with the smallest budget that would do.
+    pub fn solve(&mut self, budget: Budget, node_limit: u64) -> Result<Plan<N>, BudgetTooSmall> {
+        self.planner.plan(self.image.network(), budget, node_limit)
     }
 
     /// Makes a plan resident that was made elsewhere, such as one of levels chosen by hand.
@@ -254,7 +262,7 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
         let old = core::mem::replace(&mut self.layout, next.clone());
         let resident = self.plan.take().is_some();
         let count = next.levels.len();
-        let stays = |layer: usize| resident && old.levels[layer] == next.levels[layer];
+        let stays = |layer: usize| resident && old.levels[layer].stores_like(next.levels[layer]);
         // to the left and close together: no block moves right, none is overwritten
         let mut packed: Vec<usize, N> = Vec::new();
         let mut end = 0;

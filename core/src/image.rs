@@ -21,6 +21,7 @@ use core::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 use crate::network::{Network, NetworkError};
 use crate::resident::{Master, f32_at};
@@ -43,7 +44,7 @@ pub struct Image<'a, const N: usize, const K: usize> {
 }
 
 /// Why bytes are not a usable image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ImageError {

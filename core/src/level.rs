@@ -80,6 +80,16 @@ impl Level {
         }
     }
 
+    /// Whether a layer's weights are the same bytes at both levels: they differ in the rounding of
+    /// the input alone.
+    #[must_use]
+    pub const fn stores_like(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Fp32, Self::Fp32) | (Self::Int8(_), Self::Int8(_)) => true,
+            (Self::Fp32, Self::Int8(_)) | (Self::Int8(_), Self::Fp32) => false,
+        }
+    }
+
     /// The form in which a layer at this level reads its input.
     #[must_use]
     pub const fn input_form(self) -> Form {

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 use crate::arena::Placement;
 use crate::level::Level;
@@ -10,7 +11,7 @@ use crate::mckp::{ProblemError, Solution, Solver, Status};
 use crate::network::Network;
 
 /// A limit on memory, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Budget {
     /// All the RAM that the engine takes: resident weights and activation arena.
@@ -53,7 +54,7 @@ impl<const N: usize> Plan<N> {
 }
 
 /// No layout fits the budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BudgetTooSmall {
     /// The budget.

@@ -21,11 +21,14 @@ pub struct QParams {
 impl QParams {
     /// The map with 256 levels over `[low, high]`, widened to hold 0, which is exact.
     ///
-    /// The range is moved by less than a step so that 0 falls on an integer. An empty range, or one
-    /// too narrow for a normal `f32` step, gives a map of the smallest usable scale.
+    /// The range is moved by less than a step so that 0 falls on an integer. An empty range says
+    /// nothing and gives the map over 0..=1.
     #[must_use]
     pub fn from_range(low: f32, high: f32) -> Self {
-        let (low, high) = (low.min(0.0), high.max(0.0));
+        let (low, high) = match (low.min(0.0), high.max(0.0)) {
+            (0.0, 0.0) => (0.0, 1.0),
+            range => range,
+        };
         let scale = ((high - low) / 255.0).clamp(MIN_SCALE, MAX_SCALE);
         let zero_point = Rounding::Nearest.round(-128.0 - low / scale);
         Self {

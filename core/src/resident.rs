@@ -81,10 +81,11 @@ impl Master<'_> {
         for channel in 0..channels {
             let scale = f32_at(self.scale, channel);
             let mut sum = 0_i32;
-            for i in channel * len..(channel + 1) * len {
-                let q = quantize_weight(f32_at(self.weight, i), scale);
+            let row = weight[channel * len..].iter_mut().take(len);
+            for (i, resident) in row.enumerate() {
+                let q = quantize_weight(f32_at(self.weight, channel * len + i), scale);
                 sum += i32::from(q);
-                weight[i] = q.cast_unsigned();
+                *resident = q.cast_unsigned();
             }
             let step = input.scale * scale;
             let own = quantize_bias(f32_at(self.bias, channel), step);

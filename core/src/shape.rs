@@ -40,6 +40,12 @@ impl Shape {
         self.h as usize * self.w as usize * self.c as usize
     }
 
+    /// Whether a dimension is zero.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether a dimension is zero, or the elements are more than [`Shape::MAX_LEN`].
     #[must_use]
     pub const fn is_unusable(self) -> bool {

@@ -35,7 +35,7 @@ impl ArenaMemory {
     }
 
     /// The memory.
-    pub fn as_mut(&mut self) -> &mut [u8] {
+    pub fn lend(&mut self) -> &mut [u8] {
         &mut bytemuck::cast_slice_mut(&mut self.words)[..self.bytes]
     }
 }
@@ -95,7 +95,7 @@ pub fn evaluate(
     let outputs = outputs_of(image.network());
     let chunk = |(chunk, labels): (usize, &[u32])| -> Result<Vec<Score>, EvaluateError> {
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
-        let mut engine = HostEngine::new(image, memory.as_mut())?;
+        let mut engine = HostEngine::new(image, memory.lend())?;
         engine.load(plan.clone())?;
         let mut scores = Vec::with_capacity(labels.len());
         for (i, label) in labels.iter().enumerate() {

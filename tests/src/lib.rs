@@ -1,1 +1,10 @@
-//! Shared pieces of the tests.
+//! Shared pieces of the tests: seeded random models, a dumb reference that is written from the
+//! contracts, and memory to lend to an engine.
+#![forbid(unsafe_code)]
+
+pub mod arena;
+pub mod builder;
+pub mod check;
+pub mod generate;
+pub mod model;
+pub mod oracle;

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 /// A layout, and how good it is known to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,8 @@ pub enum Status {
 }
 
 /// A problem that is too large for the type of the solver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ProblemError {
     /// There are more groups than fit.

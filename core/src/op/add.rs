@@ -4,8 +4,8 @@ use crate::op::Activation;
 use crate::quant::Requant;
 use crate::tensor::{Int8Sink, View, ViewMut};
 
-/// Adds `a` and `b`. Where all three tensors are INT8 the sum is exact in integers and rounded
-/// once; otherwise it is taken over the real numbers that the elements stand for.
+/// Adds `a` and `b`. Where all three tensors are INT8 the products are added in 64 bits and
+/// rounded once; otherwise it is taken over the real numbers that the elements stand for.
 pub fn run(a: View<'_>, b: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     if let (View::I8(a, qa), View::I8(b, qb), ViewMut::I8(data, q, rounding)) = (a, b, &mut *output)
     {

@@ -82,7 +82,7 @@ impl Activation {
 }
 
 /// Why an operator cannot take its inputs or give its output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpError {
@@ -246,7 +246,10 @@ impl Op {
         }
         let expected = match *self {
             Self::Conv2d { window, groups } => {
-                if groups == 0 || input.c % groups != 0 || output.c % groups != 0 {
+                if groups == 0
+                    || !input.c.is_multiple_of(groups)
+                    || !output.c.is_multiple_of(groups)
+                {
                     return Err(OpError::Groups(groups));
                 }
                 windowed(window, input, output.c)?

@@ -8,6 +8,7 @@ use bitbudget::file::{self, FileError};
 use bitbudget::pack::HostImage;
 use bitbudget::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Profile};
 use bitbudget_core::arena::Placement;
+use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan, Planner};
 use miette::IntoDiagnostic;
@@ -35,15 +36,14 @@ pub(crate) struct Planned {
 
 /// The image in `bytes`, read from `path`.
 pub(crate) fn parse_image<'a>(path: &Path, bytes: &'a [u8]) -> Result<HostImage<'a>, FileError> {
-    HostImage::parse(bytes).map_err(|error| match error {
-        bitbudget_core::image::ImageError::Magic => FileError::Kind {
-            path: path.into(),
-            kind: "image",
-        },
-        error => FileError::Damaged {
-            path: path.into(),
-            reason: error.to_string(),
-        },
+    HostImage::parse(bytes).map_err(|error| {
+        let path = path.into();
+        if error == ImageError::Magic {
+            let kind = "image";
+            return FileError::Kind { path, kind };
+        }
+        let reason = error.to_string();
+        FileError::Damaged { path, reason }
     })
 }
 
@@ -61,7 +61,7 @@ impl Planned {
             let profile = Profile::decode(path, &bytes)?;
             return Self::new(profile.network, profile.names);
         }
-        if bytes.starts_with(&bitbudget_core::image::MAGIC) {
+        if bytes.starts_with(&MAGIC) {
             return Self::of_image(&parse_image(path, &bytes)?);
         }
         let path = path.into();

@@ -52,7 +52,7 @@ impl Run {
         let mut planned = Planned::of_image(&image)?;
         let plan = planned.plan_for(&self.budget)?;
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
-        let mut engine = HostEngine::new(&image, memory.as_mut()).into_diagnostic()?;
+        let mut engine = HostEngine::new(&image, memory.lend()).into_diagnostic()?;
         let budget = planned.resolve(&self.budget);
         engine.replan(budget, u64::MAX).into_diagnostic()?;
         let sample = sample(&data, self.index, input.iter().product());

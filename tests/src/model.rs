@@ -1,0 +1,151 @@
+//! A network with its weights, as it goes into an image.
+
+use bitbudget_core::image::{self, Image};
+use bitbudget_core::level::Level;
+use bitbudget_core::mckp::Status;
+use bitbudget_core::network::Network;
+use bitbudget_core::plan::Plan;
+use bitbudget_core::price::PriceItem;
+
+/// The most layers of a test's network.
+pub const LAYERS: usize = 24;
+/// The most levels of a layer.
+pub const LEVELS: usize = 4;
+
+/// A network of the tests' capacities.
+pub type TestNetwork = Network<LAYERS, LEVELS>;
+/// An image of the tests' capacities.
+pub type TestImage<'a> = Image<'a, LAYERS, LEVELS>;
+
+/// The FP32 master of one layer; empty for a layer without weights.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    /// `[O, …]`.
+    pub weight: Vec<f32>,
+    /// `[O]`.
+    pub bias: Vec<f32>,
+    /// `[O]`, INT8 scales.
+    pub scale: Vec<f32>,
+}
+
+/// All that an image holds.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The graph, its calibrated parameters and its prices.
+    pub network: TestNetwork,
+    /// One for each layer.
+    pub names: Vec<String>,
+    /// One for each layer.
+    pub weights: Vec<Weights>,
+}
+
+impl Model {
+    /// The weights section of the image.
+    #[must_use]
+    pub fn section(&self) -> Vec<u8> {
+        let parts = |w: &Weights| [w.weight.clone(), w.bias.clone(), w.scale.clone()];
+        let values = self.weights.iter().flat_map(parts).flatten();
+        values.flat_map(f32::to_le_bytes).collect()
+    }
+
+    /// The image.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn emit(&self) -> Vec<u8> {
+        let section = self.section();
+        let mut buffer = vec![0; section.len() + 64 * 1024];
+        let names = self.names.iter().map(String::as_str);
+        let len = image::emit(&self.network, names, &section, &mut buffer).expect("room enough");
+        buffer.truncate(len);
+        buffer
+    }
+
+    /// Bytes of resident weights at these levels.
+    ///
+    /// # Panics
+    /// When a layer has no such level.
+    #[must_use]
+    pub fn weight_bytes(&self, levels: &[Option<Level>]) -> u64 {
+        let items = self.items(levels);
+        items.map(|item| u64::from(item.bytes)).sum()
+    }
+
+    fn items(&self, levels: &[Option<Level>]) -> impl Iterator<Item = PriceItem> {
+        let rows = self.network.prices.rows.iter().zip(levels);
+        rows.filter_map(|(row, level)| {
+            let level = (*level)?;
+            let item = row.iter().find(|item| item.level == level);
+            Some(*item.expect("a level of this layer"))
+        })
+    }
+
+    /// Every assignment of levels to the layers with weights.
+    #[must_use]
+    pub fn layouts(&self) -> Vec<Vec<Option<Level>>> {
+        let mut layouts = vec![Vec::new()];
+        for row in &self.network.prices.rows {
+            let mut choices: Vec<_> = row.iter().map(|item| Some(item.level)).collect();
+            if choices.is_empty() {
+                choices.push(None);
+            }
+            let longer = |layout: &Vec<_>| {
+                let with = |choice: &_| [layout.as_slice(), &[*choice]].concat();
+                choices.iter().map(with).collect::<Vec<_>>()
+            };
+            layouts = layouts.iter().flat_map(longer).collect();
+        }
+        layouts
+    }
+
+    /// Sum of the prices of these levels.
+    ///
+    /// # Panics
+    /// When a layer has no such level.
+    #[must_use]
+    pub fn price(&self, levels: &[Option<Level>]) -> i64 {
+        let items = self.items(levels);
+        items.map(|item| i64::from(item.price)).sum()
+    }
+
+    /// `level` for every layer with weights.
+    #[must_use]
+    pub fn all_at(&self, level: Level) -> Vec<Option<Level>> {
+        let layers = self.network.layers.iter();
+        layers
+            .map(|layer| layer.op.has_weights().then_some(level))
+            .collect()
+    }
+}
+
+/// A plan of levels chosen by hand.
+#[must_use]
+pub fn plan_of(levels: &[Option<Level>]) -> Plan<LAYERS> {
+    Plan {
+        levels: levels.iter().copied().collect(),
+        weight_bytes: 0,
+        arena_bytes: 0,
+        price: 0,
+        bound: 0,
+        nodes: 0,
+        status: Status::NodeLimit,
+    }
+}
+
+/// Writes the checksum that belongs to an image's bytes into its last four: CRC-32 (ISO-HDLC), bit
+/// by bit.
+///
+/// # Panics
+/// When there are fewer than four bytes.
+pub fn seal(image: &mut [u8]) {
+    let (body, tail) = image.split_last_chunk_mut::<4>().expect("a checksum");
+    let mut crc = u32::MAX;
+    for byte in body {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
+        }
+    }
+    *tail = (!crc).to_le_bytes();
+}

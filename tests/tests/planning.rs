@@ -1,0 +1,169 @@
+//! Plans held against every layout there is.
+
+use bitbudget_core::arena::Placement;
+use bitbudget_core::engine::{Engine, EngineError};
+use bitbudget_core::level::Level;
+use bitbudget_core::plan::{Budget, BudgetTooSmall};
+use bitbudget_core::shape::{Shape, Window};
+use bitbudget_tests::arena::Arena;
+use bitbudget_tests::builder::{Builder, Style};
+use bitbudget_tests::generate;
+use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+type TestEngine<'a> = Engine<'a, LAYERS, LEVELS>;
+
+/// Two convolutions and a dense layer, with a pool between.
+fn small(seed: u64) -> Model {
+    let mut builder = Builder::new(seed, Style::Real, Shape::new(5, 4, 2));
+    let a = builder.conv(0, Window::square(3, 1, 1), 1, 3);
+    let b = builder.max_pool(a, Window::square(2, 1, 0));
+    let c = builder.conv(b, Window::square(1, 1, 0), 1, 2);
+    builder.dense(c, 3);
+    builder.finish()
+}
+
+fn activation_bytes(model: &Model) -> u64 {
+    Placement::for_all_layouts(&model.network).bytes().into()
+}
+
+fn total_bytes(model: &Model, levels: &[Option<Level>]) -> u64 {
+    model.weight_bytes(levels) + activation_bytes(model)
+}
+
+/// The least price of any layout whose weights take at most `capacity` bytes.
+fn brute_force(model: &Model, capacity: u64) -> Option<i64> {
+    let layouts = model.layouts().into_iter();
+    let fit = layouts.filter(|levels| model.weight_bytes(levels) <= capacity);
+    fit.map(|levels| model.price(&levels)).min()
+}
+
+/// Checks every budget around the size of every layout, at most `most` of them.
+fn check_budgets(rng: &mut SmallRng, model: &Model, most: usize) {
+    let bytes = model.emit();
+    let image = TestImage::parse(&bytes).expect("a sound image");
+    let activations = activation_bytes(model);
+    let mut sizes: Vec<u64> = model
+        .layouts()
+        .iter()
+        .map(|levels| model.weight_bytes(levels))
+        .collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    let largest = sizes[sizes.len() - 1] + activations;
+    let mut arena = Arena::new(largest as usize);
+    let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
+    let mut around: Vec<u64> = sizes
+        .iter()
+        .flat_map(|size| [size - 1, *size, size + 1])
+        .collect();
+    while around.len() > most {
+        around.swap_remove(rng.random_range(3..around.len()));
+    }
+    for capacity in around {
+        for budget in [
+            Budget::Weights(capacity),
+            Budget::Total(capacity + activations),
+        ] {
+            if let Some(least) = brute_force(model, capacity) {
+                check_plans(&mut engine, model, budget, least);
+                let plan = engine.plan().expect("resident");
+                assert!(u64::from(plan.weight_bytes) <= capacity);
+                continue;
+            }
+            assert_eq!(capacity, sizes[0] - 1);
+            let smallest_bytes = match budget {
+                Budget::Weights(_) => sizes[0],
+                Budget::Total(_) => sizes[0] + activations,
+            };
+            let error = BudgetTooSmall {
+                budget,
+                smallest_bytes,
+            };
+            let refused = engine.replan(budget, u64::MAX);
+            assert_eq!(refused, Err(EngineError::Budget(error)));
+        }
+    }
+}
+
+/// Checks the plans that few nodes and then many give, where `least` is the optimal price.
+fn check_plans(engine: &mut TestEngine<'_>, model: &Model, budget: Budget, least: i64) {
+    for nodes in [0, 1, 2, 5, u64::MAX] {
+        let plan = engine.replan(budget, nodes).expect("some layout fits");
+        assert!(plan.bound <= least && least <= plan.price);
+        assert_eq!(plan.is_optimal(), plan.bound == plan.price);
+        assert_eq!(plan.price, model.price(&plan.levels));
+        assert_eq!(
+            u64::from(plan.weight_bytes),
+            model.weight_bytes(&plan.levels)
+        );
+        assert_eq!(u64::from(plan.arena_bytes), activation_bytes(model));
+        let taken = match budget {
+            Budget::Weights(bytes) => (plan.weight_bytes.into(), bytes),
+            Budget::Total(bytes) => (plan.total_bytes(), bytes),
+        };
+        assert!(taken.0 <= taken.1);
+        assert!(plan.is_optimal() || nodes < u64::MAX);
+    }
+}
+
+#[test]
+fn plans_are_optimal_at_every_budget() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    for seed in 0..40 {
+        let mut model = small(seed);
+        if seed % 4 == 0 {
+            for item in model.network.prices.rows.iter_mut().flatten() {
+                item.price = [i32::MIN, -1, 0, 7, i32::MAX][rng.random_range(0..5)];
+            }
+        }
+        check_budgets(&mut rng, &model, usize::MAX);
+    }
+}
+
+#[test]
+fn plans_of_random_graphs_are_optimal() {
+    let mut rng = SmallRng::seed_from_u64(2);
+    let mut graphs = 0;
+    for seed in 0..100 {
+        let model = generate::model(seed, Style::Real, 7);
+        let choices = model.layouts().len();
+        if (2..=1 << 10).contains(&choices) {
+            check_budgets(&mut rng, &model, 40);
+            graphs += 1;
+        }
+    }
+    assert!(graphs > 50, "{graphs}");
+}
+
+#[test]
+fn budgets_below_everything_name_the_smallest() {
+    for seed in 0..50 {
+        let model = generate::model(seed, Style::Real, 8);
+        let bytes = model.emit();
+        let image = TestImage::parse(&bytes).expect("a sound image");
+        let mut arena = Arena::new(total_bytes(&model, &model.all_at(Level::Fp32)) as usize);
+        let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
+        for of in [Budget::Total, Budget::Weights] {
+            let refused = match engine.replan(of(0), u64::MAX) {
+                // nothing to be resident
+                Ok(plan) => {
+                    assert_eq!((plan.weight_bytes, of(0)), (0, Budget::Weights(0)));
+                    continue;
+                }
+                Err(EngineError::Budget(refused)) => refused,
+                Err(error) => panic!("{error}"),
+            };
+            assert_eq!(refused.budget, of(0));
+            let smallest = refused.smallest_bytes;
+            engine.replan(of(smallest), u64::MAX).expect("the smallest");
+            let short = engine.replan(of(smallest - 1), u64::MAX);
+            let error = BudgetTooSmall {
+                budget: of(smallest - 1),
+                smallest_bytes: smallest,
+            };
+            assert_eq!(short, Err(EngineError::Budget(error)));
+        }
+    }
+}
