@@ -21,3 +21,8 @@ pub mod quant;
 pub mod resident;
 pub mod shape;
 pub mod tensor;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

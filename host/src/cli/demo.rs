@@ -70,26 +70,28 @@ impl Demo {
         for (name, bytes) in FILES {
             file::write(&folder.join(name), bytes)?;
         }
-        let say = |text: &str| {
+        let tell = |text: &str| {
             if !self.json {
-                println!("{text}");
+                say!("{text}");
             }
         };
-        say("A ResNet8 for 8x8 handwritten digits, trained in FP32, and 450 calibration images.\n");
-        say("1. profile: calibrate, then measure what each level of each layer costs in loss\n");
+        tell(
+            "A ResNet8 for 8x8 handwritten digits, trained in FP32, and 450 calibration images.\n",
+        );
+        tell("1. profile: calibrate, then measure what each level of each layer costs in loss\n");
         let profile = self.profile(folder)?;
         if !self.json {
             profile_command::print(&profile);
         }
-        say("\n2. pack: weights, quantizers and prices in one image for the device");
+        tell("\n2. pack: weights, quantizers and prices in one image for the device");
         let path = folder.join("digits.image");
         let image = pack::pack(&import::load(&folder.join("digits.onnx"))?, &profile)?;
         file::write(&path, &image)?;
-        say(&format!(
+        tell(&format!(
             "   digits.image, {}",
             report::bytes(image.len() as u64)
         ));
-        say("\n3. re-plan at several budgets and run 450 test images with the device's kernels\n");
+        tell("\n3. re-plan at several budgets and run 450 test images with the device's kernels\n");
         let image = parse_image(&path, &image)?;
         let data = load(folder, "test", image.network().input)?;
         let budgets = BUDGETS.iter().map(|text| text.parse::<BudgetText>());
@@ -103,11 +105,11 @@ impl Demo {
         }
         report.print();
         match &self.keep {
-            Some(folder) => println!(
+            Some(folder) => say!(
                 "\nkept in {0}; next: bitbudget plan {0}/digits.image --budget 60%",
                 folder.display()
             ),
-            None => println!(
+            None => say!(
                 "\nnext: `bitbudget demo --keep demo` keeps these files; `bitbudget --help` lists the commands"
             ),
         }

@@ -122,7 +122,7 @@ impl Report {
             ]);
         }
         report::print_table(&table);
-        println!(
+        say!(
             "\n{} samples; change: measured here, +- its paired standard error; predicted: sum of the plan's prices",
             self.samples
         );

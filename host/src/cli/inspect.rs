@@ -48,20 +48,20 @@ impl Inspect {
 
 fn print_image(planned: &Planned, image_bytes: usize) {
     let network = &planned.network;
-    println!(
+    say!(
         "image of {image_bytes} bytes, version {}: input {}, output {}",
         bitbudget_core::image::VERSION,
         network.input,
         network.output_shape(),
     );
     let pre = &network.preprocess;
-    println!(
+    say!(
         "inputs are (raw * {} - {:?}) / {:?}",
         pre.scale,
         pre.mean.as_slice(),
         pre.std.as_slice()
     );
-    println!(
+    say!(
         "activations take {} bytes, all-FP32 weights {}\n",
         planned.arena_bytes,
         network.fp32_weight_bytes()

@@ -1,5 +1,10 @@
 //! The command line: one file and one `run(self)` for each command.
 
+/// Prints one line.
+macro_rules! say {
+    ($($arg:tt)*) => { $crate::cli::report::line(format_args!($($arg)*)) };
+}
+
 mod chart;
 mod data;
 mod demo;

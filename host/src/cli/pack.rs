@@ -38,7 +38,7 @@ impl Pack {
                 "image_bytes": image.len(),
             }));
         }
-        println!(
+        say!(
             "{}: {} ({} layers, metric {})",
             self.output.display(),
             report::bytes(image.len() as u64),

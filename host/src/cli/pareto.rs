@@ -58,7 +58,7 @@ impl Pareto {
             ]);
         }
         report::print_table(&table);
-        println!(
+        say!(
             "\n{} optimal layouts; the last line is all-FP32, for comparison",
             layouts.len()
         );

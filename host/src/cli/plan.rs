@@ -49,15 +49,15 @@ impl Plan {
             ]);
         }
         report::print_table(&table);
-        println!();
-        println!(
+        say!("");
+        say!(
             "total   {} = {} weights + {} activations, of a budget of {bytes} ({})",
             plan.total_bytes(),
             plan.weight_bytes,
             plan.arena_bytes,
             self.budget,
         );
-        println!(
+        say!(
             "price   {} predicted change of the loss; {} (bound {}, gap {:.6}, {} nodes)",
             report::change(planned.loss(plan.price)),
             if plan.is_optimal() {

@@ -113,7 +113,7 @@ impl Profile {
             return report::print_json(&json(&profile));
         }
         print(&profile);
-        println!("\nwritten: {}", self.output.display());
+        say!("\nwritten: {}", self.output.display());
         Ok(())
     }
 
@@ -167,7 +167,7 @@ pub(crate) fn show(phases: &Phases, phase: Phase, done: usize, total: usize) {
 /// Prints a profile's origin and prices.
 pub(crate) fn print(profile: &profile::Profile) {
     let origin = &profile.origin;
-    println!(
+    say!(
         "{} on {} samples of {}: FP32 loss {:.6}, accuracy {}",
         origin.model,
         profile.samples,
@@ -175,9 +175,10 @@ pub(crate) fn print(profile: &profile::Profile) {
         profile.fp32_loss,
         report::percent(profile.fp32_accuracy),
     );
-    println!(
+    say!(
         "metric {}, clip {}; prices are changes of the mean loss\n",
-        origin.metric, origin.clip
+        origin.metric,
+        origin.clip
     );
     let mut table = report::table(&["layer", "operator", "level", "bytes", "price", "std. error"]);
     for (i, layer) in profile.network.layers.iter().enumerate() {

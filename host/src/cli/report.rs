@@ -1,5 +1,7 @@
 //! How results are shown: tables, amounts, progress.
 
+use std::fmt;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bitbudget_core::level::Level;
@@ -24,16 +26,23 @@ pub(crate) fn table(columns: &[&str]) -> Table {
     table
 }
 
+/// Prints one line; ends the program quietly when nobody reads on (`bitbudget … | head`).
+pub(crate) fn line(text: fmt::Arguments<'_>) {
+    if writeln!(io::stdout(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Prints a table without trailing blanks.
 pub(crate) fn print_table(table: &Table) {
     for line in table.lines() {
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }
 
 /// Prints one JSON value.
 pub(crate) fn print_json(value: &Value) -> Outcome {
-    println!("{}", serde_json::to_string_pretty(value).into_diagnostic()?);
+    say!("{}", serde_json::to_string_pretty(value).into_diagnostic()?);
     Ok(())
 }
 

@@ -67,12 +67,12 @@ impl Run {
                 "levels": report::levels_json(&planned.names, &plan.levels),
             }));
         }
-        println!("class {class}");
+        say!("class {class}");
         for (i, output) in outputs.iter().enumerate() {
-            println!("{i:4}  {output:+.6}{}", if i == class { "  <" } else { "" });
+            say!("{i:4}  {output:+.6}{}", if i == class { "  <" } else { "" });
         }
         let levels = report::levels_short(&plan.levels);
-        println!("\nin {} bytes of RAM: {levels}", plan.total_bytes());
+        say!("\nin {} bytes of RAM: {levels}", plan.total_bytes());
         Ok(())
     }
 }

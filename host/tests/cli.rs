@@ -1,0 +1,427 @@
+//! The command as a user meets it: every command on the demo's files, and the obvious mistakes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Runs `bitbudget` with these arguments in `folder`.
+fn bitbudget(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = assert_cmd::Command::cargo_bin("bitbudget").expect("the program");
+    let command = command.current_dir(folder).env("RUST_BACKTRACE", "0");
+    command.args(arguments).output().expect("an exit")
+}
+
+/// The standard output of a run that must succeed.
+fn stdout(folder: &Path, arguments: &[&str]) -> String {
+    let output = bitbudget(folder, arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The JSON of a run that must succeed.
+fn json(folder: &Path, arguments: &[&str]) -> Value {
+    let arguments = [arguments, &["--json"]].concat();
+    serde_json::from_str(&stdout(folder, &arguments)).expect("one JSON value")
+}
+
+/// Checks that a run fails with an error that contains all of `parts`, without a panic.
+fn fails(folder: &Path, arguments: &[&str], parts: &[&str]) {
+    let output = bitbudget(folder, arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{arguments:?} succeeded");
+    assert!(!error.contains("panicked"), "{arguments:?}: {error}");
+    for part in parts {
+        assert!(
+            error.contains(part),
+            "{arguments:?} does not say `{part}`:\n{error}"
+        );
+    }
+}
+
+/// The demo's files, made once.
+fn demo() -> &'static Path {
+    static DEMO: OnceLock<TempDir> = OnceLock::new();
+    let made = DEMO.get_or_init(|| {
+        let folder = TempDir::new().expect("a folder");
+        stdout(folder.path(), &["demo", "--keep", "."]);
+        folder
+    });
+    made.path()
+}
+
+/// A folder with the demo's files, to write into.
+fn copy() -> TempDir {
+    let folder = TempDir::new().expect("a folder");
+    for entry in fs::read_dir(demo()).expect("files") {
+        let entry = entry.expect("a file");
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("a copy");
+    }
+    folder
+}
+
+const PROFILE: [&str; 8] = [
+    "profile",
+    "digits.onnx",
+    "--data",
+    "calib_images.npy",
+    "--scale",
+    "1/16",
+    "-o",
+    "x.profile",
+];
+
+#[test]
+fn the_demo_is_what_starts_without_a_command() {
+    let text = stdout(demo(), &[]);
+    assert!(
+        text.contains("FP32 loss 0.041915, accuracy 99.56 %"),
+        "{text}"
+    );
+    assert!(text.contains("450 samples"), "{text}");
+}
+
+#[test]
+fn profile_and_pack_give_what_the_demo_made() {
+    let folder = copy();
+    let at = folder.path();
+    let profile = json(at, &PROFILE);
+    assert_eq!(profile["samples"], 450);
+    assert_eq!(profile["metric"], "measured");
+    assert!(!at.join("x.profile.partial").exists());
+    stdout(at, &["pack", "digits.onnx", "x.profile", "-o", "x.image"]);
+    let bytes = |name: &str| fs::read(at.join(name)).expect("an image");
+    assert_eq!(bytes("x.image"), bytes("digits.image"));
+}
+
+#[test]
+fn plans_have_the_documented_keys_and_hold_the_budget() {
+    for file in ["digits.image", "digits.profile"] {
+        for (budget, weights_only) in [("90KiB", false), ("60%", false), ("weights=30%", true)] {
+            let plan = json(demo(), &["plan", file, "--budget", budget]);
+            let number = |key: &str| plan[key].as_f64().unwrap_or_else(|| panic!("{key}"));
+            let layers = plan["layers"].as_array().expect("layers");
+            let sum: f64 = layers
+                .iter()
+                .filter_map(|layer| layer["bytes"].as_f64())
+                .sum();
+            assert_eq!(layers.len(), 8);
+            assert!(
+                layers
+                    .iter()
+                    .all(|layer| layer["name"].is_string() && layer["level"].is_string())
+            );
+            assert_eq!(sum, number("weight_bytes"));
+            assert_eq!(
+                number("weight_bytes") + number("arena_bytes"),
+                number("total_bytes")
+            );
+            let limited = if weights_only {
+                "weight_bytes"
+            } else {
+                "total_bytes"
+            };
+            assert!(number(limited) <= number("budget_bytes"));
+            let prices: f64 = layers
+                .iter()
+                .filter_map(|layer| layer["price"].as_f64())
+                .sum();
+            assert!((prices - number("price")).abs() < 1e-9);
+            assert_eq!(number("bound"), number("price"));
+            assert_eq!(plan["optimal"], true);
+            assert!(plan["nodes"].is_u64());
+        }
+    }
+}
+
+#[test]
+fn the_pareto_staircase_falls_and_is_what_plan_says() {
+    let folder = copy();
+    let at = folder.path();
+    let pareto = json(at, &["pareto", "digits.image", "--svg", "p.svg"]);
+    let layouts = pareto["layouts"].as_array().expect("layouts");
+    assert!(!layouts.is_empty());
+    for pair in layouts.windows(2) {
+        let number = |i: usize, key: &str| pair[i][key].as_f64().expect("a number");
+        assert!(number(0, "total_bytes") < number(1, "total_bytes"));
+        assert!(number(0, "price") > number(1, "price"));
+    }
+    for layout in layouts {
+        let budget = layout["total_bytes"].to_string();
+        let plan = json(at, &["plan", "digits.image", "--budget", &budget]);
+        assert_eq!(plan["price"], layout["price"]);
+        assert_eq!(plan["total_bytes"], layout["total_bytes"]);
+    }
+    let svg = fs::read_to_string(at.join("p.svg")).expect("a chart");
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+}
+
+#[test]
+fn eval_and_run_agree() {
+    let data = ["--data", "test_images.npy", "--budget", "100%,weights=26%"];
+    let report = json(demo(), &[&["eval", "digits.image"][..], &data].concat());
+    assert!((report["fp32"]["loss"].as_f64().expect("a loss") - 0.038_333).abs() < 1e-5);
+    let budgets = report["budgets"].as_array().expect("budgets");
+    assert_eq!(budgets.len(), 2);
+    for budget in budgets {
+        for key in [
+            "budget_bytes",
+            "weight_bytes",
+            "total_bytes",
+            "loss",
+            "accuracy",
+            "predicted_loss",
+        ] {
+            assert!(budget[key].is_number(), "{key}");
+        }
+        assert_eq!(budget["levels"].as_object().expect("levels").len(), 8);
+        assert!(budget["accuracy"].as_f64().expect("an accuracy") > 0.98);
+    }
+    let run = [
+        "run",
+        "digits.image",
+        "--input",
+        "test_images.npy",
+        "--index",
+        "7",
+        "--budget",
+        "60%",
+    ];
+    let one = json(demo(), &run);
+    assert_eq!(one["outputs"].as_array().expect("outputs").len(), 10);
+    assert_eq!(one["class"], 8);
+}
+
+#[test]
+fn secant_and_other_clips_profile_too() {
+    let folder = copy();
+    let at = folder.path();
+    for options in [
+        &["--metric", "secant"][..],
+        &["--clip", "minmax", "--levels", "fp32,int8"],
+        &[
+            "--clip",
+            "percentile",
+            "--percentile",
+            "99.9",
+            "--levels",
+            "int8",
+        ],
+        &["--clip", "aciq", "--limit", "100", "--seed", "3"],
+    ] {
+        let profile = json(at, &[&PROFILE[..], options].concat());
+        assert!(profile["layers"][0]["levels"][0]["price"].is_number());
+        let plan = json(at, &["plan", "x.profile", "--budget", "weights=50%"]);
+        assert_eq!(plan["optimal"], true);
+    }
+}
+
+#[test]
+fn inspect_tells_what_a_file_is() {
+    assert_eq!(
+        json(demo(), &["inspect", "digits.profile"])["kind"],
+        "profile"
+    );
+    let image = json(demo(), &["inspect", "digits.image"]);
+    assert_eq!(
+        (
+            image["kind"].as_str(),
+            image["layers"].as_array().map(Vec::len)
+        ),
+        (Some("image"), Some(9))
+    );
+    fails(
+        demo(),
+        &["inspect", "digits.onnx"],
+        &["digits.onnx", "profile or image", "help:"],
+    );
+    fails(
+        demo(),
+        &["inspect", "absent.image"],
+        &["absent.image", "No such file"],
+    );
+}
+
+/// `profile` with one argument replaced.
+fn profile_with(at: usize, argument: &str) -> Vec<String> {
+    let mut arguments = PROFILE.map(str::to_owned).to_vec();
+    arguments[at] = argument.to_owned();
+    arguments
+}
+
+/// A `uint8` array in NumPy's format.
+fn npy(path: PathBuf, descr: &str, shape: &str, data: &[u8]) {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    let padded = format!("{header:<117}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((padded.len() as u16).to_le_bytes());
+    bytes.extend(padded.as_bytes());
+    bytes.extend(data);
+    fs::write(path, bytes).expect("an array");
+}
+
+#[test]
+fn mistakes_are_told_and_leave_no_file() {
+    let folder = copy();
+    let at = folder.path();
+    let file = |name: &str| at.join(name);
+    fs::write(file("text.onnx"), "not a model\n").expect("a file");
+    fs::copy(file("calib_images.npy"), file("unlabelled.npy")).expect("a copy");
+    fs::create_dir(file("empty")).expect("a folder");
+    npy(file("large.npy"), "|u1", "(2, 1, 9, 8)", &[0; 144]);
+    let nan: Vec<u8> = [0.5_f32, f32::NAN]
+        .iter()
+        .cycle()
+        .take(64)
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
+    npy(file("nan.npy"), "<f4", "(1, 1, 8, 8)", &nan);
+    npy(file("eleven.npy"), "|u1", "(450,)", &[11; 450]);
+    npy(file("few.npy"), "|u1", "(3,)", &[1; 3]);
+
+    let cases: [(usize, &str, &[&str]); 9] = [
+        (1, "text.onnx", &["text.onnx", "ONNX", "help:"]),
+        (1, "absent.onnx", &["absent.onnx"]),
+        (3, "absent.npy", &["absent.npy"]),
+        (3, "unlabelled.npy", &["no labels", "--labels"]),
+        (3, "empty", &["empty", "help:"]),
+        (3, "large.npy", &["large.npy", "9", "8", "help:"]),
+        (3, "nan.npy", &["nan.npy", "NaN"]),
+        (5, "0", &["--scale"]),
+        (7, "nowhere/x.profile", &["nowhere/x.profile", "help:"]),
+    ];
+    for (position, argument, parts) in cases {
+        let arguments = profile_with(position, argument);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        fails(at, &arguments, parts);
+    }
+    let with = |more: &[&'static str]| [&PROFILE[..], more].concat();
+    fails(
+        at,
+        &with(&["--levels", "fp32,int3"]),
+        &["int3", "int8-floor"],
+    );
+    fails(at, &with(&["--levels", "int8,int8"]), &["twice", "help:"]);
+    fails(
+        at,
+        &with(&["--mean", "1,2"]),
+        &["mean", "1 channels", "help:"],
+    );
+    fails(
+        at,
+        &with(&["--labels", "eleven.npy"]),
+        &["label 11", "10 outputs", "help:"],
+    );
+    fails(
+        at,
+        &with(&["--labels", "few.npy"]),
+        &["few.npy", "3", "450"],
+    );
+    fails(at, &with(&["--limit", "0"]), &["limit"]);
+    fails(
+        at,
+        &["plan", "digits.image", "--budget", "10KiB"],
+        &["10KiB", "84956", "help:"],
+    );
+    fails(
+        at,
+        &["plan", "digits.image", "--budget", "much"],
+        &["much", "64KiB"],
+    );
+    fails(
+        at,
+        &["plan", "text.onnx", "--budget", "80%"],
+        &["text.onnx", "profile or image"],
+    );
+    fails(
+        at,
+        &["pack", "digits.onnx", "digits.image", "-o", "y.image"],
+        &["digits.image", "profile"],
+    );
+    fails(
+        at,
+        &[
+            "eval",
+            "digits.profile",
+            "--data",
+            "test_images.npy",
+            "--budget",
+            "80%",
+        ],
+        &["digits.profile", "image"],
+    );
+    fails(
+        at,
+        &[
+            "run",
+            "digits.image",
+            "--input",
+            "large.npy",
+            "--budget",
+            "60%",
+        ],
+        &["large.npy"],
+    );
+    let past = [
+        "run",
+        "digits.image",
+        "--input",
+        "test_images.npy",
+        "--index",
+        "450",
+        "--budget",
+        "60%",
+    ];
+    fails(at, &past, &["450", "help:"]);
+
+    let damaged = |name: &str| {
+        let mut bytes = fs::read(file(name)).expect("a file");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(file("damaged"), bytes).expect("a file");
+        fails(
+            at,
+            &["plan", "damaged", "--budget", "80%"],
+            &["damaged", "help:"],
+        );
+    };
+    damaged("digits.image");
+    damaged("digits.profile");
+
+    for left in ["x.profile", "x.profile.partial", "y.image"] {
+        assert!(!file(left).exists(), "{left} was left behind");
+    }
+}
+
+#[test]
+fn another_model_is_not_packed() {
+    let folder = copy();
+    let at = folder.path();
+    let path = at.join("digits.onnx");
+    let mut model = fs::read(&path).expect("a model");
+    // the last bytes of a large initializer: one weight changes
+    let large = model.len() * 3 / 4;
+    model[large] ^= 1;
+    fs::write(&path, model).expect("a model");
+    let pack = ["pack", "digits.onnx", "digits.profile", "-o", "y.image"];
+    fails(at, &pack, &["another model", "help:"]);
+    assert!(!at.join("y.image").exists());
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in [
+        "profile", "plan", "pareto", "pack", "eval", "run", "inspect", "demo",
+    ] {
+        let help = stdout(demo(), &[command, "--help"]);
+        assert!(help.contains(&format!("bitbudget {command}")), "{help}");
+        assert!(
+            help.contains("Example:") && help.contains("--json"),
+            "{help}"
+        );
+    }
+}
