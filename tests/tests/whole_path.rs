@@ -1,0 +1,203 @@
+//! From a trained model to the core's outputs, through the library.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bitbudget::dataset::{self, Dataset, LoadOptions};
+use bitbudget::evaluate::{ArenaMemory, HostEngine, evaluate, sample};
+use bitbudget::graph::{FloatModel, Graph};
+use bitbudget::import;
+use bitbudget::pack::{HostImage, pack};
+use bitbudget::profile::{Control, Options, Phase, Profile, ProfileError, profile, real_inputs};
+use bitbudget_core::level::Level;
+use bitbudget_core::network::Preprocess;
+use bitbudget_core::plan::Budget;
+
+fn load(path: &Path, graph: &Graph, limit: Option<usize>) -> Dataset {
+    let input = [graph.input.h, graph.input.w, graph.input.c].map(usize::from);
+    let options = LoadOptions {
+        format: None,
+        labels: None,
+        input,
+        limit,
+        seed: 1,
+    };
+    dataset::load(path, &options).expect("the images")
+}
+
+fn digits() -> (Graph, Dataset, Options) {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/demo");
+    let graph = import::load(&demo.join("digits_resnet8.onnx")).expect("the model");
+    let data = load(&demo.join("calib_images.npy"), &graph, None);
+    let options = Options {
+        preprocess: Preprocess {
+            scale: 0.0625,
+            ..Preprocess::default()
+        },
+        ..Options::default()
+    };
+    (graph, data, options)
+}
+
+fn whole(graph: Graph, data: &Dataset, options: &Options) -> Profile {
+    let control = Control {
+        progress: &|_, _, _| (),
+        stop: &AtomicBool::new(false),
+        output: None,
+    };
+    profile(graph, data, options, &control).expect("a profile")
+}
+
+/// The folder of larger models and data beside the repository, where there is one.
+fn shared() -> Option<PathBuf> {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let there = shared.join("models").is_dir() && shared.join("data/cifar10").is_dir();
+    if !there {
+        eprintln!("skipped: no models and data in {}", shared.display());
+    }
+    there.then_some(shared)
+}
+
+#[test]
+fn an_interrupted_profile_goes_on_to_the_same_result() {
+    let (graph, data, options) = digits();
+    let want = whole(graph.clone(), &data, &options);
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("digits.profile");
+    let partial = folder.path().join("digits.profile.partial");
+
+    let stop = AtomicBool::new(false);
+    let interrupt = |phase, done, _| {
+        if phase == Phase::Measure && done >= 3 {
+            stop.store(true, Ordering::Relaxed);
+        }
+    };
+    let control = Control {
+        progress: &interrupt,
+        stop: &stop,
+        output: Some(&output),
+    };
+    let stopped = profile(graph.clone(), &data, &options, &control);
+    let Err(ProfileError::Interrupted { done, total, .. }) = stopped else {
+        panic!("not interrupted");
+    };
+    assert!((3..total).contains(&done), "{done} of {total}");
+    assert!(partial.exists() && !output.exists());
+
+    let measured = AtomicUsize::new(0);
+    let count = |phase, _, _| {
+        measured.fetch_add(usize::from(phase == Phase::Measure), Ordering::Relaxed);
+    };
+    let control = Control {
+        progress: &count,
+        stop: &AtomicBool::new(false),
+        output: Some(&output),
+    };
+    let resumed = profile(graph, &data, &options, &control).expect("a profile");
+    assert_eq!(measured.into_inner(), total - done);
+    assert_eq!(resumed, want);
+    assert!(!partial.exists());
+}
+
+#[test]
+fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
+    let (graph, data, options) = digits();
+    let profile = whole(graph.clone(), &data, &options);
+    let image = pack(&graph, &profile).expect("an image");
+    let image = HostImage::parse(&image).expect("an image");
+    let network = image.network();
+    let planner = |level: Option<(usize, Level)>| {
+        let mut memory = ArenaMemory::new(1 << 20);
+        let mut engine = HostEngine::new(&image, memory.lend()).expect("an engine");
+        let mut plan = engine
+            .replan(Budget::Total(1 << 20), u64::MAX)
+            .expect("a plan")
+            .clone();
+        for (i, of_layer) in plan.levels.iter_mut().enumerate() {
+            let alone = level
+                .filter(|(layer, _)| *layer == i)
+                .map(|(_, level)| level);
+            *of_layer = of_layer.map(|_| alone.unwrap_or(Level::Fp32));
+        }
+        let chosen = network.prices.rows.iter().zip(&plan.levels);
+        let items = chosen
+            .flat_map(|(row, level)| row.iter().filter(move |item| Some(item.level) == *level));
+        plan.weight_bytes = items.map(|item| item.bytes).sum();
+        evaluate(&image, &plan, &data, Path::new("digits"), &|_| ()).expect("an evaluation")
+    };
+    let fp32 = planner(None);
+    assert!((fp32.loss - profile.fp32_loss).abs() < 1e-6);
+    for (layer, row) in network.prices.rows.iter().enumerate() {
+        for (item, estimate) in row.iter().zip(&profile.estimates[layer]) {
+            let measured = planner(Some((layer, item.level))).loss - fp32.loss;
+            // the simulation rounds in floats where the engine rounds in integers
+            let off = (measured - estimate.price).abs();
+            assert!(
+                off < 1e-4,
+                "{} {}: {measured} {}",
+                profile.names[layer],
+                item.level,
+                estimate.price
+            );
+        }
+    }
+}
+
+#[test]
+fn residual_and_plain_networks_go_the_whole_path() {
+    let Some(shared) = shared() else { return };
+    let stats = |values: &[f32]| heapless::Vec::from_slice(values).expect("three");
+    let options = Options {
+        preprocess: Preprocess {
+            scale: 1.0 / 255.0,
+            mean: stats(&[0.4914, 0.4822, 0.4465]),
+            std: stats(&[0.2470, 0.2435, 0.2616]),
+        },
+        levels: vec![Level::Fp32, Level::ALL[1]],
+        ..Options::default()
+    };
+    for name in [
+        "resnet8_plain",
+        "resnet8_plain_bn",
+        "resnet8_residual",
+        "resnet14_plain",
+    ] {
+        let graph = import::load(&shared.join(format!("models/{name}.onnx"))).expect("the model");
+        let data = load(
+            &shared.join("data/cifar10/calib_batch.bin"),
+            &graph,
+            Some(24),
+        );
+        let profile = whole(graph.clone(), &data, &options);
+        let image = pack(&graph, &profile).expect("an image");
+        let image = HostImage::parse(&image).expect("an image");
+        let mut memory = ArenaMemory::new(2 << 20);
+        let mut engine = HostEngine::new(&image, memory.lend()).expect("an engine");
+        let fp32 = Budget::Weights(u64::from(u32::MAX));
+        let mut plan = engine.replan(fp32, u64::MAX).expect("a plan").clone();
+        for level in plan.levels.iter_mut().flatten() {
+            *level = Level::Fp32;
+        }
+        engine.load(plan).expect("room");
+        let float = FloatModel::new(graph).expect("a model");
+        for i in 0..4 {
+            let input = float.input(real_inputs(&data, &options.preprocess, i..i + 1));
+            let tensors = float
+                .forward(input.expect("an input"))
+                .expect("a forward pass");
+            let want: Vec<f32> = tensors[tensors.len() - 1]
+                .flatten_all()
+                .and_then(|t| t.to_vec1())
+                .expect("outputs");
+            let got = engine.infer(sample(&data, i, 3072)).expect("outputs");
+            for (a, b) in want.iter().zip(got) {
+                assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
+            }
+        }
+        let small = engine.replan(Budget::Weights(100 * 1024), u64::MAX);
+        let bytes = small.map(|plan| plan.weight_bytes);
+        if name != "resnet14_plain" {
+            assert!(bytes.expect("a plan") <= 100 * 1024);
+        }
+    }
+}
