@@ -245,6 +245,12 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         &self.network
     }
 
+    /// The weights section.
+    #[must_use]
+    pub const fn weights(&self) -> &'a [u8] {
+        self.weights
+    }
+
     /// The name of a layer; empty where there is no such layer.
     #[must_use]
     pub fn name(&self, layer: usize) -> &'a str {

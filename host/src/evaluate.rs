@@ -72,7 +72,7 @@ pub enum EvaluateError {
     #[diagnostic(transparent)]
     Data(#[from] DataError),
     /// The engine refused.
-    #[error("the engine refused: {0}")]
+    #[error("the engine refused")]
     Engine(#[from] EngineError),
 }
 

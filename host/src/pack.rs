@@ -1,9 +1,11 @@
 //! Packs a profile and its model's weights into one image.
 
 use bitbudget_core::image::{Image, ImageError, emit};
+use bitbudget_core::level::Level;
+use bitbudget_core::price::PriceItem;
 
 use crate::graph::Graph;
-use crate::profile::{MAX_LAYERS, MAX_LEVELS, Profile, graph_fingerprint};
+use crate::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Profile, graph_fingerprint};
 
 /// An image with the host's capacities.
 pub type HostImage<'a> = Image<'a, MAX_LAYERS, MAX_LEVELS>;
@@ -54,12 +56,42 @@ pub fn pack(graph: &Graph, profile: &Profile) -> Result<Vec<u8>, PackError> {
             }
         }
     }
-    let names = || profile.names.iter().map(String::as_str);
-    let text: usize = names().map(|name| name.len() + 8).sum();
+    let names: Vec<&str> = profile.names.iter().map(String::as_str).collect();
+    write(&profile.network, &names, &weights)
+}
+
+/// The same image with the level `fp32` on offer for every layer, at price 0: what an evaluation
+/// compares with.
+///
+/// # Errors
+/// [`PackError`].
+pub fn with_fp32(image: &HostImage<'_>) -> Result<Vec<u8>, PackError> {
+    let mut network = Box::new(image.network().clone());
+    for layer in 0..network.layers.len() {
+        let row = &network.prices.rows[layer];
+        if row.is_empty() || row.iter().any(|item| item.level == Level::Fp32) {
+            continue;
+        }
+        let bytes = network.resident_bytes(layer, Level::Fp32);
+        let item = PriceItem {
+            level: Level::Fp32,
+            bytes: bytes.unwrap_or(u32::MAX),
+            price: 0,
+        };
+        // a row has room for every level there is
+        let _ = network.prices.rows[layer].push(item);
+    }
+    let names: Vec<&str> = (0..network.layers.len()).map(|i| image.name(i)).collect();
+    write(&network, &names, image.weights())
+}
+
+fn write(network: &HostNetwork, names: &[&str], weights: &[u8]) -> Result<Vec<u8>, PackError> {
+    const { assert!(Level::ALL.len() <= MAX_LEVELS) };
+    let text: usize = names.iter().map(|name| name.len() + 8).sum();
     // a layer's parameters and prices take some hundred bytes
-    let sections = 1024 * (1 + profile.network.layers.len()) + text;
+    let sections = 1024 * (1 + network.layers.len()) + text;
     let mut image = vec![0; weights.len() + sections];
-    let len = emit(&profile.network, names(), &weights, &mut image)?;
+    let len = emit(network, names.iter().copied(), weights, &mut image)?;
     image.truncate(len);
     HostImage::parse(&image)?;
     Ok(image)

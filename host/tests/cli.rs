@@ -221,6 +221,25 @@ fn secant_and_other_clips_profile_too() {
 }
 
 #[test]
+fn an_image_without_fp32_is_still_compared_with_it() {
+    let folder = copy();
+    let at = folder.path();
+    stdout(at, &[&PROFILE[..], &["--levels", "int8"]].concat());
+    stdout(at, &["pack", "digits.onnx", "x.profile", "-o", "x.image"]);
+    let eval = [
+        "eval",
+        "x.image",
+        "--data",
+        "test_images.npy",
+        "--budget",
+        "weights=50%",
+    ];
+    let report = json(at, &eval);
+    assert!((report["fp32"]["loss"].as_f64().expect("a loss") - 0.038_333).abs() < 1e-5);
+    assert_eq!(report["fp32"]["weight_bytes"], 299_048);
+}
+
+#[test]
 fn inspect_tells_what_a_file_is() {
     assert_eq!(
         json(demo(), &["inspect", "digits.profile"])["kind"],

@@ -6,7 +6,7 @@ use bitbudget::budget::{BudgetText, budget_bytes};
 use bitbudget::dataset::Dataset;
 use bitbudget::evaluate::{Evaluation, HostPlan, evaluate};
 use bitbudget::file;
-use bitbudget::pack::HostImage;
+use bitbudget::pack::{HostImage, with_fp32};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -63,16 +63,19 @@ impl Report {
         budgets: &[BudgetText],
     ) -> miette::Result<Self> {
         let mut planned = Planned::of_image(image)?;
-        let fp32_plan = planned.fp32();
         let plans = budgets.iter().map(|budget| planned.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
         let bar = report::progress("evaluating", data.len * (plans.len() + 1));
-        let run =
-            |plan: &HostPlan| evaluate(image, plan, data, path, &|samples| bar.inc(samples as u64));
-        let fp32 = run(&fp32_plan)?;
+        let run = |image: &HostImage<'_>, plan: &HostPlan| {
+            evaluate(image, plan, data, path, &|samples| bar.inc(samples as u64))
+        };
+        let reference = with_fp32(image)?;
+        let reference = parse_image(path, &reference)?;
+        let fp32_plan = Planned::of_image(&reference)?.fp32();
+        let fp32 = run(&reference, &fp32_plan)?;
         let mut evaluated = Vec::new();
         for (budget, plan) in budgets.iter().zip(plans) {
-            let evaluation = run(&plan)?;
+            let evaluation = run(image, &plan)?;
             evaluated.push((budget.clone(), plan, evaluation));
         }
         bar.finish_and_clear();

@@ -110,8 +110,8 @@ impl Phases {
     /// Shows `done` of `total` in the phase of this index and message.
     pub(crate) fn show(&self, phase: usize, message: &'static str, done: usize, total: usize) {
         if self.last.swap(phase, Ordering::Relaxed) != phase {
-            self.bar.set_message(message);
             self.bar.set_length(total as u64);
+            self.bar.set_message(message);
             self.bar.reset_eta();
         }
         self.bar.set_position(done as u64);
