@@ -4,6 +4,7 @@ use core::fmt;
 use core::ops::Range;
 
 use bytemuck::{cast_slice, cast_slice_mut};
+use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,8 @@ use crate::mckp::ProblemError;
 use crate::network::{Network, PerTensor};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
 use crate::plan::{Budget, BudgetTooSmall, Plan, Planner};
-use crate::resident;
+use crate::resident::{self, Encoder};
+use crate::storage::Mapped;
 use crate::tensor::{View, ViewMut};
 
 /// The alignment in bytes that the lent arena must have.
@@ -63,6 +65,11 @@ pub enum EngineError {
         /// The level asked for; `None` where a layer with weights was given none.
         level: Option<Level>,
     },
+    /// The storage failed while a layer was read; nothing is resident until a replan succeeds.
+    Storage {
+        /// The layer.
+        layer: usize,
+    },
     /// Nothing is resident: there was no successful replan.
     NoPlan,
     /// The sample has another number of elements than the network's input.
@@ -91,6 +98,7 @@ impl fmt::Display for EngineError {
                 Some(level) => write!(f, "layer {layer} has no level {level}"),
                 None => write!(f, "layer {layer} was given no level"),
             },
+            Self::Storage { layer } => write!(f, "the storage failed while layer {layer} was read"),
             Self::NoPlan => f.write_str("no layout is resident; a successful replan comes first"),
             Self::InputLen { expected, found } => {
                 write!(
@@ -121,8 +129,10 @@ impl From<BudgetTooSmall> for EngineError {
 /// Call [`replan`](Self::replan) whenever the memory budget changes, [`infer`](Self::infer) as often
 /// as wanted in between. What the plan leaves of the arena is the caller's: [`spare`](Self::spare).
 #[derive(Debug)]
-pub struct Engine<'a, const N: usize, const K: usize> {
+pub struct Engine<'a, const N: usize, const K: usize, S = Mapped<'a>> {
     image: &'a Image<'a, N, K>,
+    storage: S,
+    weights_at: u32,
     arena: &'a mut [u8],
     placement: Placement<N>,
     planner: Planner<N, K>,
@@ -175,11 +185,34 @@ impl<const N: usize> Layout<N> {
 }
 
 impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
-    /// An engine for `image` with nothing resident yet.
+    /// An engine for an `image` in memory, with nothing resident yet.
     ///
     /// # Errors
     /// [`EngineError::Misaligned`], [`EngineError::Problem`].
     pub fn new(image: &'a Image<'a, N, K>, arena: &'a mut [u8]) -> Result<Self, EngineError> {
+        Self::over(image, Mapped(image.weights()), 0, arena)
+    }
+}
+
+impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
+    /// An engine for an `image` that [`Image::open`] found in `storage`, with nothing resident yet.
+    ///
+    /// # Errors
+    /// [`EngineError::Misaligned`], [`EngineError::Problem`].
+    pub fn with_storage(
+        image: &'a Image<'a, N, K>,
+        storage: S,
+        arena: &'a mut [u8],
+    ) -> Result<Self, EngineError> {
+        Self::over(image, storage, image.weights_at(), arena)
+    }
+
+    fn over(
+        image: &'a Image<'a, N, K>,
+        storage: S,
+        weights_at: u32,
+        arena: &'a mut [u8],
+    ) -> Result<Self, EngineError> {
         if !arena.as_ptr().addr().is_multiple_of(ARENA_ALIGN) {
             return Err(EngineError::Misaligned);
         }
@@ -187,6 +220,8 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
         let placement = Placement::for_all_layouts(network);
         Ok(Self {
             image,
+            storage,
+            weights_at,
             arena,
             planner: Planner::new(network, &placement)?,
             placement,
@@ -220,7 +255,8 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
     /// of the old and the new plan.
     ///
     /// # Errors
-    /// [`EngineError::Budget`] or [`EngineError::ArenaTooSmall`], with the plan of before resident.
+    /// [`EngineError::Budget`] or [`EngineError::ArenaTooSmall`], with the plan of before resident;
+    /// [`EngineError::Storage`] with nothing resident: the next replan reads everything anew.
     pub fn replan(&mut self, budget: Budget, node_limit: u64) -> Result<&Plan<N>, EngineError> {
         let plan = self.solve(budget, node_limit)?;
         self.load(plan)
@@ -238,7 +274,7 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
     ///
     /// # Errors
     /// [`EngineError::NoSuchLevel`] or [`EngineError::ArenaTooSmall`], with the plan of before
-    /// resident.
+    /// resident; [`EngineError::Storage`] with nothing resident.
     pub fn load(&mut self, plan: Plan<N>) -> Result<&Plan<N>, EngineError> {
         let next = Layout::new(self.image.network(), &plan.levels)?;
         let needed_bytes = u64::from(next.weight_bytes) + u64::from(self.placement.bytes());
@@ -249,7 +285,7 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
                 arena_bytes,
             });
         }
-        self.relocate(&next);
+        self.relocate(&next)?;
         Ok(self.plan.insert(Plan {
             weight_bytes: next.weight_bytes,
             arena_bytes: self.placement.bytes(),
@@ -258,7 +294,7 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
     }
 
     /// Moves the blocks that stay and encodes the others from the master.
-    fn relocate(&mut self, next: &Layout<N>) {
+    fn relocate(&mut self, next: &Layout<N>) -> Result<(), EngineError> {
         let old = core::mem::replace(&mut self.layout, next.clone());
         let resident = self.plan.take().is_some();
         let count = next.levels.len();
@@ -282,13 +318,23 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
         }
         let network = self.image.network();
         for layer in (0..count).filter(|layer| !stays(*layer)) {
-            if let Some(master) = self.image.master(layer) {
-                let input = network.qparams(usize::from(network.layers[layer].inputs[0]));
-                let output = network.qparams(layer + 1);
-                let block = &mut self.arena[next.block(layer)];
-                master.encode(next.levels[layer], input, output, block);
+            let weights = network.weight_count(layer);
+            if weights == 0 {
+                continue;
             }
+            let encoder = Encoder {
+                channels: usize::from(network.layers[layer].output.c),
+                weights,
+                input: network.qparams(usize::from(network.layers[layer].inputs[0])),
+                output: network.qparams(layer + 1),
+            };
+            let start = self.weights_at + self.image.master_at(layer);
+            let block = &mut self.arena[next.block(layer)];
+            encoder
+                .encode(next.levels[layer], &mut self.storage, start, block)
+                .map_err(|_| EngineError::Storage { layer })?;
         }
+        Ok(())
     }
 
     /// The network's output for one sample, `[H, W, C]` as FP32.

@@ -20,11 +20,14 @@
 use core::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
+use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::network::{Network, NetworkError};
+use crate::quant::{MAX_SCALE, MIN_SCALE};
 use crate::resident::{Master, f32_at};
+use crate::storage::{Mapped, OutOfBounds, stream};
 
 /// The first eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"bitbudgt";
@@ -40,6 +43,7 @@ pub struct Image<'a, const N: usize, const K: usize> {
     network: Network<N, K>,
     names: &'a [u8],
     weights: &'a [u8],
+    weights_at: u32,
     offsets: Vec<u32, N>,
 }
 
@@ -80,6 +84,15 @@ pub enum ImageError {
         /// Bytes of the section.
         found: usize,
     },
+    /// The buffer for the network and names sections is too small.
+    MetaBytes {
+        /// Bytes of both sections.
+        expected: usize,
+        /// Bytes of the buffer.
+        found: usize,
+    },
+    /// The storage could not be read.
+    Storage,
     /// A weight or bias is not finite, or a scale is not usable.
     Weight {
         /// The layer.
@@ -121,6 +134,11 @@ impl fmt::Display for ImageError {
             Self::Network => f.write_str("the network section is malformed or has too many layers"),
             Self::Check(error) => write!(f, "{error}"),
             Self::Names => f.write_str("the names section is malformed"),
+            Self::MetaBytes { expected, found } => write!(
+                f,
+                "a buffer of {found} bytes for network and names, which take {expected}"
+            ),
+            Self::Storage => f.write_str("the storage could not be read"),
             Self::WeightBytes { expected, found } => {
                 write!(f, "{found} bytes of weights, the network needs {expected}")
             }
@@ -148,51 +166,53 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
     /// # Errors
     /// The first fault found.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ImageError> {
-        let found = bytes.len();
-        if !bytes.starts_with(&MAGIC) {
-            return Err(ImageError::Magic);
-        }
-        let short = ImageError::Length {
-            expected: Some(HEADER_BYTES + CRC_BYTES),
-            found,
-        };
-        let word = |at: usize| {
-            let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
-            word.map(u32::from_le_bytes).ok_or(short)
-        };
-        let version = word(8)?;
-        if version != VERSION {
-            return Err(ImageError::Version(version));
-        }
-        let lengths = [word(12)?, word(16)?, word(20)?];
-        let sum = lengths.iter().map(|n| u64::from(*n)).sum::<u64>();
-        let expected = usize::try_from(sum + (HEADER_BYTES + CRC_BYTES) as u64).ok();
-        if expected != Some(found) {
-            return Err(ImageError::Length { expected, found });
-        }
-        let (bytes, carried) = bytes.split_at(found - CRC_BYTES);
-        let (expected, found) = (CRC32.checksum(bytes), word_of(carried));
-        if expected != found {
-            return Err(ImageError::Crc { expected, found });
-        }
-        let (network, rest) = bytes[HEADER_BYTES..].split_at(lengths[0] as usize);
-        let (names, weights) = rest.split_at(lengths[1] as usize);
-        Self::from_sections(network, names, weights)
+        let header = Header::read(bytes, bytes.len())?;
+        let (body, carried) = bytes.split_at(bytes.len() - CRC_BYTES);
+        check_crc(CRC32.checksum(body), carried)?;
+        let (meta, weights) = body[HEADER_BYTES..].split_at(header.meta_bytes());
+        let mut image = Self::from_sections(&header, meta)?;
+        image.weights = weights;
+        image.check_weights(&mut Mapped(body), |OutOfBounds| ImageError::Storage)?;
+        Ok(image)
     }
 
-    fn from_sections(
-        network: &[u8],
-        names: &'a [u8],
-        weights: &'a [u8],
-    ) -> Result<Self, ImageError> {
-        let aligned = (network.len() + names.len()).is_multiple_of(4);
+    /// The image at the beginning of `storage`, all of it checked; its weights stay where they are.
+    ///
+    /// `meta` receives the network and names sections and stays borrowed by the image: some 60 bytes
+    /// for each layer and its levels, and the names.
+    ///
+    /// # Errors
+    /// The first fault found; [`ImageError::MetaBytes`] tells how large `meta` must be.
+    pub fn open<S: ReadNorFlash>(storage: &mut S, meta: &'a mut [u8]) -> Result<Self, ImageError> {
+        let failed = |_| ImageError::Storage;
+        let mut header = [0; HEADER_BYTES];
+        storage.read(0, &mut header).map_err(failed)?;
+        let header = Header::find(&header, storage.capacity())?;
+        let (expected, found) = (header.meta_bytes(), meta.len());
+        let meta = meta.get_mut(..expected);
+        let meta = meta.ok_or(ImageError::MetaBytes { expected, found })?;
+        let end = (HEADER_BYTES + expected) as u32 + header.weights;
+        let mut digest = CRC32.digest();
+        stream(storage, 0, end, |bytes| digest.update(bytes)).map_err(failed)?;
+        let mut carried = [0; CRC_BYTES];
+        storage.read(end, &mut carried).map_err(failed)?;
+        check_crc(digest.finalize(), &carried)?;
+        storage.read(HEADER_BYTES as u32, meta).map_err(failed)?;
+        let image = Self::from_sections(&header, meta)?;
+        image.check_weights(storage, failed)?;
+        Ok(image)
+    }
+
+    /// The image of these sections, its weights not checked yet.
+    fn from_sections(header: &Header, meta: &'a [u8]) -> Result<Self, ImageError> {
+        let (network, names) = meta.split_at(header.network as usize);
         let network: Network<N, K> = match postcard::take_from_bytes(network) {
             Ok((network, [])) => network,
             Ok(_) | Err(_) => return Err(ImageError::Network),
         };
         network.check()?;
         check_names(names, network.layers.len())?;
-        if !aligned {
+        if !meta.len().is_multiple_of(4) {
             return Err(ImageError::Names);
         }
         let mut offsets = Vec::new();
@@ -203,36 +223,45 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
             full.map_err(|_| ImageError::Network)?;
             expected += master_bytes(&network, layer);
         }
-        let found = weights.len();
-        if expected != found as u64 {
+        let found = header.weights as usize;
+        if expected != u64::from(header.weights) {
             return Err(ImageError::WeightBytes { expected, found });
         }
-        let image = Self {
+        Ok(Self {
             network,
             names,
-            weights,
+            weights: &[],
+            weights_at: (HEADER_BYTES + meta.len()) as u32,
             offsets,
-        };
-        image.check_weights()?;
-        Ok(image)
+        })
     }
 
-    fn check_weights(&self) -> Result<(), ImageError> {
+    fn check_weights<S: ReadNorFlash>(
+        &self,
+        storage: &mut S,
+        failed: impl Fn(S::Error) -> ImageError,
+    ) -> Result<(), ImageError> {
         for layer in 0..self.network.layers.len() {
-            let Some(master) = self.master(layer) else {
-                continue;
+            let words = master_bytes(&self.network, layer) as usize / 4;
+            let scales = usize::from(self.network.layers[layer].output.c);
+            let (mut index, mut unusable) = (0, None);
+            let start = self.weights_at + self.offsets[layer];
+            let check = |bytes: &[u8]| {
+                for i in 0..bytes.len() / 4 {
+                    let x = f32_at(bytes, i);
+                    let usable = if index + scales < words {
+                        x.is_finite()
+                    } else {
+                        (MIN_SCALE..=MAX_SCALE).contains(&x)
+                    };
+                    if !usable && unusable.is_none() {
+                        unusable = Some(index);
+                    }
+                    index += 1;
+                }
             };
-            let (weights, scales) = (master.weight.len() / 4, master.scale.len() / 4);
-            let real = (0..weights).map(|i| f32_at(master.weight, i));
-            let real = real.chain((0..scales).map(|i| f32_at(master.bias, i)));
-            let unusable = real.enumerate().find(|(_, x)| !x.is_finite());
-            let scale = |i: &usize| {
-                let usable = crate::quant::MIN_SCALE..=crate::quant::MAX_SCALE;
-                !usable.contains(&f32_at(master.scale, *i))
-            };
-            let at = unusable.map(|(i, _)| i);
-            let at = at.or_else(|| Some(weights + scales + (0..scales).find(scale)?));
-            if let Some(index) = at {
+            stream(storage, start, start + 4 * words as u32, check).map_err(&failed)?;
+            if let Some(index) = unusable {
                 return Err(ImageError::Weight { layer, index });
             }
         }
@@ -245,7 +274,18 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         &self.network
     }
 
-    /// The weights section.
+    /// Where the weights section begins in the image.
+    #[must_use]
+    pub const fn weights_at(&self) -> u32 {
+        self.weights_at
+    }
+
+    /// Where a layer's master begins in the weights section.
+    pub(crate) fn master_at(&self, layer: usize) -> u32 {
+        self.offsets[layer]
+    }
+
+    /// The weights section; empty when the image was opened in a storage.
     #[must_use]
     pub const fn weights(&self) -> &'a [u8] {
         self.weights
@@ -264,7 +304,8 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         postcard::from_bytes(rest).unwrap_or_default()
     }
 
-    /// The FP32 master of a layer's weights; `None` for layers without weights.
+    /// The FP32 master of a layer's weights; `None` for layers without weights, and when the image was
+    /// opened in a storage.
     #[must_use]
     pub fn master(&self, layer: usize) -> Option<Master<'a>> {
         let bytes = usize::try_from(master_bytes(&self.network, layer)).ok()?;
@@ -283,8 +324,77 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
     }
 }
 
-fn word_of(bytes: &[u8]) -> u32 {
-    bytes.try_into().map_or(0, u32::from_le_bytes)
+/// The lengths of the sections.
+struct Header {
+    network: u32,
+    names: u32,
+    weights: u32,
+}
+
+impl Header {
+    /// The header at the beginning of an image of exactly `len` bytes.
+    fn read(bytes: &[u8], len: usize) -> Result<Self, ImageError> {
+        let header = Self::find(bytes, len)?;
+        match header.image_bytes() {
+            Some(expected) if expected == len => Ok(header),
+            expected => Err(ImageError::Length {
+                expected,
+                found: len,
+            }),
+        }
+    }
+
+    /// The header at the beginning of at least one image's bytes, `len` of them.
+    fn find(bytes: &[u8], len: usize) -> Result<Self, ImageError> {
+        if !bytes.starts_with(&MAGIC) {
+            return Err(ImageError::Magic);
+        }
+        let short = ImageError::Length {
+            expected: Some(HEADER_BYTES + CRC_BYTES),
+            found: len,
+        };
+        let word = |at: usize| {
+            let word = bytes.get(at..at + 4).and_then(|word| word.try_into().ok());
+            word.map(u32::from_le_bytes).ok_or(short)
+        };
+        let version = word(8)?;
+        if version != VERSION {
+            return Err(ImageError::Version(version));
+        }
+        let header = Self {
+            network: word(12)?,
+            names: word(16)?,
+            weights: word(20)?,
+        };
+        match header.image_bytes() {
+            Some(expected) if expected <= len => Ok(header),
+            expected => Err(ImageError::Length {
+                expected,
+                found: len,
+            }),
+        }
+    }
+
+    /// The length of the whole image; `None` where 32 bits cannot address it.
+    fn image_bytes(&self) -> Option<usize> {
+        let sections = [self.network, self.names, self.weights].map(u64::from);
+        let sum = sections.iter().sum::<u64>() + (HEADER_BYTES + CRC_BYTES) as u64;
+        u32::try_from(sum).ok().map(|sum| sum as usize)
+    }
+
+    /// The length of the network and names sections.
+    const fn meta_bytes(&self) -> usize {
+        self.network as usize + self.names as usize
+    }
+}
+
+fn check_crc(expected: u32, carried: &[u8]) -> Result<(), ImageError> {
+    let found = carried.try_into().map_or(0, u32::from_le_bytes);
+    if expected == found {
+        Ok(())
+    } else {
+        Err(ImageError::Crc { expected, found })
+    }
 }
 
 /// The bytes of a layer in the weights section.

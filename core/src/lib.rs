@@ -20,6 +20,7 @@ pub mod price;
 pub mod quant;
 pub mod resident;
 pub mod shape;
+pub mod storage;
 pub mod tensor;
 
 /// The README's code compiles.

@@ -10,10 +10,12 @@
 //! depends on the layer's own level only, because a tensor has one INT8 map whoever reads it.
 
 use bytemuck::{cast_slice, cast_slice_mut};
+use embedded_storage::nor_flash::ReadNorFlash;
 
 use crate::level::Level;
 use crate::op::conv2d::{Fp32Weights, Int8Weights};
 use crate::quant::{QParams, Requant, quantize_bias, quantize_weight};
+use crate::storage::stream;
 
 /// The bytes that `weights` weights of `channels` output channels occupy at `level`.
 #[must_use]
@@ -44,57 +46,116 @@ pub fn f32_at(bytes: &[u8], i: usize) -> f32 {
     f32::from_le_bytes(word)
 }
 
-impl Master<'_> {
-    const fn channels(&self) -> usize {
-        self.bias.len() / 4
-    }
+/// One layer's encoder: the layer's size, and the INT8 maps of its tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    /// Output channels.
+    pub channels: usize,
+    /// Weights, without biases.
+    pub weights: usize,
+    /// The INT8 map of the input.
+    pub input: QParams,
+    /// The INT8 map of the output.
+    pub output: QParams,
+}
 
-    /// Writes the layer at `level` into `block`, whose length is what [`bytes`] says.
+impl Encoder {
+    /// Writes the layer at `level` into `block`, whose length is what [`bytes`] says, from the master
+    /// that begins at `start` of the storage: weights, biases, INT8 scales.
     ///
-    /// `input` and `output` are the INT8 maps of the layer's tensors.
-    pub fn encode(&self, level: Level, input: QParams, output: QParams, block: &mut [u8]) {
+    /// # Errors
+    /// The storage's; the block's content is then unspecified.
+    pub fn encode<S: ReadNorFlash>(
+        &self,
+        level: Level,
+        storage: &mut S,
+        start: u32,
+        block: &mut [u8],
+    ) -> Result<(), S::Error> {
         match level {
-            Level::Fp32 => self.encode_fp32(block),
-            Level::Int8(_) => self.encode_int8(input, output, block),
+            Level::Fp32 => self.encode_fp32(storage, start, block),
+            Level::Int8(_) => self.encode_int8(storage, start, block),
         }
     }
 
-    fn encode_fp32(&self, block: &mut [u8]) {
-        let (bias, weight) = block.split_at_mut(self.bias.len());
-        for (part, master) in [(bias, self.bias), (weight, self.weight)] {
-            for (i, x) in cast_slice_mut::<u8, f32>(part).iter_mut().enumerate() {
-                *x = f32_at(master, i);
-            }
-        }
+    fn bias_at(&self, start: u32) -> u32 {
+        start + 4 * self.weights as u32
     }
 
-    fn encode_int8(&self, input: QParams, output: QParams, block: &mut [u8]) {
-        let channels = self.channels();
-        let len = self.weight.len() / 4 / channels;
+    fn scale_at(&self, start: u32) -> u32 {
+        self.bias_at(start) + 4 * self.channels as u32
+    }
+
+    fn encode_fp32<S: ReadNorFlash>(
+        &self,
+        storage: &mut S,
+        start: u32,
+        block: &mut [u8],
+    ) -> Result<(), S::Error> {
+        let (bias, weight) = block.split_at_mut(4 * self.channels);
+        storage.read(self.bias_at(start), bias)?;
+        storage.read(start, weight)?;
+        for word in cast_slice_mut::<u8, u32>(block) {
+            *word = u32::from_le(*word);
+        }
+        Ok(())
+    }
+
+    fn encode_int8<S: ReadNorFlash>(
+        &self,
+        storage: &mut S,
+        start: u32,
+        block: &mut [u8],
+    ) -> Result<(), S::Error> {
+        let channels = self.channels;
         let (bias, rest) = block.split_at_mut(4 * channels);
         let (multiplier, rest) = rest.split_at_mut(4 * channels);
         let (shift, weight) = rest.split_at_mut(channels.next_multiple_of(4));
-        let bias: &mut [i32] = cast_slice_mut(bias);
-        let multiplier: &mut [i32] = cast_slice_mut(multiplier);
+        // the master's words first lie where what is made of them will
+        storage.read(self.bias_at(start), bias)?;
+        storage.read(self.scale_at(start), multiplier)?;
+        let bias: &mut [u32] = cast_slice_mut(bias);
+        let multiplier: &mut [u32] = cast_slice_mut(multiplier);
         shift[channels..].fill(0);
-        weight[channels * len..].fill(0);
+        weight[self.weights..].fill(0);
+        let len = self.weights / channels;
         for channel in 0..channels {
-            let scale = f32_at(self.scale, channel);
-            let mut sum = 0_i32;
-            let row = weight[channel * len..].iter_mut().take(len);
-            for (i, resident) in row.enumerate() {
-                let q = quantize_weight(f32_at(self.weight, channel * len + i), scale);
-                sum += i32::from(q);
-                *resident = q.cast_unsigned();
-            }
-            let step = input.scale * scale;
-            let own = quantize_bias(f32_at(self.bias, channel), step);
-            bias[channel] = own - i32::from(input.zero_point) * sum;
-            let requant = Requant::from_real(step / output.scale);
-            multiplier[channel] = requant.multiplier;
+            let real = |word: u32| f32::from_bits(u32::from_le(word));
+            let scale = real(multiplier[channel]);
+            let row = &mut weight[channel * len..][..len];
+            let at = start + 4 * (channel * len) as u32;
+            let sum = encode_row(storage, at, scale, row)?;
+            let step = self.input.scale * scale;
+            let own = quantize_bias(real(bias[channel]), step);
+            let folded = own - i32::from(self.input.zero_point) * sum;
+            bias[channel] = folded.cast_unsigned();
+            let requant = Requant::from_real(step / self.output.scale);
+            multiplier[channel] = requant.multiplier.cast_unsigned();
             shift[channel] = requant.shift;
         }
+        Ok(())
     }
+}
+
+/// Quantizes the FP32 weights of one channel, which begin at `start`, and returns their sum.
+fn encode_row<S: ReadNorFlash>(
+    storage: &mut S,
+    start: u32,
+    scale: f32,
+    row: &mut [u8],
+) -> Result<i32, S::Error> {
+    let mut sum = 0;
+    let mut resident = row.iter_mut();
+    let end = start + 4 * resident.len() as u32;
+    stream(storage, start, end, |bytes| {
+        let words = 0..bytes.len() / 4;
+        for (word, resident) in words.zip(&mut resident) {
+            let q = quantize_weight(f32_at(bytes, word), scale);
+            sum += i32::from(q);
+            *resident = q.cast_unsigned();
+        }
+    })?;
+    Ok(sum)
 }
 
 /// The weights of a layer at `fp32` as they lie in `block`.
