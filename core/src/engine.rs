@@ -6,7 +6,6 @@ use core::ops::Range;
 use bytemuck::{cast_slice, cast_slice_mut};
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
-use serde::{Deserialize, Serialize};
 
 use crate::arena::Placement;
 use crate::image::Image;
@@ -41,7 +40,7 @@ impl Input<'_> {
 }
 
 /// Why the engine could not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EngineError {
@@ -251,8 +250,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// and makes the plan resident.
     ///
     /// Only layers whose weights are stored otherwise than before are encoded anew; the arena is never
-    /// used beyond the larger
-    /// of the old and the new plan.
+    /// used beyond the larger of the old and the new plan.
     ///
     /// # Errors
     /// [`EngineError::Budget`] or [`EngineError::ArenaTooSmall`], with the plan of before resident;
@@ -307,14 +305,14 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             if stays(layer) {
                 let block = old.block(layer);
                 end += block.len();
-                self.arena.copy_within(block, packed[layer]);
+                self.shift(block, packed[layer]);
             }
         }
         // to their places from the last on: no block moves left
         for layer in (0..count).rev().filter(|layer| stays(*layer)) {
             let to = next.block(layer);
             let from = packed[layer]..packed[layer] + to.len();
-            self.arena.copy_within(from, to.start);
+            self.shift(from, to.start);
         }
         let network = self.image.network();
         for layer in (0..count).filter(|layer| !stays(*layer)) {
@@ -335,6 +333,12 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
                 .map_err(|_| EngineError::Storage { layer })?;
         }
         Ok(())
+    }
+
+    fn shift(&mut self, from: Range<usize>, to: usize) {
+        if from.start != to {
+            self.arena.copy_within(from, to);
+        }
     }
 
     /// The network's output for one sample, `[H, W, C]` as FP32.

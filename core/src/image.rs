@@ -22,7 +22,6 @@ use core::fmt;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
-use serde::{Deserialize, Serialize};
 
 use crate::network::{Network, NetworkError};
 use crate::quant::{MAX_SCALE, MIN_SCALE};
@@ -48,7 +47,7 @@ pub struct Image<'a, const N: usize, const K: usize> {
 }
 
 /// Why bytes are not a usable image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ImageError {

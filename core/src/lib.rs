@@ -17,6 +17,7 @@ pub mod network;
 pub mod op;
 pub mod plan;
 pub mod price;
+pub mod protocol;
 pub mod quant;
 pub mod resident;
 pub mod shape;

@@ -134,7 +134,7 @@ impl<T, const N: usize> core::ops::IndexMut<usize> for PerTensor<T, N> {
 }
 
 /// Why a network cannot run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NetworkError {

@@ -54,7 +54,7 @@ impl<const N: usize> Plan<N> {
 }
 
 /// No layout fits the budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BudgetTooSmall {
     /// The budget.

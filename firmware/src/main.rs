@@ -1,6 +1,46 @@
-//! The device program. On a workstation it only says where it belongs.
-#![cfg_attr(target_os = "none", no_std)]
+//! Runs a mixed-precision CNN in a memory budget and re-plans it when the budget changes.
+//!
+//! The program serves the protocol of [`bitbudget_core::protocol`] on the board's serial port:
+//! `bitbudget emulate` and `bitbudget device` are the other end. Logs go out by defmt.
+#![cfg_attr(target_os = "none", no_std, no_main)]
 
+// links its critical section, which the logger needs
+#[cfg(target_os = "none")]
+use cortex_m as _;
+
+#[cfg(target_os = "none")]
+mod arrival;
+#[cfg(target_os = "none")]
+mod board;
+#[cfg(target_os = "none")]
+mod fault;
+#[cfg(target_os = "none")]
+mod link;
+#[cfg(target_os = "none")]
+mod memory;
+#[cfg(target_os = "none")]
+mod server;
+
+#[cfg(target_os = "none")]
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    static mut ARENA: memory::Aligned<{ board::ARENA_BYTES }> = memory::Aligned::ZERO;
+    static mut IMAGE: memory::Aligned<{ board::IMAGE_BYTES }> = memory::Aligned::ZERO;
+    static mut INPUT: memory::Aligned<{ board::INPUT_BYTES }> = memory::Aligned::ZERO;
+    static mut LINK: link::Buffers = link::Buffers::new();
+
+    let (pipe, clock) = board::start();
+    defmt::info!("bitbudget on {=str}", board::NAME);
+    let lent = server::Memory {
+        linked: memory::linked_image(),
+        arena: &mut ARENA.0,
+        image: &mut IMAGE.0,
+        input: &mut INPUT.0,
+    };
+    server::Server::new(link::Link::new(pipe, LINK), clock).serve(lent)
+}
+
+#[cfg(not(target_os = "none"))]
 fn main() {
-    println!("bitbudget-firmware runs on a Cortex-M");
+    eprintln!("this program is for a Cortex-M: build it with `cargo firmware`");
 }

@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod calibrate;
 pub mod dataset;
+pub mod device;
 pub mod evaluate;
 pub mod file;
 pub mod graph;

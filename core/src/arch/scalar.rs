@@ -23,7 +23,7 @@ pub fn sum_i8(a: &[i8]) -> i32 {
 #[must_use]
 pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
     const LANES: usize = 8;
-    assert_eq!(a.len(), b.len());
+    assert!(a.len() == b.len(), "two slices of one length");
     let (a, a_rest) = a.as_chunks::<LANES>();
     let (b, b_rest) = b.as_chunks::<LANES>();
     let mut sums = [0.0_f32; LANES];

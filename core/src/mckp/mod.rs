@@ -14,6 +14,7 @@
 //! | `table` | lower bounds for the groups that are still open | yes |
 //! | `exchange` | dominance between partial layouts | no |
 //! | `search`, `frame` | depth-first search with a deepening gap | yes |
+//! | `sort` | sorting | |
 //! | `solution` | what the caller gets | |
 //!
 //! # Numbers
@@ -31,6 +32,7 @@ mod problem;
 mod relaxation;
 mod search;
 mod solution;
+mod sort;
 mod table;
 #[cfg(test)]
 mod tests;

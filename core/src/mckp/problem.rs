@@ -4,6 +4,7 @@ use core::cmp::Ordering;
 
 use heapless::Vec;
 
+use super::sort::sort_by;
 use super::{Item, ProblemError, Solution, Status};
 
 /// All prices together take at most this many bits, in the units of the relaxation.
@@ -40,7 +41,8 @@ impl<const K: usize> Group<K> {
             // There is room, for K is not 0.
             let _ = items.push((Item { cost: 0, price: 0 }, 0));
         }
-        items.sort_unstable_by_key(|&(item, index)| (item.cost, item.price, index));
+        let key = |&(item, index): &(Item, u8)| (item.cost, item.price, index);
+        sort_by(&mut items, |a, b| key(a) < key(b));
         let mut lowest = i64::MAX;
         items.retain(|(item, _)| {
             let undominated = i64::from(item.price) < lowest;
@@ -220,10 +222,10 @@ impl<const N: usize, const K: usize> Problem<N, K> {
     fn sort_steps(&mut self) {
         let groups = &self.groups;
         let slope = |step: &Step| groups[usize::from(step.group)].slope(step.from, step.to);
-        self.steps.as_flattened_mut()[..self.step_count].sort_unstable_by(|a, b| {
-            slope(b)
-                .compare(slope(a))
-                .then_with(|| a.group.cmp(&b.group))
+        let steps = &mut self.steps.as_flattened_mut()[..self.step_count];
+        sort_by(steps, |a, b| {
+            let falling = slope(b).compare(slope(a));
+            falling.then_with(|| a.group.cmp(&b.group)).is_lt()
         });
     }
 

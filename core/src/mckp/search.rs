@@ -17,6 +17,7 @@ use super::exchange::improves;
 use super::frame::{Frame, Node};
 use super::problem::{Layout, Problem};
 use super::relaxation::{FAR, Relaxation};
+use super::sort::sort_by;
 use super::table::{Core, Table};
 
 /// The first gap is the incumbent's loss divided by 2 to this power.
@@ -192,7 +193,7 @@ impl<const N: usize, const K: usize> Search<N, K> {
                 group,
             )
         };
-        self.order.sort_unstable_by_key(spread);
+        sort_by(&mut self.order, |a, b| spread(a) < spread(b));
         left
     }
 

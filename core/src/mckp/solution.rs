@@ -3,7 +3,6 @@
 use core::fmt;
 
 use heapless::Vec;
-use serde::{Deserialize, Serialize};
 
 /// A layout, and how good it is known to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub enum Status {
 }
 
 /// A problem that is too large for the type of the solver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ProblemError {

@@ -8,8 +8,11 @@ macro_rules! say {
 mod chart;
 mod data;
 mod demo;
+mod device;
+mod emulate;
 mod eval;
 mod inspect;
+mod on_device;
 mod pack;
 mod pareto;
 mod plan;
@@ -49,6 +52,8 @@ enum Command {
     Eval(eval::Eval),
     Run(run::Run),
     Inspect(inspect::Inspect),
+    Emulate(emulate::Emulate),
+    Device(device::Device),
     Demo(demo::Demo),
 }
 
@@ -63,6 +68,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Eval(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Emulate(command) => command.run(),
+        Command::Device(command) => command.run(),
         Command::Demo(command) => command.run(),
     };
     match outcome {

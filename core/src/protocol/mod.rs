@@ -1,0 +1,234 @@
+//! What host and device say to each other: one request, one response, over any byte pipe.
+//!
+//! The host asks, the device answers every frame that it receives with exactly one response, and goes
+//! on serving whatever it received. [`frame`] says how a message becomes bytes.
+//!
+//! A session begins with [`Request::Info`], at any sequence number but 0; each further request has
+//! the next number (after 65,535 comes 1), and its response carries the same. A frame whose
+//! number is not known is answered under number 0. Numbers that were left out or came twice
+//! are refused with [`Refusal::Sequence`], and `Info` begins anew.
+//!
+//! Anything longer than [`CHUNK_BYTES`] travels in chunks, in order and without holes: each one says
+//! at which offset it begins, and offset 0 begins anew.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use crate::level::Level;
+use crate::plan::{Budget, Plan};
+
+pub mod frame;
+mod refusal;
+
+pub use refusal::{ImageFault, Refusal};
+
+/// The most bytes that one chunk carries.
+pub const CHUNK_BYTES: usize = 1024;
+
+/// What the host asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request<'a> {
+    /// Who are you? Begins a session. Answered by [`Response::Info`].
+    Info,
+    /// Forget the image and make ready for another of `len` bytes with this [`checksum`]. Answered
+    /// by [`Response::Received`].
+    LoadBegin {
+        /// Bytes of the image.
+        len: u32,
+        /// Its checksum.
+        checksum: u32,
+    },
+    /// The next part of the image. Answered by [`Response::Received`].
+    LoadChunk {
+        /// Bytes that came before.
+        offset: u32,
+        /// At most [`CHUNK_BYTES`].
+        bytes: &'a [u8],
+    },
+    /// The image is complete: check it and use it. Answered by [`Response::Loaded`].
+    LoadEnd,
+    /// Use the image that is linked into the program. Answered by [`Response::Loaded`].
+    LoadLinked,
+    /// Solve for a budget and make the plan resident. Answered by [`Response::Planned`].
+    Replan {
+        /// The budget.
+        budget: Budget,
+        /// How many nodes the search may visit.
+        node_limit: u64,
+    },
+    /// The next part of a sample: one byte an element, or four (little-endian `f32`). Answered by
+    /// [`Response::Received`].
+    Input {
+        /// Bytes that came before; 0 begins a new sample.
+        offset: u32,
+        /// At most [`CHUNK_BYTES`].
+        bytes: &'a [u8],
+    },
+    /// Run the network on the sample. Answered by [`Response::Inferred`].
+    Infer {
+        /// What the sample's bytes are.
+        element: Element,
+    },
+    /// Part of the last output. Answered by [`Response::Output`].
+    Output {
+        /// The first element.
+        offset: u32,
+    },
+    /// How much of everything was used. Answered by [`Response::Stats`].
+    Stats,
+}
+
+/// What the bytes of a sample are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Element {
+    /// Bytes.
+    U8,
+    /// Little-endian `f32`.
+    F32,
+}
+
+/// What the device answers; `N` is the number of layers that the reader has room for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Response<'a, const N: usize> {
+    /// To [`Request::Info`].
+    #[serde(borrow)]
+    Info(Info<'a>),
+    /// To [`Request::LoadBegin`], [`Request::LoadChunk`] and [`Request::Input`].
+    Received {
+        /// Bytes so far.
+        bytes: u32,
+    },
+    /// To [`Request::LoadEnd`] and [`Request::LoadLinked`].
+    Loaded(ImageInfo),
+    /// To [`Request::Replan`].
+    Planned(Planned<N>),
+    /// To [`Request::Infer`].
+    Inferred {
+        /// Elements of the output.
+        output_len: u32,
+        /// What the inference took.
+        ticks: u64,
+    },
+    /// To [`Request::Output`].
+    Output {
+        /// Little-endian `f32`s, at most [`CHUNK_BYTES`]; none past the end.
+        bytes: &'a [u8],
+    },
+    /// To [`Request::Stats`].
+    Stats(Stats),
+    /// To anything that was not done.
+    Refused(Refusal),
+}
+
+/// A device and its capacities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info<'a> {
+    /// The board's name.
+    pub board: &'a str,
+    /// The most layers of a network.
+    pub layers: u16,
+    /// The most levels of a layer.
+    pub levels: u16,
+    /// Bytes of RAM for a loaded image; 0 where there is only the linked one.
+    pub image_limit_bytes: u32,
+    /// The most bytes of a sample.
+    pub input_limit_bytes: u32,
+    /// Bytes of RAM for weights and activations: no plan can take more.
+    pub arena_bytes: u32,
+    /// Ticks of the clock in a second.
+    pub ticks_hz: u32,
+    /// What the clock counts over nothing: part of every measured number of ticks.
+    pub empty_ticks: u64,
+    /// The image in use.
+    pub image: Option<ImageInfo>,
+}
+
+/// An image in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Whether it is the one linked into the program.
+    pub linked: bool,
+    /// Its length.
+    pub bytes: u32,
+    /// Its [`checksum`].
+    pub checksum: u32,
+    /// Number of layers.
+    pub layer_count: u16,
+    /// Elements of the input.
+    pub input_len: u32,
+    /// Elements of the output.
+    pub output_len: u32,
+}
+
+/// A plan that is resident, and what it took to get there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned<const N: usize> {
+    /// The level of every layer; `None` for layers without weights.
+    pub levels: Vec<Option<Level>, N>,
+    /// Bytes of resident weights.
+    pub weight_bytes: u32,
+    /// Bytes of the activation arena.
+    pub arena_bytes: u32,
+    /// Sum of the prices, in units of the price matrix.
+    pub price: i64,
+    /// Proven lower bound on the price.
+    pub bound: i64,
+    /// Nodes that the search visited.
+    pub nodes: u64,
+    /// Whether the price is proven optimal.
+    pub optimal: bool,
+    /// What solving took.
+    pub solve_ticks: u64,
+    /// What moving and encoding weights took.
+    pub encode_ticks: u64,
+}
+
+impl<const N: usize> Planned<N> {
+    /// A plan as it travels.
+    #[must_use]
+    pub fn new(plan: &Plan<N>, solve_ticks: u64, encode_ticks: u64) -> Self {
+        Self {
+            levels: plan.levels.clone(),
+            weight_bytes: plan.weight_bytes,
+            arena_bytes: plan.arena_bytes,
+            price: plan.price,
+            bound: plan.bound,
+            nodes: plan.nodes,
+            optimal: plan.is_optimal(),
+            solve_ticks,
+            encode_ticks,
+        }
+    }
+
+    /// All the RAM that the engine takes under this plan.
+    #[must_use]
+    pub const fn total_bytes(&self) -> u64 {
+        self.weight_bytes as u64 + self.arena_bytes as u64
+    }
+}
+
+/// How much of everything was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Bytes of the arena that were written since the image was loaded.
+    pub arena_used_bytes: u32,
+    /// Bytes of all statics but the arena and the room for a loaded image.
+    pub static_bytes: u32,
+    /// Bytes of stack that were in use at the deepest.
+    pub stack_used_bytes: u32,
+    /// Bytes of stack that there are.
+    pub stack_bytes: u32,
+    /// Frames that were understood and in sequence.
+    pub accepted_count: u32,
+    /// Frames that were not.
+    pub rejected_count: u32,
+}
+
+/// CRC-32 (ISO-HDLC) of all bytes but the last four, which for an image is the checksum that it
+/// carries there.
+#[must_use]
+pub fn checksum(image: &[u8]) -> u32 {
+    let body = image.len().saturating_sub(size_of::<u32>());
+    frame::CRC32.checksum(&image[..body])
+}

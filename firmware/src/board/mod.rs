@@ -1,0 +1,55 @@
+//! The boards, one file each, chosen by a feature of the same name.
+//!
+//! A board has a `NAME`; `LAYERS` and `LEVELS`, the capacities of its networks; `IMAGE_BYTES`,
+//! `ARENA_BYTES` and `INPUT_BYTES`, the RAM that they are lent; `TICKS_HZ` of its `Clock`; `start()`,
+//! which gives the serial port and the clock; and `stop()`, for when the program cannot go on.
+
+#[cfg(any(feature = "mps2-an385", feature = "mps2-an386", feature = "mps2-an500"))]
+mod mps2;
+
+#[cfg(feature = "mps2-an385")]
+mod mps2_an385;
+#[cfg(feature = "mps2-an385")]
+pub(crate) use mps2_an385::*;
+
+#[cfg(feature = "mps2-an386")]
+mod mps2_an386;
+#[cfg(feature = "mps2-an386")]
+pub(crate) use mps2_an386::*;
+
+#[cfg(feature = "mps2-an500")]
+mod mps2_an500;
+#[cfg(feature = "mps2-an500")]
+pub(crate) use mps2_an500::*;
+
+#[cfg(feature = "nucleo-f446re")]
+mod nucleo_f446re;
+#[cfg(feature = "nucleo-f446re")]
+pub(crate) use nucleo_f446re::*;
+
+/// A hardware register.
+#[derive(Clone, Copy)]
+struct Register(*mut u32);
+
+impl Register {
+    /// The register at this address.
+    ///
+    /// # Safety
+    /// It is one of this board's peripherals, and writing it breaks no rule of Rust: it moves no
+    /// memory and starts no transfer.
+    const unsafe fn at(address: usize) -> Self {
+        Self(core::ptr::without_provenance_mut(address))
+    }
+
+    #[inline(always)]
+    fn read(self) -> u32 {
+        // SAFETY: see `at`.
+        unsafe { self.0.read_volatile() }
+    }
+
+    #[inline(always)]
+    fn write(self, value: u32) {
+        // SAFETY: see `at`.
+        unsafe { self.0.write_volatile(value) }
+    }
+}

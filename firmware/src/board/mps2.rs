@@ -1,0 +1,115 @@
+//! What the MPS2 boards have in common: CMSDK peripherals (Arm DDI 0479) and plenty of RAM.
+
+use core::convert::Infallible;
+
+use defmt_semihosting as _;
+use embedded_io::{ErrorType, Read, Write};
+
+use super::Register;
+
+pub(crate) const LAYERS: usize = 64;
+pub(crate) const LEVELS: usize = 8;
+pub(crate) const IMAGE_BYTES: usize = 2 << 20;
+pub(crate) const ARENA_BYTES: usize = 3 << 19;
+pub(crate) const INPUT_BYTES: usize = 32 << 10;
+pub(crate) const TICKS_HZ: u32 = 25_000_000;
+
+const UART: usize = 0x4000_4000;
+const TIMER: usize = 0x4000_0000;
+
+/// The serial port and the clock.
+pub(crate) fn start() -> (Uart, Clock) {
+    (Uart::start(), Clock::start())
+}
+
+/// Ends the emulation as failed.
+pub(crate) fn stop() -> ! {
+    semihosting::process::exit(1)
+}
+
+/// CMSDK UART 0.
+pub(crate) struct Uart {
+    data: Register,
+    state: Register,
+}
+
+impl Uart {
+    const TX_FULL: u32 = 1;
+    const RX_FULL: u32 = 2;
+
+    fn start() -> Self {
+        // SAFETY: DATA, STATE, CTRL and BAUDDIV of UART 0.
+        let [data, state, control, divider] =
+            unsafe { [0x0, 0x4, 0x8, 0x10].map(|offset| Register::at(UART + offset)) };
+        // the smallest divider, both directions enabled
+        divider.write(16);
+        control.write(3);
+        Self { data, state }
+    }
+}
+
+impl ErrorType for Uart {
+    type Error = Infallible;
+}
+
+impl Read for Uart {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        let Some(byte) = buffer.first_mut() else {
+            return Ok(0);
+        };
+        while self.state.read() & Self::RX_FULL == 0 {}
+        *byte = self.data.read() as u8;
+        Ok(1)
+    }
+}
+
+impl Write for Uart {
+    fn write(&mut self, buffer: &[u8]) -> Result<usize, Infallible> {
+        for byte in buffer {
+            while self.state.read() & Self::TX_FULL != 0 {}
+            self.data.write(u32::from(*byte));
+        }
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// CMSDK TIMER 0, which counts down from the largest value.
+pub(crate) struct Clock {
+    control: Register,
+    value: Register,
+    interrupt: Register,
+}
+
+impl Clock {
+    /// Counting, with its interrupt flagged, which nobody takes.
+    const ON: u32 = 1 | 1 << 3;
+
+    fn start() -> Self {
+        // SAFETY: CTRL, VALUE, RELOAD and INTSTATUS of TIMER 0.
+        let [control, value, reload, interrupt] =
+            unsafe { [0x0, 0x4, 0x8, 0xC].map(|offset| Register::at(TIMER + offset)) };
+        reload.write(u32::MAX);
+        Self {
+            control,
+            value,
+            interrupt,
+        }
+    }
+
+    /// What `work` gives, and its ticks, fewer than 2^33.
+    #[inline(always)]
+    pub(crate) fn measure<T>(&mut self, work: impl FnOnce() -> T) -> (T, u64) {
+        self.control.write(0);
+        self.interrupt.write(1);
+        self.value.write(u32::MAX);
+        self.control.write(Self::ON);
+        let result = work();
+        let ticks = u32::MAX - self.value.read();
+        let wrapped = u64::from(self.interrupt.read() & 1);
+        (result, u64::from(ticks) + (wrapped << 32))
+    }
+}

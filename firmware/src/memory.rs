@@ -1,0 +1,103 @@
+//! What lies where in memory, and how much of it is used.
+
+use core::ptr;
+
+use bitbudget_core::engine::ARENA_ALIGN;
+use bitbudget_core::protocol::Stats;
+use cortex_m_rt::STACK_PAINT_VALUE;
+
+use crate::board;
+
+/// Bytes aligned for an engine's arena.
+#[repr(C, align(8))]
+pub(crate) struct Aligned<const BYTES: usize>(pub(crate) [u8; BYTES]);
+
+impl<const BYTES: usize> Aligned<BYTES> {
+    pub(crate) const ZERO: Self = {
+        assert!(align_of::<Self>() >= ARENA_ALIGN);
+        Self([0; BYTES])
+    };
+}
+
+const MODEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/model.image"));
+
+/// A section of its own, so that `size -A` shows the program without the model.
+#[unsafe(link_section = ".model")]
+static LINKED: [u8; MODEL.len()] = {
+    let mut bytes = [0; MODEL.len()];
+    bytes.copy_from_slice(MODEL);
+    bytes
+};
+
+/// The image that is linked into the program; empty where there is none.
+pub(crate) fn linked_image() -> &'static [u8] {
+    &LINKED
+}
+
+// Placed by the linker script of cortex-m-rt; only their addresses mean anything.
+unsafe extern "C" {
+    static __sdata: u32;
+    static __edata: u32;
+    static __sbss: u32;
+    static __ebss: u32;
+    static _stack_start: u32;
+    static _stack_end: u32;
+}
+
+/// The statistics that memory tells; the others are 0.
+pub(crate) fn stats() -> Stats {
+    let between = |from: *const u32, to: *const u32| (to.addr() - from.addr()) as u32;
+    let statics = between(&raw const __sdata, &raw const __edata)
+        + between(&raw const __sbss, &raw const __ebss);
+    let lent = (board::ARENA_BYTES + board::IMAGE_BYTES) as u32;
+    let stack_bytes = between(&raw const _stack_end, &raw const _stack_start);
+    Stats {
+        arena_used_bytes: 0,
+        static_bytes: statics - lent,
+        stack_used_bytes: stack_bytes - untouched_stack_bytes(),
+        stack_bytes,
+        accepted_count: 0,
+        rejected_count: 0,
+    }
+}
+
+/// How much of the stack still has the paint of the start.
+fn untouched_stack_bytes() -> u32 {
+    let (mut at, end) = (&raw const _stack_end, &raw const _stack_start);
+    let mut bytes = 0;
+    while at < end {
+        // SAFETY: `at` lies between the two ends of the stack, which are RAM and multiples of four;
+        // the part below the stack pointer, where this loop ends, is written by nobody meanwhile.
+        if unsafe { ptr::read_volatile(at) } != STACK_PAINT_VALUE {
+            break;
+        }
+        at = at.wrapping_add(1);
+        bytes += 4;
+    }
+    bytes
+}
+
+/// The return addresses on the stack from this frame outwards, as many as there is room for; their
+/// number.
+pub(crate) fn return_addresses(mut frame: *const u32, addresses: &mut [u32]) -> usize {
+    let stack = (&raw const _stack_end)..(&raw const _stack_start);
+    let mut len = 0;
+    for address in addresses {
+        if !frame.is_aligned() || !stack.contains(&frame) || !stack.contains(&frame.wrapping_add(1))
+        {
+            break;
+        }
+        // SAFETY: two aligned words of the stack, which is RAM: a frame begins with the address of
+        // the caller's frame and the return address (AAPCS32, frame chain). Where code keeps
+        // none, they are some other words.
+        let (outer, caller) = unsafe { (frame.read_volatile(), frame.add(1).read_volatile()) };
+        *address = caller;
+        len += 1;
+        let outer = ptr::with_exposed_provenance(outer as usize);
+        if outer <= frame {
+            break;
+        }
+        frame = outer;
+    }
+    len
+}

@@ -1,0 +1,296 @@
+//! Answers requests: loads images, plans, infers.
+
+use bitbudget_core::engine::{Engine, EngineError, Input};
+use bitbudget_core::image::{Image, ImageError};
+use bitbudget_core::plan::Budget;
+use bitbudget_core::protocol::{
+    CHUNK_BYTES, Element, ImageInfo, Info, Planned, Refusal, Request, Response, Stats, checksum,
+};
+use bitbudget_core::tensor::View;
+use embedded_io::{Read, Write};
+
+use crate::arrival::{Arrival, append};
+use crate::board::{self, Clock, LAYERS, LEVELS};
+use crate::link::Link;
+use crate::memory;
+
+/// The memory that the server is lent.
+pub(crate) struct Memory<'m> {
+    /// The image that is part of the program; empty for none.
+    pub(crate) linked: &'m [u8],
+    /// Where a loaded image goes.
+    pub(crate) image: &'m mut [u8],
+    /// Where weights and activations live.
+    pub(crate) arena: &'m mut [u8],
+    /// Where a sample goes.
+    pub(crate) input: &'m mut [u8],
+}
+
+/// What the arena holds before an engine writes to it.
+const PAINT: u8 = 0xA5;
+
+/// The server and its means.
+pub(crate) struct Server<'b, P> {
+    link: Link<'b, P>,
+    clock: Clock,
+    empty_ticks: u64,
+    sample_bytes: usize,
+}
+
+/// What comes after an image was used, or after waiting for one.
+enum Switch {
+    /// Wait for an image; one may be on its way.
+    Wait(Option<Arrival>),
+    /// Use the linked one; the request's number.
+    Linked(u16),
+    /// Use the loaded one of so many bytes; the request's number.
+    Loaded(u16, usize),
+}
+
+impl<'b, P: Read + Write> Server<'b, P> {
+    pub(crate) fn new(link: Link<'b, P>, mut clock: Clock) -> Self {
+        let ((), empty_ticks) = clock.measure(|| ());
+        Self {
+            link,
+            clock,
+            empty_ticks,
+            sample_bytes: 0,
+        }
+    }
+
+    /// Serves for ever, the linked image first.
+    pub(crate) fn serve(mut self, memory: Memory<'_>) -> ! {
+        let Memory {
+            linked,
+            image,
+            arena,
+            input,
+        } = memory;
+        let mut switch = self.use_image(linked, true, None, arena, input);
+        loop {
+            switch = match switch {
+                Switch::Wait(arrival) => self.wait(arrival, image),
+                Switch::Linked(request) => {
+                    self.use_image(linked, true, Some(request), arena, input)
+                }
+                Switch::Loaded(request, len) => {
+                    self.use_image(&image[..len], false, Some(request), arena, input)
+                }
+            };
+        }
+    }
+
+    /// Uses an image until a request ends that; tells the outcome to the request that asked for it.
+    fn use_image(
+        &mut self,
+        bytes: &[u8],
+        linked: bool,
+        request: Option<u16>,
+        arena: &mut [u8],
+        input: &mut [u8],
+    ) -> Switch {
+        arena.fill(PAINT);
+        // used where it is, for it is large
+        let outcome = match &parse(bytes) {
+            Ok(image) => {
+                let info = image_info(image, linked, bytes);
+                self.use_engine(image, info, request, arena, input)
+            }
+            Err(error) => Err((*error).into()),
+        };
+        outcome.unwrap_or_else(|refusal| {
+            defmt::warn!("the image is refused");
+            if let Some(request) = request {
+                self.link.answer(request, Err(refusal));
+            }
+            Switch::Wait(None)
+        })
+    }
+
+    /// Uses a network until a request ends that. Not inlined, so that its memory is not needed while
+    /// an image is parsed.
+    #[inline(never)]
+    fn use_engine(
+        &mut self,
+        image: &Image<'_, LAYERS, LEVELS>,
+        info: ImageInfo,
+        request: Option<u16>,
+        arena: &mut [u8],
+        input: &mut [u8],
+    ) -> Result<Switch, Refusal> {
+        let mut engine = Engine::new(image, arena);
+        let engine = engine.as_mut().map_err(|error| *error)?;
+        defmt::info!("image of {=u32} bytes", info.bytes);
+        if let Some(request) = request {
+            self.link.answer(request, Ok(Response::Loaded(info)));
+        }
+        Ok(self.run(engine, info, input))
+    }
+
+    /// Answers requests with a network in place.
+    #[inline(never)]
+    fn run(
+        &mut self,
+        engine: &mut Engine<'_, LAYERS, LEVELS>,
+        info: ImageInfo,
+        input: &mut [u8],
+    ) -> Switch {
+        self.sample_bytes = 0;
+        loop {
+            let (number, request) = self.link.receive();
+            let outcome = match request {
+                Request::Info => Ok(Response::Info(self.info(Some(info)))),
+                Request::LoadBegin { len, checksum } => match Arrival::begin(len, checksum) {
+                    Ok(arrival) => {
+                        let response = Response::Received { bytes: 0 };
+                        self.link.answer(number, Ok(response));
+                        return Switch::Wait(Some(arrival));
+                    }
+                    Err(refusal) => Err(refusal),
+                },
+                Request::LoadChunk { .. } | Request::LoadEnd => Err(Refusal::NotLoading),
+                Request::LoadLinked => return Switch::Linked(number),
+                Request::Input { offset, bytes } => {
+                    let received = append(input, &mut self.sample_bytes, offset, bytes);
+                    received.map(|bytes| Response::Received { bytes })
+                }
+                Request::Replan { budget, node_limit } => {
+                    let planned = self.replan(engine, budget, node_limit);
+                    planned.map(Response::Planned).map_err(Refusal::from)
+                }
+                Request::Infer { element } => {
+                    let sample = &input[..self.sample_bytes];
+                    self.infer(engine, sample, element).map_err(Refusal::from)
+                }
+                Request::Output { offset } => Ok(Response::Output {
+                    bytes: output(engine, info.layer_count, offset),
+                }),
+                Request::Stats => Ok(Response::Stats(self.stats(arena_used_bytes(engine)))),
+            };
+            self.link.answer(number, outcome);
+        }
+    }
+
+    /// Answers requests without a network in place, while an image arrives or before one does.
+    fn wait(&mut self, mut arrival: Option<Arrival>, image: &mut [u8]) -> Switch {
+        loop {
+            let (number, request) = self.link.receive();
+            let outcome = match request {
+                Request::Info => Ok(Response::Info(self.info(None))),
+                Request::LoadBegin { len, checksum } => Arrival::begin(len, checksum).map(|new| {
+                    arrival = Some(new);
+                    Response::Received { bytes: 0 }
+                }),
+                Request::LoadChunk { offset, bytes } => match &mut arrival {
+                    Some(arrival) => arrival.take(image, offset, bytes),
+                    None => Err(Refusal::NotLoading),
+                },
+                Request::LoadEnd => match arrival.as_ref().map(|arrival| arrival.check(image)) {
+                    Some(Ok(len)) => return Switch::Loaded(number, len),
+                    Some(Err(refusal)) => Err(refusal),
+                    None => Err(Refusal::NotLoading),
+                },
+                Request::LoadLinked => return Switch::Linked(number),
+                Request::Stats => Ok(Response::Stats(self.stats(0))),
+                Request::Replan { .. }
+                | Request::Input { .. }
+                | Request::Infer { .. }
+                | Request::Output { .. } => Err(Refusal::NoImage),
+            };
+            self.link.answer(number, outcome);
+        }
+    }
+
+    fn replan(
+        &mut self,
+        engine: &mut Engine<'_, LAYERS, LEVELS>,
+        budget: Budget,
+        node_limit: u64,
+    ) -> Result<Planned<LAYERS>, EngineError> {
+        let (plan, solve_ticks) = self.clock.measure(|| engine.solve(budget, node_limit));
+        let plan = plan?;
+        let (outcome, encode_ticks) = self.clock.measure(|| engine.load(plan));
+        let planned = Planned::new(outcome?, solve_ticks, encode_ticks);
+        defmt::info!("plan of {=u64} bytes for {}", planned.total_bytes(), budget);
+        Ok(planned)
+    }
+
+    fn infer(
+        &mut self,
+        engine: &mut Engine<'_, LAYERS, LEVELS>,
+        sample: &[u8],
+        element: Element,
+    ) -> Result<Response<'static, LAYERS>, EngineError> {
+        let input = match element {
+            Element::U8 => Input::U8(sample),
+            Element::F32 => {
+                let whole = sample.len() - sample.len() % size_of::<f32>();
+                Input::F32(bytemuck::cast_slice(&sample[..whole]))
+            }
+        };
+        let (output, ticks) = self.clock.measure(|| engine.infer(input).map(<[f32]>::len));
+        let output_len = output? as u32;
+        Ok(Response::Inferred { output_len, ticks })
+    }
+
+    fn info(&self, image: Option<ImageInfo>) -> Info<'static> {
+        Info {
+            board: board::NAME,
+            layers: LAYERS as u16,
+            levels: LEVELS as u16,
+            image_limit_bytes: board::IMAGE_BYTES as u32,
+            input_limit_bytes: board::INPUT_BYTES as u32,
+            arena_bytes: board::ARENA_BYTES as u32,
+            ticks_hz: board::TICKS_HZ,
+            empty_ticks: self.empty_ticks,
+            image,
+        }
+    }
+
+    fn stats(&self, arena_used_bytes: u32) -> Stats {
+        Stats {
+            arena_used_bytes,
+            accepted_count: self.link.accepted_count,
+            rejected_count: self.link.rejected_count,
+            ..memory::stats()
+        }
+    }
+}
+
+/// The image in these bytes. Not inlined, so that the memory that checking takes is not kept.
+#[inline(never)]
+fn parse(bytes: &[u8]) -> Result<Image<'_, LAYERS, LEVELS>, ImageError> {
+    Image::parse(bytes)
+}
+
+fn image_info(image: &Image<'_, LAYERS, LEVELS>, linked: bool, bytes: &[u8]) -> ImageInfo {
+    let network = image.network();
+    ImageInfo {
+        linked,
+        bytes: bytes.len() as u32,
+        checksum: checksum(bytes),
+        layer_count: network.layers.len() as u16,
+        input_len: network.input.len() as u32,
+        output_len: network.output_shape().len() as u32,
+    }
+}
+
+/// Part of the network's output as bytes.
+fn output<'e>(engine: &'e Engine<'_, LAYERS, LEVELS>, layers: u16, offset: u32) -> &'e [u8] {
+    match engine.tensor(usize::from(layers)) {
+        Some(View::F32(output)) => {
+            let rest = output.get(offset as usize..).unwrap_or(&[]);
+            let len = rest.len().min(CHUNK_BYTES / size_of::<f32>());
+            bytemuck::cast_slice(&rest[..len])
+        }
+        Some(View::I8(..)) | None => &[],
+    }
+}
+
+/// How much of the arena has been written: the plan, and what earlier plans took beyond it.
+fn arena_used_bytes(engine: &mut Engine<'_, LAYERS, LEVELS>) -> u32 {
+    let spare = engine.spare();
+    let untouched = spare.iter().rev().take_while(|byte| **byte == PAINT);
+    let untouched = untouched.count();
+    (board::ARENA_BYTES - untouched) as u32
+}

@@ -1,0 +1,55 @@
+//! `bitbudget device`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bitbudget::budget::BudgetText;
+use bitbudget::device::{self, Unit};
+use clap::Args;
+
+use super::Outcome;
+use super::data::Data;
+use super::on_device::Job;
+
+/// Run an image in the firmware, on a board at a serial port
+///
+/// As `bitbudget emulate`, with a board that runs the firmware already.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    bitbudget device --port /dev/ttyACM0 digits.image --budget 40KiB --data test_images.npy --limit 8")]
+pub(crate) struct Device {
+    /// Image; sent over the wire unless the firmware has it linked in
+    #[arg(value_name = "FILE.image")]
+    image: PathBuf,
+    /// The serial port, such as /dev/ttyACM0 or COM3
+    #[arg(long, value_name = "PATH")]
+    port: String,
+    /// Its speed
+    #[arg(long, default_value_t = 115_200)]
+    baud: u32,
+    /// How many seconds the board may take for an answer
+    #[arg(long, default_value_t = 30)]
+    timeout: u64,
+    #[command(flatten)]
+    data: Data,
+    /// Budgets, as for `bitbudget plan`
+    #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
+    budget: Vec<BudgetText>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Device {
+    pub(crate) fn run(self) -> Outcome {
+        let job = Job {
+            image: &self.image,
+            data: &self.data,
+            budgets: &self.budget,
+            unit: Unit::Cycles,
+            json: self.json,
+        };
+        let timeout = Duration::from_secs(self.timeout);
+        job.run(|| Ok(device::open_port(&self.port, self.baud, timeout)?))
+    }
+}

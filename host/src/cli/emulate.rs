@@ -1,0 +1,68 @@
+//! `bitbudget emulate`
+
+use std::path::PathBuf;
+
+use bitbudget::budget::BudgetText;
+use bitbudget::device::{self, BOARDS, Board, Emulator, Unit};
+use clap::Args;
+use miette::miette;
+
+use super::Outcome;
+use super::data::Data;
+use super::on_device::{self, Job};
+
+/// Run an image in the firmware, on an emulated Cortex-M
+///
+/// The firmware plans for each budget in turn, as it would when its memory comes and goes, and runs the
+/// images. Plans and outputs are compared with the host's, bit for bit. Needs QEMU.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  \
+    bitbudget emulate digits.image --budget 96KiB,64KiB,40KiB --data test_images.npy --limit 8")]
+pub(crate) struct Emulate {
+    /// Image; sent over the wire unless the firmware has it linked in
+    #[arg(value_name = "FILE.image")]
+    image: PathBuf,
+    #[command(flatten)]
+    data: Data,
+    /// Budgets, as for `bitbudget plan`
+    #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
+    budget: Vec<BudgetText>,
+    /// The firmware's program file; built from source when not given
+    #[arg(long, value_name = "ELF")]
+    firmware: Option<PathBuf>,
+    /// The board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3)
+    #[arg(long, default_value = BOARDS[0].name, value_parser = BOARDS.map(|board| board.name))]
+    board: String,
+    /// Keep the firmware's log in this file; `defmt-print -e ELF < FILE` shows it
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Emulate {
+    pub(crate) fn run(self) -> Outcome {
+        let board = Board::named(&self.board).ok_or_else(|| miette!("no such board"))?;
+        let job = Job {
+            image: &self.image,
+            data: &self.data,
+            budgets: &self.budget,
+            unit: Unit::Instructions,
+            json: self.json,
+        };
+        job.run(|| {
+            if !Emulator::is_installed() {
+                return Err(device::EmulatorError::NotInstalled.into());
+            }
+            let firmware = match self.firmware {
+                Some(path) => path,
+                None => {
+                    on_device::announce("building the firmware");
+                    device::build(board)?
+                }
+            };
+            Ok(Emulator::start(&firmware, board, self.log.as_deref())?)
+        })
+    }
+}

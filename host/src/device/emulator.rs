@@ -1,0 +1,207 @@
+//! QEMU with the firmware in it.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::firmware::Board;
+
+const PROGRAM: &str = "qemu-system-arm";
+/// Every instruction takes 2^7 ns of the emulated time.
+const INSTRUCTION_NS_LOG2: u32 = 7;
+/// How long QEMU may take to start.
+const START: Duration = Duration::from_secs(20);
+/// How long the firmware may take for an answer: the longest inference that the emulator is good for.
+const ANSWER: Duration = Duration::from_secs(600);
+
+/// Why the emulator does not run.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[non_exhaustive]
+pub enum EmulatorError {
+    /// QEMU is not installed.
+    #[error("{PROGRAM} is not installed")]
+    #[diagnostic(help(
+        "install it: apt-get install qemu-system-arm, dnf install qemu-system-arm, brew install qemu (or run ./setup.sh)"
+    ))]
+    NotInstalled,
+    /// The firmware's program file cannot be read.
+    #[error("cannot read the firmware {}", path.display())]
+    Firmware {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The log cannot be written.
+    #[error("cannot write the log {}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something about its process or its socket failed.
+    #[error("cannot start {PROGRAM}")]
+    Start(#[from] io::Error),
+    /// It ended instead of connecting.
+    #[error("{PROGRAM} ended at once: {output}")]
+    Ended {
+        /// What it said.
+        output: String,
+    },
+    /// It did not connect.
+    #[error("{PROGRAM} does not connect")]
+    Silent,
+}
+
+/// A running emulator: a byte pipe to the firmware's serial port. Dropping it ends the emulation.
+#[derive(Debug)]
+pub struct Emulator {
+    child: Child,
+    pipe: TcpStream,
+}
+
+impl Emulator {
+    /// Starts the firmware in a program file on a board; its log goes to the file `log`, in the form
+    /// that `defmt-print` reads.
+    ///
+    /// # Errors
+    /// [`EmulatorError`].
+    pub fn start(firmware: &Path, board: Board, log: Option<&Path>) -> Result<Self, EmulatorError> {
+        File::open(firmware).map_err(|source| EmulatorError::Firmware {
+            path: firmware.into(),
+            source,
+        })?;
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        listener.set_nonblocking(true)?;
+        let port = listener.local_addr()?.port();
+        let log = match log {
+            None => Stdio::null(),
+            Some(path) => File::create(path)
+                .map_err(|source| EmulatorError::Log {
+                    path: path.into(),
+                    source,
+                })?
+                .into(),
+        };
+        let child = Command::new(PROGRAM)
+            .args(["-M", board.name, "-display", "none", "-monitor", "none"])
+            .args(["-icount", &format!("shift={INSTRUCTION_NS_LOG2}")])
+            .args(["-semihosting-config", "enable=on,target=native"])
+            .arg("-chardev")
+            .arg(format!(
+                "socket,id=uart,host=127.0.0.1,port={port},nodelay=on"
+            ))
+            .args(["-serial", "chardev:uart", "-kernel"])
+            .arg(firmware)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                EmulatorError::NotInstalled
+            } else {
+                EmulatorError::Start(error)
+            }
+        })?;
+        match accept(&listener, &mut child) {
+            Ok(pipe) => Ok(Self { child, pipe }),
+            Err(error) => {
+                end(&mut child);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether QEMU is installed.
+    #[must_use]
+    pub fn is_installed() -> bool {
+        let version = Command::new(PROGRAM).arg("--version").output();
+        version.is_ok_and(|output| output.status.success())
+    }
+
+    /// The number of instructions in this many ticks of a timer of `ticks_hz`.
+    #[must_use]
+    pub fn instructions(ticks: u64, ticks_hz: u32) -> u64 {
+        let second = u128::from(1_000_000_000_u32);
+        let each = u128::from(ticks_hz) << INSTRUCTION_NS_LOG2;
+        ((u128::from(ticks) * second + each / 2) / each.max(1)) as u64
+    }
+}
+
+impl Read for Emulator {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.pipe.read(buffer)
+    }
+}
+
+impl Write for Emulator {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.pipe.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pipe.flush()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+fn end(child: &mut Child) {
+    // it may have ended already
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The connection that the emulator makes.
+fn accept(listener: &TcpListener, child: &mut Child) -> Result<TcpStream, EmulatorError> {
+    let start = Instant::now();
+    while start.elapsed() < START {
+        match listener.accept() {
+            Ok((pipe, _)) => {
+                pipe.set_nonblocking(false)?;
+                pipe.set_nodelay(true)?;
+                pipe.set_read_timeout(Some(ANSWER))?;
+                pipe.set_write_timeout(Some(ANSWER))?;
+                return Ok(pipe);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        if child.try_wait()?.is_some() {
+            let mut output = String::new();
+            if let Some(mut stderr) = child.stderr.take() {
+                stderr.read_to_string(&mut output)?;
+            }
+            let output = output.trim().to_owned();
+            return Err(EmulatorError::Ended { output });
+        }
+        sleep(Duration::from_millis(5));
+    }
+    Err(EmulatorError::Silent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_become_instructions() {
+        let hz = 25_000_000;
+        for count in [0_u64, 1, 2, 3, 1_000_003, 1 << 30] {
+            let exact = count * 32;
+            for ticks in [exact / 10, exact.div_ceil(10)] {
+                assert_eq!(Emulator::instructions(ticks, hz), count);
+            }
+        }
+    }
+}

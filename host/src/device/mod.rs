@@ -1,0 +1,13 @@
+//! The other end of the wire: a device that runs bitbudget's firmware, emulated or real.
+
+mod client;
+mod emulator;
+mod firmware;
+mod port;
+mod session;
+
+pub use client::{Client, DeviceError, Planned, Sample};
+pub use emulator::{Emulator, EmulatorError};
+pub use firmware::{BOARDS, Board, FirmwareError, HARDWARE, build};
+pub use port::{PortError, open_port};
+pub use session::{Answer, Row, Session, Unit};

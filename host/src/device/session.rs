@@ -1,0 +1,234 @@
+//! One image on a device at several budgets, beside the same on the host.
+
+use std::io::{Read, Write};
+
+use bitbudget_core::engine::{EngineError, Input};
+use bitbudget_core::plan::{Budget, BudgetTooSmall};
+use bitbudget_core::protocol::{Info, Refusal, Stats, checksum};
+
+use super::client::{Client, DeviceError, Planned, Sample};
+use super::emulator::Emulator;
+use crate::evaluate::{ArenaMemory, HostEngine, HostPlan};
+use crate::pack::HostImage;
+
+/// What a device's ticks count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Instructions, in the emulator.
+    Instructions,
+    /// Cycles of the clock, on hardware.
+    Cycles,
+}
+
+impl Unit {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Cycles => "cycles",
+        }
+    }
+
+    fn count(self, ticks: u64, info: &Info<'_>) -> u64 {
+        let count = |ticks| match self {
+            Self::Instructions => Emulator::instructions(ticks, info.ticks_hz),
+            Self::Cycles => ticks,
+        };
+        count(ticks).saturating_sub(count(info.empty_ticks))
+    }
+}
+
+/// A device with an image, and the same image on the host.
+#[derive(Debug)]
+pub struct Session<'i, P> {
+    client: Client<P>,
+    info: Info<'static>,
+    board: String,
+    unit: Unit,
+    image: &'i HostImage<'i>,
+}
+
+/// What a budget came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It was planned and run.
+    Run(Box<Row>),
+    /// No layout fits it.
+    TooSmall {
+        /// The smallest budget that would do.
+        smallest_bytes: u64,
+        /// Whether the host says the same.
+        matches: bool,
+    },
+    /// The device has less RAM than the plan takes.
+    DeviceTooSmall {
+        /// Bytes that the plan takes.
+        needed_bytes: u64,
+        /// Bytes that the device has.
+        arena_bytes: u64,
+    },
+}
+
+/// One budget on the device, beside the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The device's plan.
+    pub plan: Planned,
+    /// What solving took.
+    pub solve: u64,
+    /// What moving and encoding weights took.
+    pub encode: u64,
+    /// What the first inference took; `None` without samples.
+    pub infer: Option<u64>,
+    /// Whether the host makes the same plan: levels, bytes, price, bound and nodes.
+    pub plan_matches: bool,
+    /// Whether the host's outputs are the same bits, for every sample.
+    pub outputs_match: bool,
+}
+
+impl Answer {
+    /// Whether the host came to the same.
+    #[must_use]
+    pub const fn matches(&self) -> bool {
+        match self {
+            Self::Run(row) => row.plan_matches && row.outputs_match,
+            Self::TooSmall { matches, .. } => *matches,
+            Self::DeviceTooSmall { .. } => true,
+        }
+    }
+}
+
+impl<'i, P: Read + Write> Session<'i, P> {
+    /// Begins a session and has the device use the image, whose bytes are `bytes`: they are sent
+    /// unless the device has it linked in; `progress` is told the bytes sent so far.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn begin(
+        pipe: P,
+        unit: Unit,
+        image: &'i HostImage<'i>,
+        bytes: &[u8],
+        progress: &dyn Fn(usize),
+    ) -> Result<Self, DeviceError> {
+        let mut client = Client::new(pipe);
+        // ends what an earlier session left unfinished
+        client.pipe().write_all(&[0])?;
+        let (info, board) = match client.info() {
+            Err(DeviceError::Refused(Refusal::Frame(_))) => client.info()?,
+            outcome => outcome?,
+        };
+        let same = (bytes.len() as u32, checksum(bytes));
+        let linked = info.image.filter(|image| image.linked);
+        if linked.is_some_and(|image| (image.bytes, image.checksum) == same) {
+            client.load_linked()?;
+        } else {
+            client.load(bytes, progress)?;
+        }
+        Ok(Self {
+            client,
+            info,
+            board,
+            unit,
+            image,
+        })
+    }
+
+    /// The device's capacities.
+    #[must_use]
+    pub const fn info(&self) -> &Info<'static> {
+        &self.info
+    }
+
+    /// The board's name.
+    #[must_use]
+    pub fn board(&self) -> &str {
+        &self.board
+    }
+
+    /// What the counts of the rows are.
+    #[must_use]
+    pub const fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    /// How much of everything the device has used.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn stats(&mut self) -> Result<Stats, DeviceError> {
+        self.client.stats()
+    }
+
+    /// Plans for a budget and runs the samples, on the device and on the host, whose plan for it
+    /// is `host`.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn run(
+        &mut self,
+        budget: Budget,
+        host: &Result<HostPlan, BudgetTooSmall>,
+        samples: &[Input<'_>],
+    ) -> Result<Answer, DeviceError> {
+        let plan = match self.client.replan(budget, u64::MAX) {
+            Ok(plan) => plan,
+            Err(DeviceError::Refused(Refusal::BudgetTooSmall { smallest_bytes })) => {
+                return Ok(Answer::TooSmall {
+                    smallest_bytes,
+                    matches: matches!(host, Err(error) if error.smallest_bytes == smallest_bytes),
+                });
+            }
+            Err(DeviceError::Refused(Refusal::ArenaTooSmall {
+                needed_bytes,
+                arena_bytes,
+            })) => {
+                return Ok(Answer::DeviceTooSmall {
+                    needed_bytes,
+                    arena_bytes: arena_bytes.into(),
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        let ours = host.as_ref().ok();
+        let mut row = Row {
+            solve: self.unit.count(plan.solve_ticks, &self.info),
+            encode: self.unit.count(plan.encode_ticks, &self.info),
+            infer: None,
+            plan_matches: ours.is_some_and(|host| is_same(&plan, host)),
+            outputs_match: ours.is_some(),
+            plan,
+        };
+        if let Some(host) = ours {
+            self.run_samples(host, samples, &mut row)?;
+        }
+        Ok(Answer::Run(Box::new(row)))
+    }
+
+    fn run_samples(
+        &mut self,
+        host: &HostPlan,
+        samples: &[Input<'_>],
+        row: &mut Row,
+    ) -> Result<(), DeviceError> {
+        let mut memory = ArenaMemory::new(host.total_bytes() as usize);
+        let refused = |error: EngineError| DeviceError::Refused(error.into());
+        let mut engine = HostEngine::new(self.image, memory.lend()).map_err(refused)?;
+        engine.load(host.clone()).map_err(refused)?;
+        for input in samples {
+            let (output, ticks) = self.client.infer(&Sample::from(*input))?;
+            let expected = engine.infer(*input).map_err(refused)?;
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            row.outputs_match &= bits(&output) == bits(expected);
+            row.infer.get_or_insert(self.unit.count(ticks, &self.info));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the device's plan is the host's.
+fn is_same(device: &Planned, host: &HostPlan) -> bool {
+    let ticks = (device.solve_ticks, device.encode_ticks);
+    *device == Planned::new(host, ticks.0, ticks.1)
+}

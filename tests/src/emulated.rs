@@ -1,0 +1,111 @@
+//! The firmware in QEMU, and the digits that it runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
+
+use bitbudget::dataset::{self, Dataset, LoadOptions};
+use bitbudget::device::{self, BOARDS, Board, Client, Emulator, FirmwareError};
+use bitbudget::pack::HostImage;
+use bitbudget::profile::{MAX_LAYERS, MAX_LEVELS};
+use bitbudget_core::arena::Placement;
+use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_core::protocol::Planned;
+
+/// Pixels of a digit.
+pub const DIGIT_LEN: usize = 64;
+
+/// A running firmware; `None`, and a word about it, where that cannot be.
+///
+/// # Panics
+/// When the firmware does not build, or does not run.
+#[must_use]
+pub fn emulator(board: Board) -> Option<Emulator> {
+    static BUILT: LazyLock<Mutex<BTreeMap<&str, PathBuf>>> = LazyLock::new(Mutex::default);
+    if !Emulator::is_installed() {
+        eprintln!("SKIPPED: qemu-system-arm is not installed; ./setup.sh installs it");
+        return None;
+    }
+    let mut built = BUILT.lock().expect("no builder panics");
+    let program = match built.get(board.name) {
+        Some(program) => program.clone(),
+        None => match device::build(board) {
+            Ok(program) => program,
+            Err(FirmwareError::NoTarget { target }) => {
+                eprintln!("SKIPPED: {target} is not installed; ./setup.sh installs it");
+                return None;
+            }
+            Err(error) => panic!("{error:?}"),
+        },
+    };
+    built.insert(board.name, program.clone());
+    Some(Emulator::start(&program, board, None).expect("QEMU runs the firmware"))
+}
+
+/// A client of the firmware on the first board.
+#[must_use]
+pub fn client() -> Option<Client<Emulator>> {
+    emulator(BOARDS[0]).map(Client::new)
+}
+
+/// The root of the source tree.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// The image that is linked into the firmware.
+#[must_use]
+pub fn digits_image() -> Vec<u8> {
+    fs::read(root().join("firmware/digits.image")).expect("part of the source")
+}
+
+/// The demo's test images.
+#[must_use]
+pub fn digits() -> Dataset {
+    let options = LoadOptions {
+        format: None,
+        labels: None,
+        input: [8, 8, 1],
+        limit: None,
+        seed: 0,
+    };
+    dataset::load(&root().join("host/demo/test_images.npy"), &options).expect("part of the source")
+}
+
+/// A planner of the host's capacities.
+pub type HostPlanner = Planner<MAX_LAYERS, MAX_LEVELS>;
+
+/// The planner of an image.
+#[must_use]
+pub fn planner(image: &HostImage<'_>) -> Box<HostPlanner> {
+    let placement = Placement::for_all_layouts(image.network());
+    Box::new(Planner::new(image.network(), &placement).expect("it fits"))
+}
+
+/// The smallest budget, and the bytes of the largest plan that is worth having.
+#[must_use]
+pub fn range(image: &HostImage<'_>) -> (u64, u64) {
+    let mut planner = planner(image);
+    let plan = |planner: &mut HostPlanner, bytes| {
+        planner.plan(image.network(), Budget::Total(bytes), u64::MAX)
+    };
+    let smallest = plan(&mut planner, 0)
+        .expect_err("nothing fits")
+        .smallest_bytes;
+    let largest = plan(&mut planner, u64::MAX)
+        .expect("all fits")
+        .total_bytes();
+    (smallest, largest)
+}
+
+/// A plan without what changes from build to build.
+#[must_use]
+pub fn without_ticks(planned: Planned<MAX_LAYERS>) -> Planned<MAX_LAYERS> {
+    Planned {
+        solve_ticks: 0,
+        encode_ticks: 0,
+        ..planned
+    }
+}
