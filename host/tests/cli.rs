@@ -385,6 +385,26 @@ fn mistakes_are_told_and_leave_no_file() {
         ],
         &["large.npy"],
     );
+    let no_program = [
+        "emulate",
+        "digits.image",
+        "--budget",
+        "60%",
+        "--data",
+        "test_images.npy",
+    ];
+    let no_program = [&no_program[..], &["--firmware", "text.onnx"]].concat();
+    fails(at, &no_program, &["text.onnx", "ELF", "cargo firmware"]);
+    let no_port = [
+        "device",
+        "digits.image",
+        "--budget",
+        "60%",
+        "--data",
+        "test_images.npy",
+    ];
+    let no_port = [&no_port[..], &["--port", "nowhere/tty"]].concat();
+    fails(at, &no_port, &["nowhere/tty", "help:"]);
     let past = [
         "run",
         "digits.image",
@@ -434,7 +454,7 @@ fn another_model_is_not_packed() {
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in [
-        "profile", "plan", "pareto", "pack", "eval", "run", "inspect", "demo",
+        "emulate", "device", "profile", "plan", "pareto", "pack", "eval", "run", "inspect", "demo",
     ] {
         let help = stdout(demo(), &[command, "--help"]);
         assert!(help.contains(&format!("bitbudget {command}")), "{help}");

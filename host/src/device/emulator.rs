@@ -36,6 +36,15 @@ pub enum EmulatorError {
         /// Why.
         source: io::Error,
     },
+    /// The firmware's file is no program for the board.
+    #[error("{} is not a program in ELF format", path.display())]
+    #[diagnostic(help(
+        "`cargo firmware` builds target/thumbv7em-none-eabihf/firmware/bitbudget-firmware; without --firmware it is built and used"
+    ))]
+    NotElf {
+        /// The file.
+        path: PathBuf,
+    },
     /// The log cannot be written.
     #[error("cannot write the log {}", path.display())]
     Log {
@@ -58,6 +67,20 @@ pub enum EmulatorError {
     Silent,
 }
 
+fn check_program(path: &Path) -> Result<(), EmulatorError> {
+    let mut magic = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4).read_to_end(&mut magic));
+    read.map_err(|source| EmulatorError::Firmware {
+        path: path.into(),
+        source,
+    })?;
+    if magic == *b"\x7fELF" {
+        Ok(())
+    } else {
+        Err(EmulatorError::NotElf { path: path.into() })
+    }
+}
+
 /// A running emulator: a byte pipe to the firmware's serial port. Dropping it ends the emulation.
 #[derive(Debug)]
 pub struct Emulator {
@@ -72,10 +95,7 @@ impl Emulator {
     /// # Errors
     /// [`EmulatorError`].
     pub fn start(firmware: &Path, board: Board, log: Option<&Path>) -> Result<Self, EmulatorError> {
-        File::open(firmware).map_err(|source| EmulatorError::Firmware {
-            path: firmware.into(),
-            source,
-        })?;
+        check_program(firmware)?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
         let port = listener.local_addr()?.port();
