@@ -177,8 +177,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
 
     /// The image at the beginning of `storage`, all of it checked; its weights stay where they are.
     ///
-    /// `meta` receives the network and names sections and stays borrowed by the image: some 60 bytes
-    /// for each layer and its levels, and the names.
+    /// `meta` receives the network and names sections and stays borrowed by the image.
     ///
     /// # Errors
     /// The first fault found; [`ImageError::MetaBytes`] tells how large `meta` must be.

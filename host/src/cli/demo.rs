@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use bitbudget::budget::BudgetText;
 use bitbudget::dataset::{self, Dataset, LoadOptions};
+use bitbudget::graph::Graph;
 use bitbudget::profile::{self, Control, Options};
 use bitbudget::{file, import, pack};
 use bitbudget_core::network::Preprocess;
@@ -79,13 +80,14 @@ impl Demo {
             "A ResNet8 for 8x8 handwritten digits, trained in FP32, and 450 calibration images.\n",
         );
         tell("1. profile: calibrate, then measure what each level of each layer costs in loss\n");
-        let profile = self.profile(folder)?;
+        let graph = import::load(&folder.join("digits.onnx"))?;
+        let profile = profile_digits(folder, graph.clone())?;
         if !self.json {
             profile_command::print(&profile);
         }
         tell("\n2. pack: weights, quantizers and prices in one image for the device");
         let path = folder.join("digits.image");
-        let image = pack::pack(&import::load(&folder.join("digits.onnx"))?, &profile)?;
+        let image = pack::pack(&graph, &profile)?;
         file::write(&path, &image)?;
         tell(&format!(
             "   digits.image, {}",
@@ -115,33 +117,32 @@ impl Demo {
         }
         Ok(())
     }
+}
 
-    fn profile(&self, folder: &Path) -> miette::Result<profile::Profile> {
-        let graph = import::load(&folder.join("digits.onnx"))?;
-        let data = load(folder, "calib", graph.input)?;
-        let output = folder.join("digits.profile");
-        let phases = Phases::new();
-        let control = Control {
-            progress: &|phase, done, total| profile_command::show(&phases, phase, done, total),
-            stop: &AtomicBool::new(false),
-            output: None,
-        };
-        let options = Options {
-            // pixels are 0..=16
-            preprocess: Preprocess {
-                scale: 0.0625,
-                ..Preprocess::default()
-            },
-            model_name: "digits.onnx".into(),
-            data_name: "calib_images.npy".into(),
-            ..Options::default()
-        };
-        let profile = profile::profile(graph, &data, &options, &control);
-        phases.clear();
-        let profile = profile?;
-        profile.save(&output)?;
-        Ok(profile)
-    }
+fn profile_digits(folder: &Path, graph: Graph) -> miette::Result<profile::Profile> {
+    let data = load(folder, "calib", graph.input)?;
+    let output = folder.join("digits.profile");
+    let phases = Phases::new();
+    let control = Control {
+        progress: &|phase, done, total| profile_command::show(&phases, phase, done, total),
+        stop: &AtomicBool::new(false),
+        output: None,
+    };
+    let options = Options {
+        // pixels are 0..=16
+        preprocess: Preprocess {
+            scale: 0.0625,
+            ..Preprocess::default()
+        },
+        model_name: "digits.onnx".into(),
+        data_name: "calib_images.npy".into(),
+        ..Options::default()
+    };
+    let profile = profile::profile(graph, &data, &options, &control);
+    phases.clear();
+    let profile = profile?;
+    profile.save(&output)?;
+    Ok(profile)
 }
 
 fn load(folder: &Path, set: &str, input: Shape) -> miette::Result<Dataset> {

@@ -17,7 +17,7 @@ use super::on_device::{self, Job};
 /// images. Plans and outputs are compared with the host's, bit for bit. Needs QEMU.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  \
-    bitbudget emulate digits.image --budget 96KiB,64KiB,40KiB --data test_images.npy --limit 8")]
+    bitbudget emulate digits.image --budget 100%,90KiB,30% --data test_images.npy --limit 8")]
 pub(crate) struct Emulate {
     /// Image; sent over the wire unless the firmware has it linked in
     #[arg(value_name = "FILE.image")]
@@ -52,11 +52,11 @@ impl Emulate {
             json: self.json,
         };
         job.run(|| {
-            if !Emulator::is_installed() {
-                return Err(device::EmulatorError::NotInstalled.into());
-            }
             let firmware = match self.firmware {
                 Some(path) => path,
+                None if !Emulator::is_installed() => {
+                    return Err(device::EmulatorError::NotInstalled.into());
+                }
                 None => {
                     on_device::announce("building the firmware");
                     device::build(board)?

@@ -53,8 +53,7 @@ impl Run {
         let plan = planned.plan_for(&self.budget)?;
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
         let mut engine = HostEngine::new(&image, memory.lend()).into_diagnostic()?;
-        let budget = planned.resolve(&self.budget);
-        engine.replan(budget, u64::MAX).into_diagnostic()?;
+        engine.load(plan.clone()).into_diagnostic()?;
         let sample = sample(&data, self.index, input.iter().product());
         let outputs = engine.infer(sample).into_diagnostic()?;
         let class = argmax(outputs);
@@ -62,7 +61,7 @@ impl Run {
             return report::print_json(&json!({
                 "outputs": outputs,
                 "class": class,
-                "budget_bytes": budget_bytes(budget),
+                "budget_bytes": budget_bytes(planned.resolve(&self.budget)),
                 "total_bytes": plan.total_bytes(),
                 "levels": report::levels_json(&planned.names, &plan.levels),
             }));
