@@ -1,6 +1,7 @@
 //! Choice of the range that a quantizer keeps; what lies outside is clipped.
 
-use crate::quant::{QParams, WEIGHT_MAX, quantize_weight};
+use crate::level::Width;
+use crate::quant::{QParams, quantize_weight};
 
 /// How a clip range is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -195,27 +196,36 @@ fn root(f: impl Fn(f64) -> f64) -> f64 {
     0.5 * (low + high)
 }
 
-/// The scale of symmetric INT8 weights of one output channel, by the rule `clip`.
+/// The scale of symmetric weights of this width that share one, by the rule `clip`.
 #[must_use]
-pub fn weight_scale(weights: &[f32], clip: Clip) -> f32 {
+pub fn weight_scale(weights: &[f32], clip: Clip, width: Width) -> f32 {
     let largest = weights.iter().fold(0.0_f32, |m, w| m.max(w.abs()));
     let bounded = match clip {
         Clip::MinMax => largest,
-        Clip::Mse => weight_least_squares(weights, largest),
+        Clip::Mse => weight_least_squares(weights, largest, width),
         Clip::Percentile(fraction) => weight_percentile(weights, largest, fraction),
-        Clip::Aciq(density) => weight_aciq(weights, largest, density),
+        Clip::Aciq(density) => weight_aciq(weights, largest, density, width),
     };
-    QParams::from_range(0.0, bounded / WEIGHT_MAX * 255.0).scale
+    scale_of(bounded, width)
 }
 
-fn weight_least_squares(weights: &[f32], largest: f32) -> f32 {
+/// The scale at which the largest weight of this width stands for `bounded`.
+fn scale_of(bounded: f32, width: Width) -> f32 {
+    QParams::from_range(0.0, bounded / f32::from(width.max()) * 255.0).scale
+}
+
+fn weight_least_squares(weights: &[f32], largest: f32, width: Width) -> f32 {
     const STEPS: u16 = 128;
     let error = |clip: f32| -> f64 {
-        let scale = QParams::from_range(0.0, clip / WEIGHT_MAX * 255.0).scale;
-        let of = |w: &f32| f64::from(f32::from(quantize_weight(*w, scale)) * scale - w);
+        let scale = scale_of(clip, width);
+        let of = |w: &f32| f64::from(f32::from(quantize_weight(*w, scale, width)) * scale - w);
         weights.iter().map(|w| of(w) * of(w)).sum()
     };
-    let candidates = (STEPS / 4..=STEPS).rev();
+    let narrowest = match width {
+        Width::Int8 => STEPS / 4,
+        Width::Int4 | Width::Int2 => 1,
+    };
+    let candidates = (narrowest..=STEPS).rev();
     let clips = candidates.map(|step| largest * f32::from(step) / f32::from(STEPS));
     let scored = clips.map(|clip| (clip, error(clip)));
     let best = scored.reduce(|best, next| if next.1 < best.1 { next } else { best });
@@ -230,13 +240,13 @@ fn weight_percentile(weights: &[f32], largest: f32, fraction: f64) -> f32 {
     clips.fold(largest, f32::min)
 }
 
-fn weight_aciq(weights: &[f32], largest: f32, density: Density) -> f32 {
+fn weight_aciq(weights: &[f32], largest: f32, density: Density, width: Width) -> f32 {
     let n = weights.len().max(1) as f64;
     let mean = weights.iter().map(|w| f64::from(*w)).sum::<f64>() / n;
     let from_mean = weights.iter().map(|w| f64::from(*w) - mean);
     let b = from_mean.clone().map(f64::abs).sum::<f64>() / n;
     let sigma = libm::sqrt(from_mean.map(|d| d * d).sum::<f64>() / n);
-    let alpha = closed_form(density, b, sigma, 8);
+    let alpha = closed_form(density, b, sigma, width.bits() as u8);
     ((mean.abs() + alpha) as f32).min(largest)
 }
 
@@ -349,13 +359,28 @@ mod tests {
     #[test]
     fn weight_scales_cover_or_clip() {
         let weights = [0.5_f32, -1.27, 0.0, 0.3];
-        assert_eq!(weight_scale(&weights, Clip::MinMax), 0.01);
-        assert!(weight_scale(&weights, Clip::Mse) <= 0.01 * 1.000_001);
-        assert!(weight_scale(&[0.0; 4], Clip::Mse) > 0.0);
-        let percentile = weight_scale(&weights, Clip::Percentile(0.7));
+        let int8 = |clip| weight_scale(&weights, clip, Width::Int8);
+        assert_eq!(int8(Clip::MinMax), 0.01);
+        assert!(int8(Clip::Mse) <= 0.01 * 1.000_001);
+        let percentile = int8(Clip::Percentile(0.7));
         assert!((percentile - 0.5 / 127.0).abs() < 1e-8);
         for density in [Density::Gauss, Density::Laplace, Density::Fitted] {
-            assert!(weight_scale(&weights, Clip::Aciq(density)) <= 0.01 * 1.000_001);
+            assert!(int8(Clip::Aciq(density)) <= 0.01 * 1.000_001);
         }
+        for width in Width::ALL {
+            assert!(weight_scale(&[0.0; 4], Clip::Mse, width) > 0.0);
+            assert!(weight_scale(&weights, Clip::Mse, width) <= scale_of(1.27, width));
+        }
+    }
+
+    #[test]
+    fn normal_weights_have_the_published_least_squares_grids() {
+        // Max 1960, "Quantizing for minimum distortion", table II: a uniform grid of four values has
+        // its least error at steps of 0.9957 σ, so that our odd numbers are at 0.4979 σ
+        let mut rng = SmallRng::seed_from_u64(9);
+        let mut normal = || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
+        let weights: Vec<f32> = (0..20_000).map(|_| normal()).collect();
+        let scale = weight_scale(&weights, Clip::Mse, Width::Int2);
+        assert!((scale - 0.4979).abs() < 0.02, "{scale}");
     }
 }

@@ -9,9 +9,10 @@ use heapless::Vec;
 
 use crate::arena::Placement;
 use crate::image::Image;
-use crate::level::{Form, Forms, Level};
+use crate::level::{Form, Forms, Level, Stored};
 use crate::mckp::ProblemError;
 use crate::network::{Network, PerTensor};
+use crate::op::weights::{FloatWeights, IntWeights};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
 use crate::plan::{Budget, BudgetTooSmall, Plan, Planner};
 use crate::resident::{self, Encoder};
@@ -296,7 +297,8 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         let old = core::mem::replace(&mut self.layout, next.clone());
         let resident = self.plan.take().is_some();
         let count = next.levels.len();
-        let stays = |layer: usize| resident && old.levels[layer].stores_like(next.levels[layer]);
+        let stays =
+            |layer: usize| resident && old.levels[layer].stored() == next.levels[layer].stored();
         // to the left and close together: no block moves right, none is overwritten
         let mut packed: Vec<usize, N> = Vec::new();
         let mut end = 0;
@@ -320,16 +322,19 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             if weights == 0 {
                 continue;
             }
+            let level = next.levels[layer];
+            let master_at = self.weights_at + self.image.master_at(layer);
             let encoder = Encoder {
                 channels: usize::from(network.layers[layer].output.c),
                 weights,
+                master_at,
+                scales_at: master_at + level.width().map_or(0, |w| network.scales_at(layer, w)),
                 input: network.qparams(usize::from(network.layers[layer].inputs[0])),
                 output: network.qparams(layer + 1),
             };
-            let start = self.weights_at + self.image.master_at(layer);
             let block = &mut self.arena[next.block(layer)];
             encoder
-                .encode(next.levels[layer], &mut self.storage, start, block)
+                .encode(level.stored(), &mut self.storage, block)
                 .map_err(|_| EngineError::Storage { layer })?;
         }
         Ok(())
@@ -440,6 +445,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         let step = Step {
             network,
             layer,
+            level,
             weights: &before[weights],
         };
         step.run(a, b, &mut view_mut(network, layer + 1, form, output));
@@ -480,6 +486,7 @@ fn view_mut<'b, const N: usize, const K: usize>(
 struct Step<'b, const N: usize, const K: usize> {
     network: &'b Network<N, K>,
     layer: usize,
+    level: Level,
     weights: &'b [u8],
 }
 
@@ -499,15 +506,15 @@ impl<const N: usize, const K: usize> Step<'_, N, K> {
                 self.weighted(
                     a,
                     target,
-                    |x, w, target| conv2d::fp32(&geometry, x, w, activation, target),
-                    |x, zero_point, w, store| conv2d::int8(&geometry, x, zero_point, w, store),
+                    |x, w, target| conv2d::float(&geometry, x, w, activation, target),
+                    |x, zero_point, w, store| conv2d::int(&geometry, x, zero_point, w, store),
                 );
             }
             Op::Dense => self.weighted(
                 a,
                 target,
-                |x, w, target| dense::fp32(x, w, activation, target),
-                |x, _, w, store| dense::int8(x, w, store),
+                |x, w, target| dense::float(x, w, activation, target),
+                |x, _, w, store| dense::int(x, w, store),
             ),
             Op::Add => add::run(a, b, activation, target),
             Op::MaxPool { window } => {
@@ -538,20 +545,26 @@ impl<const N: usize, const K: usize> Step<'_, N, K> {
         &self,
         input: View<'_>,
         target: &mut ViewMut<'_>,
-        fp32: impl FnOnce(&[f32], &conv2d::Fp32Weights<'_>, &mut ViewMut<'_>),
-        int8: impl FnOnce(&[i8], i8, &conv2d::Int8Weights<'_>, &mut dyn FnMut(usize, usize, i32)),
+        float: impl FnOnce(&[f32], &FloatWeights<'_>, &mut ViewMut<'_>),
+        int: impl FnOnce(&[i8], i8, &IntWeights<'_>, &mut dyn FnMut(usize, usize, i32)),
     ) {
         let layer = &self.network.layers[self.layer];
         let channels = usize::from(layer.output.c);
-        match input {
-            View::F32(x) => fp32(x, &resident::fp32(self.weights, channels), target),
-            View::I8(x, q) => {
-                let count = self.network.weight_count(self.layer);
-                let weights = resident::int8(self.weights, channels, count);
+        let count = self.network.weight_count(self.layer);
+        match (input, self.level.stored()) {
+            (View::F32(x), stored @ (Stored::F32 | Stored::F16)) => {
+                let half = stored == Stored::F16;
+                let weights = resident::float(self.weights, channels, count, half);
+                float(x, &weights, target);
+            }
+            (View::I8(x, q), Stored::Int(width)) => {
+                let weights = resident::int(self.weights, channels, count, width);
                 weights.store(layer.output_q, layer.activation, target, |store| {
-                    int8(x, q.zero_point, &weights, store);
+                    int(x, q.zero_point, &weights, store);
                 });
             }
+            // the input was asked for in the level's own form
+            (View::F32(_), Stored::Int(_)) | (View::I8(..), Stored::F32 | Stored::F16) => {}
         }
     }
 }

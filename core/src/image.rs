@@ -5,14 +5,18 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | the magic `bitbudgt` |
-//! | 8 | 4 | version, 1 |
+//! | 8 | 4 | version, 2 |
 //! | 12 | 4 | n: length of the network section |
 //! | 16 | 4 | m: length of the names section, padded to a multiple of four with the section before |
 //! | 20 | 4 | w: length of the weights section |
 //! | 24 | n | the [`Network`], postcard |
 //! | 24 + n | m | the layers' names, one postcard string each, then zeros |
-//! | 24 + n + m | w | for every layer with weights: `f32` weights `[O, …]`, bias `[O]`, INT8 scales `[O]` |
+//! | 24 + n + m | w | for every layer with weights, see below |
 //! | 24 + n + m + w | 4 | CRC-32 (ISO-HDLC) of everything before |
+//!
+//! A layer with weights has, in `f32`: weights `[O, …]`, bias `[O]`, and for every width of integer
+//! weights among its levels, widest first: scales `[O]`, bias `[O]` (the layer's own, or one that makes
+//! up for the mean error of the weights).
 //!
 //! n + m is a multiple of four, so that weights are aligned wherever the image is.
 //! [`Image::parse`] checks all of it; nothing that is read from a parsed image can panic.
@@ -23,15 +27,16 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 
+use crate::level::Width;
 use crate::network::{Network, NetworkError};
 use crate::quant::{MAX_SCALE, MIN_SCALE};
-use crate::resident::{Master, f32_at};
+use crate::resident::f32_at;
 use crate::storage::{Mapped, OutOfBounds, stream};
 
 /// The first eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"bitbudgt";
 /// The version of the format that this crate reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 24;
 const CRC_BYTES: usize = 4;
 const CRC32: Crc<u32, crc::Table<1>> = Crc::<u32, crc::Table<1>>::new(&CRC_32_ISO_HDLC);
@@ -241,16 +246,18 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
     ) -> Result<(), ImageError> {
         for layer in 0..self.network.layers.len() {
             let words = master_bytes(&self.network, layer) as usize / 4;
-            let scales = usize::from(self.network.layers[layer].output.c);
+            let channels = usize::from(self.network.layers[layer].output.c);
+            let reals = self.network.weight_count(layer) + channels;
             let (mut index, mut unusable) = (0, None);
             let start = self.weights_at + self.offsets[layer];
             let check = |bytes: &[u8]| {
                 for i in 0..bytes.len() / 4 {
                     let x = f32_at(bytes, i);
-                    let usable = if index + scales < words {
-                        x.is_finite()
-                    } else {
+                    let is_scale = index >= reals && ((index - reals) / channels).is_multiple_of(2);
+                    let usable = if is_scale {
                         (MIN_SCALE..=MAX_SCALE).contains(&x)
+                    } else {
+                        x.is_finite()
                     };
                     if !usable && unusable.is_none() {
                         unusable = Some(index);
@@ -302,23 +309,13 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         postcard::from_bytes(rest).unwrap_or_default()
     }
 
-    /// The FP32 master of a layer's weights; `None` for layers without weights, and when the image was
-    /// opened in a storage.
+    /// The master of a layer's weights, with all that belongs to it; `None` for layers without
+    /// weights, and when the image was opened in a storage.
     #[must_use]
-    pub fn master(&self, layer: usize) -> Option<Master<'a>> {
+    pub fn master(&self, layer: usize) -> Option<&'a [u8]> {
         let bytes = usize::try_from(master_bytes(&self.network, layer)).ok()?;
-        let block = self
-            .weights
-            .get(self.offsets[layer] as usize..)?
-            .get(..bytes)?;
-        let channels = 4 * usize::from(self.network.layers[layer].output.c);
-        let (rest, scale) = block.split_at_checked(bytes.checked_sub(channels)?)?;
-        let (weight, bias) = rest.split_at_checked(rest.len().checked_sub(channels)?)?;
-        Some(Master {
-            weight,
-            bias,
-            scale,
-        })
+        let from = self.weights.get(self.offsets[layer] as usize..)?;
+        from.get(..bytes).filter(|master| !master.is_empty())
     }
 }
 
@@ -399,7 +396,20 @@ fn check_crc(expected: u32, carried: &[u8]) -> Result<(), ImageError> {
 fn master_bytes<const N: usize, const K: usize>(network: &Network<N, K>, layer: usize) -> u64 {
     match network.weight_count(layer) {
         0 => 0,
-        weights => 4 * (weights as u64 + 2 * u64::from(network.layers[layer].output.c)),
+        weights => {
+            let vectors = 1 + 2 * network.widths(layer).count() as u64;
+            4 * (weights as u64 + vectors * u64::from(network.layers[layer].output.c))
+        }
+    }
+}
+
+impl<const N: usize, const K: usize> Network<N, K> {
+    /// Where the scales of a width begin behind the beginning of a layer's master; its biases follow.
+    pub(crate) fn scales_at(&self, layer: usize, width: Width) -> u32 {
+        let before = self.widths(layer).take_while(|other| *other != width);
+        let vectors = 1 + 2 * before.count();
+        let channels = usize::from(self.layers[layer].output.c);
+        4 * (self.weight_count(layer) + vectors * channels) as u32
     }
 }
 

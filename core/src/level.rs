@@ -26,11 +26,12 @@ impl Rounding {
 
     /// `v` rounded in this direction, still a float.
     #[must_use]
+    #[inline]
     pub fn round(self, v: f32) -> f32 {
         match self {
-            Self::Nearest => libm::floorf(v + 0.5),
-            Self::Floor => libm::floorf(v),
-            Self::Ceil => libm::ceilf(v),
+            Self::Nearest => floor(v + 0.5),
+            Self::Floor => floor(v),
+            Self::Ceil => -floor(-v),
         }
     }
 
@@ -46,6 +47,82 @@ impl Rounding {
     }
 }
 
+/// The largest whole number that is not larger than `v`, without a call or a branch.
+#[inline]
+fn floor(v: f32) -> f32 {
+    /// From here on every number is whole.
+    const WHOLE: f32 = (1 << 23) as f32;
+    // the sum has no bits left for a fraction: it is rounded to even
+    let near = ((v.abs() + WHOLE) - WHOLE).copysign(v);
+    let below = if near > v { near - 1.0 } else { near };
+    if v.abs() < WHOLE { below } else { v }
+}
+
+/// How many bits a quantized weight has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Width {
+    /// −127..=127, one in a byte.
+    Int8,
+    /// −7..=7, two in a byte.
+    Int4,
+    /// −3, −1, 1 or 3, four in a byte: the grid of four evenly spaced values that is symmetric, and so
+    /// without a 0.
+    Int2,
+}
+
+impl Width {
+    /// All widths, widest first.
+    pub const ALL: [Self; 3] = [Self::Int8, Self::Int4, Self::Int2];
+
+    /// Bits of one weight.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Int8 => 8,
+            Self::Int4 => 4,
+            Self::Int2 => 2,
+        }
+    }
+
+    /// The largest weight.
+    #[must_use]
+    pub const fn max(self) -> i8 {
+        match self {
+            Self::Int8 => 127,
+            Self::Int4 => 7,
+            Self::Int2 => 3,
+        }
+    }
+
+    /// The distance of neighbouring weights.
+    #[must_use]
+    pub const fn step(self) -> u8 {
+        match self {
+            Self::Int8 | Self::Int4 => 1,
+            Self::Int2 => 2,
+        }
+    }
+
+    /// Bytes of `len` weights that begin at a byte of their own.
+    #[must_use]
+    pub const fn row_bytes(self, len: usize) -> usize {
+        let per_byte = (8 / self.bits()) as usize;
+        len.div_ceil(per_byte)
+    }
+}
+
+/// How a layer's weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stored {
+    /// `f32`.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// Integers with one scale per output channel.
+    Int(Width),
+}
+
 /// How one layer stores its weights and reads its input.
 ///
 /// A rounding belongs to the layer's *input*; weights are always rounded to nearest, because a
@@ -55,38 +132,66 @@ impl Rounding {
 pub enum Level {
     /// 32-bit floats for weights, input and arithmetic.
     Fp32,
-    /// INT8 weights (symmetric, one scale per output channel), INT8 input (affine, one scale and
-    /// zero point per tensor, rounded in the given direction), 32-bit integer accumulators.
-    Int8(Rounding),
+    /// 16-bit floats for weights, 32-bit floats for input and arithmetic.
+    Fp16,
+    /// Integer weights of this width (symmetric, one scale per output channel), INT8 input (affine,
+    /// one scale and zero point per tensor, rounded in the given direction), 32-bit integer
+    /// accumulators.
+    Int(Width, Rounding),
 }
 
 impl Level {
     /// All levels, widest first.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 11] = [
         Self::Fp32,
-        Self::Int8(Rounding::Nearest),
-        Self::Int8(Rounding::Floor),
-        Self::Int8(Rounding::Ceil),
+        Self::Fp16,
+        Self::Int(Width::Int8, Rounding::Nearest),
+        Self::Int(Width::Int8, Rounding::Floor),
+        Self::Int(Width::Int8, Rounding::Ceil),
+        Self::Int(Width::Int4, Rounding::Nearest),
+        Self::Int(Width::Int4, Rounding::Floor),
+        Self::Int(Width::Int4, Rounding::Ceil),
+        Self::Int(Width::Int2, Rounding::Nearest),
+        Self::Int(Width::Int2, Rounding::Floor),
+        Self::Int(Width::Int2, Rounding::Ceil),
     ];
 
-    /// The level's name in commands and reports: `fp32`, `int8`, `int8-floor`, `int8-ceil`.
+    /// The level's name in commands and reports: `fp32`, `fp16`, or the width, for a rounding other
+    /// than to nearest with its name (`int8`, `int4-floor`, `int2-ceil`).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Fp32 => "fp32",
-            Self::Int8(Rounding::Nearest) => "int8",
-            Self::Int8(Rounding::Floor) => "int8-floor",
-            Self::Int8(Rounding::Ceil) => "int8-ceil",
+            Self::Fp16 => "fp16",
+            Self::Int(Width::Int8, Rounding::Nearest) => "int8",
+            Self::Int(Width::Int8, Rounding::Floor) => "int8-floor",
+            Self::Int(Width::Int8, Rounding::Ceil) => "int8-ceil",
+            Self::Int(Width::Int4, Rounding::Nearest) => "int4",
+            Self::Int(Width::Int4, Rounding::Floor) => "int4-floor",
+            Self::Int(Width::Int4, Rounding::Ceil) => "int4-ceil",
+            Self::Int(Width::Int2, Rounding::Nearest) => "int2",
+            Self::Int(Width::Int2, Rounding::Floor) => "int2-floor",
+            Self::Int(Width::Int2, Rounding::Ceil) => "int2-ceil",
         }
     }
 
-    /// Whether a layer's weights are the same bytes at both levels: they differ in the rounding of
-    /// the input alone.
+    /// How a layer's weights are stored at this level. Levels that store alike differ in the rounding
+    /// of the input alone.
     #[must_use]
-    pub const fn stores_like(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Fp32, Self::Fp32) | (Self::Int8(_), Self::Int8(_)) => true,
-            (Self::Fp32, Self::Int8(_)) | (Self::Int8(_), Self::Fp32) => false,
+    pub const fn stored(self) -> Stored {
+        match self {
+            Self::Fp32 => Stored::F32,
+            Self::Fp16 => Stored::F16,
+            Self::Int(width, _) => Stored::Int(width),
+        }
+    }
+
+    /// The width of the weights, where they are integers.
+    #[must_use]
+    pub const fn width(self) -> Option<Width> {
+        match self {
+            Self::Fp32 | Self::Fp16 => None,
+            Self::Int(width, _) => Some(width),
         }
     }
 
@@ -94,8 +199,8 @@ impl Level {
     #[must_use]
     pub const fn input_form(self) -> Form {
         match self {
-            Self::Fp32 => Form::F32,
-            Self::Int8(rounding) => Form::I8(rounding),
+            Self::Fp32 | Self::Fp16 => Form::F32,
+            Self::Int(_, rounding) => Form::I8(rounding),
         }
     }
 }
@@ -232,8 +337,20 @@ mod tests {
         assert_eq!("int3".parse::<Level>(), Err(UnknownLevel));
         assert_eq!(
             UnknownLevel.to_string(),
-            "unknown level; the levels are fp32, int8, int8-floor, int8-ceil"
+            "unknown level; the levels are fp32, fp16, int8, int8-floor, int8-ceil, int4, int4-floor, \
+             int4-ceil, int2, int2-floor, int2-ceil"
         );
+    }
+
+    #[test]
+    fn levels_that_store_alike_differ_in_their_rounding_alone() {
+        for a in Level::ALL {
+            for b in Level::ALL {
+                let same = a.width() == b.width() && (a.width().is_some() || a == b);
+                assert_eq!(a.stored() == b.stored(), same, "{a} {b}");
+            }
+        }
+        assert_eq!(Width::ALL.map(|width| width.row_bytes(5)), [5, 3, 2]);
     }
 
     #[test]
@@ -249,6 +366,18 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn floats_are_rounded_as_the_library_does() {
+        let mut bits = 0_u32;
+        for _ in 0..1_000_000 {
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let v = f32::from_bits(bits ^ bits >> 15);
+            let same = |a: f32, b: f32| a == b || a.is_nan() && b.is_nan();
+            assert!(same(Rounding::Floor.round(v), libm::floorf(v)), "{v}");
+            assert!(same(Rounding::Ceil.round(v), libm::ceilf(v)), "{v}");
         }
     }
 

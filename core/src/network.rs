@@ -5,7 +5,7 @@ use core::fmt;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::level::{Form, Forms, Level};
+use crate::level::{Form, Forms, Level, Width};
 use crate::op::{Activation, Op, OpError};
 use crate::price::PriceMatrix;
 use crate::quant::QParams;
@@ -385,8 +385,15 @@ impl<const N: usize, const K: usize> Network<N, K> {
     #[must_use]
     pub fn resident_bytes(&self, layer: usize, level: Level) -> Option<u32> {
         let weights = self.weight_count(layer) as u64;
-        let bytes = crate::resident::bytes(level, weights, self.layers[layer].output.c);
+        let bytes = crate::resident::bytes(level.stored(), weights, self.layers[layer].output.c);
         u32::try_from(bytes).ok()
+    }
+
+    /// The widths of integer weights that a layer's levels have, widest first.
+    pub fn widths(&self, layer: usize) -> impl Iterator<Item = Width> + '_ {
+        let row = &self.prices.rows[layer];
+        let offers = |width: &Width| row.iter().any(|item| item.level.width() == Some(*width));
+        Width::ALL.into_iter().filter(offers)
     }
 
     /// The forms in which every tensor is stored when the layers have these levels (those of layers

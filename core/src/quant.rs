@@ -4,9 +4,10 @@
 //! "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
 //! equation 1.
 
+use half::f16;
 use serde::{Deserialize, Serialize};
 
-use crate::level::Rounding;
+use crate::level::{Rounding, Width};
 
 /// The real form of an affine INT8 map of one tensor: real = scale · (q − zero_point).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,13 +46,30 @@ impl QParams {
 
     /// The integer that stands for `real`, saturating at −128 and 127.
     #[must_use]
+    #[inline(never)] // three roundings in line, wherever one is written, are most of a kilobyte
     pub fn quantize(&self, real: f32, rounding: Rounding) -> i8 {
-        let steps = rounding.round(real / self.scale) as i32;
-        saturate_i8(i64::from(steps) + i64::from(self.zero_point))
+        self.saturated(real, rounding) as i8
+    }
+
+    /// The real number that the integer for `real` stands for: [`quantize`](Self::quantize), then
+    /// [`dequantize`](Self::dequantize).
+    #[must_use]
+    #[inline]
+    pub fn through(&self, real: f32, rounding: Rounding) -> f32 {
+        self.scale * (self.saturated(real, rounding) - f32::from(self.zero_point))
+    }
+
+    /// The integer that stands for `real`, still a float.
+    #[inline]
+    fn saturated(&self, real: f32, rounding: Rounding) -> f32 {
+        let steps = rounding.round(real / self.scale);
+        let steps = if steps.is_nan() { 0.0 } else { steps };
+        (steps + f32::from(self.zero_point)).clamp(-128.0, 127.0)
     }
 
     /// The real number that `q` stands for.
     #[must_use]
+    #[inline]
     pub fn dequantize(&self, q: i8) -> f32 {
         self.scale * (i32::from(q) - i32::from(self.zero_point)) as f32
     }
@@ -62,14 +80,29 @@ pub const MIN_SCALE: f32 = 1e-15;
 /// The largest scale.
 pub const MAX_SCALE: f32 = 1e15;
 
-/// The largest magnitude of a symmetric INT8 weight.
-pub const WEIGHT_MAX: f32 = 127.0;
-
-/// A symmetric INT8 weight, rounded to nearest and saturating at ±127.
+/// A symmetric weight of this width, rounded to nearest and saturating at ±[`Width::max`].
 #[must_use]
-pub fn quantize_weight(real: f32, scale: f32) -> i8 {
-    let steps = Rounding::Nearest.round(real / scale);
-    steps.clamp(-WEIGHT_MAX, WEIGHT_MAX) as i8
+pub fn quantize_weight(real: f32, scale: f32, width: Width) -> i8 {
+    let max = f32::from(width.max());
+    match width {
+        Width::Int8 | Width::Int4 => {
+            let steps = Rounding::Nearest.round(real / scale);
+            steps.clamp(-max, max) as i8
+        }
+        // odd numbers: the one in whose pair of steps it lies
+        Width::Int2 => {
+            let pairs = Rounding::Floor.round(real / (2.0 * scale));
+            (2.0 * pairs + 1.0).clamp(-max, max) as i8
+        }
+    }
+}
+
+/// A weight as IEEE 754 binary16, rounded to nearest even and saturating at its largest finite
+/// magnitude.
+#[must_use]
+pub fn quantize_half(real: f32) -> f16 {
+    let max = f16::MAX.to_f32();
+    f16::from_f32(real.clamp(-max, max))
 }
 
 /// A bias as a multiple of `scale` (input scale · weight scale), saturating at ±2^30.
@@ -152,6 +185,7 @@ impl Requant {
 
 /// `v`, or the end of the range of `i8` on its side.
 #[must_use]
+#[inline]
 pub const fn saturate_i8(v: i64) -> i8 {
     if v < -128 {
         -128
@@ -182,6 +216,10 @@ mod tests {
                 let e = q.dequantize(q.quantize(x, rounding)) - x;
                 // the grid may stand up to half a step off the range's ends
                 assert!(e.abs() <= 1.51 * q.scale, "{x} {e} {q:?}");
+                assert_eq!(
+                    q.through(x, rounding),
+                    q.dequantize(q.quantize(x, rounding))
+                );
             }
         }
         for (low, high) in [(0.0, 0.0), (3.0, 4.0), (-4.0, -3.0), (0.0, f32::MAX)] {
@@ -241,8 +279,17 @@ mod tests {
 
     #[test]
     fn weights_and_biases_saturate() {
-        assert_eq!(quantize_weight(-9.0, 0.01), -127);
-        assert_eq!(quantize_weight(0.015, 0.01), 2);
+        for width in Width::ALL {
+            assert_eq!(quantize_weight(-9.0, 0.01, width), -width.max());
+            assert_eq!(quantize_weight(9.0, 0.01, width), width.max());
+        }
+        assert_eq!(quantize_weight(0.015, 0.01, Width::Int8), 2);
+        assert_eq!(quantize_weight(0.015, 0.01, Width::Int4), 2);
+        let int2 =
+            [-0.021, -0.019, 0.0, 0.019, 0.021].map(|w| quantize_weight(w, 0.01, Width::Int2));
+        assert_eq!(int2, [-3, -1, 1, 1, 3]);
+        assert_eq!(quantize_half(-1e9).to_f32(), -65504.0);
+        assert_eq!(quantize_half(1.0 + 0.000_5).to_f32(), 1.0 + 1.0 / 1024.0);
         assert_eq!(quantize_bias(1e20, 1e-3), 1 << 30);
         assert_eq!(quantize_bias(-1.26, 0.5), -3);
     }

@@ -1,10 +1,12 @@
 //! Calibration: the distribution of every tensor, and the quantizers chosen from it.
 
 use bitbudget_core::clip::{self, Clip};
+use bitbudget_core::level::Width;
 use bitbudget_core::op::Op;
 use bitbudget_core::quant::QParams;
 
 use crate::graph::Graph;
+use crate::grid::{self, Grid, Moments, Rule};
 
 /// A histogram that widens as values come: bins of width 2^e from a multiple of it, as narrow as
 /// [`Histogram::BINS`] of them over the range of the values allow.
@@ -137,15 +139,25 @@ impl Histogram {
 pub struct Calibration {
     /// The INT8 map of every tensor: the input's, then every layer's output.
     pub qparams: Vec<QParams>,
-    /// The scale of every output channel's INT8 weights; empty for layers without weights.
-    pub scales: Vec<Vec<f32>>,
+    /// The grids of every layer's integer weights, one for each width; empty for layers without
+    /// weights.
+    pub grids: Vec<Vec<Grid>>,
 }
 
 impl Calibration {
-    /// The quantizers that `clip` chooses for these distributions, one for each tensor.
-    #[must_use]
-    pub fn new(graph: &Graph, tensors: &[Histogram], clip: Clip) -> Self {
-        let mut qparams: Vec<_> = tensors.iter().map(|h| h.qparams(clip)).collect();
+    /// The quantizers that `rule` chooses for these distributions, one for each tensor, and these
+    /// moments, those of every layer's input; weights get grids of `widths`.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn new(
+        graph: &Graph,
+        tensors: &[Histogram],
+        moments: &[Vec<Moments>],
+        widths: &[Width],
+        rule: Rule,
+    ) -> candle_core::Result<Self> {
+        let mut qparams: Vec<_> = tensors.iter().map(|h| h.qparams(rule.clip)).collect();
         // operators that only pass values on: one map before and after, so that no rounding is added
         for (i, layer) in graph.layers.iter().enumerate().rev() {
             let passes = matches!(layer.op, Op::MaxPool { .. } | Op::Reshape);
@@ -154,16 +166,13 @@ impl Calibration {
                 qparams[layer.inputs[0]] = qparams[i + 1];
             }
         }
-        let scales = graph.layers.iter().map(|layer| {
-            let Some(weights) = &layer.weights else {
-                return Vec::new();
-            };
-            let channel = weights.weight.len() / weights.bias.len().max(1);
-            let channels = weights.weight.chunks_exact(channel.max(1));
-            channels.map(|w| clip::weight_scale(w, clip)).collect()
+        let layers = graph.layers.iter().zip(moments);
+        let grids = layers.map(|(layer, moments)| match &layer.weights {
+            Some(weights) => grid::choose(weights, moments, widths, rule),
+            None => Ok(Vec::new()),
         });
-        let scales = scales.collect();
-        Self { qparams, scales }
+        let grids = grids.collect::<candle_core::Result<_>>()?;
+        Ok(Self { qparams, grids })
     }
 }
 

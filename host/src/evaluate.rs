@@ -7,7 +7,7 @@ use bitbudget_core::plan::Plan;
 use rayon::prelude::*;
 
 use crate::dataset::{DataError, Dataset, Pixels};
-use crate::loss::{Score, mean_and_error};
+use crate::loss::{Loss, Objective, Score, Target, mean_and_error};
 use crate::pack::HostImage;
 use crate::profile::{MAX_LAYERS, MAX_LEVELS, outputs_of};
 
@@ -51,6 +51,8 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// Loss of every sample.
     pub losses: Vec<f64>,
+    /// Outputs of every sample, one after the other.
+    pub outputs: Vec<f32>,
 }
 
 impl Evaluation {
@@ -76,8 +78,30 @@ pub enum EvaluateError {
     Engine(#[from] EngineError),
 }
 
-/// The evaluation of `plan` over labelled data, on all cores; `progress` is told the samples done
-/// since it was last called, and `data_path` is where the data came from, for errors.
+/// What an evaluation compares outputs with.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<'a> {
+    /// The loss.
+    pub loss: Loss,
+    /// The FP32 model's evaluation, for losses without labels; `None` where this one is it.
+    pub fp32: Option<&'a Evaluation>,
+    /// Where the data came from, for errors.
+    pub data_path: &'a Path,
+}
+
+impl Against<'_> {
+    /// The loss for a data set: labels where there are some, else KL.
+    #[must_use]
+    pub fn loss_for(data: &Dataset, asked: Option<Loss>) -> Loss {
+        asked.unwrap_or(match data.labels {
+            Some(_) => Loss::Labels,
+            None => Loss::Kl,
+        })
+    }
+}
+
+/// The evaluation of `plan` over a data set, on all cores; `progress` is told the samples done since it
+/// was last called.
 ///
 /// # Errors
 /// [`EvaluateError`].
@@ -85,36 +109,54 @@ pub fn evaluate(
     image: &HostImage<'_>,
     plan: &HostPlan,
     data: &Dataset,
-    data_path: &Path,
+    against: Against<'_>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, EvaluateError> {
     const CHUNK: usize = 50;
     let classes = image.network().output_shape().len();
-    let labels = data.labels_below(classes, data_path)?;
+    let labels = match against.loss {
+        Loss::Labels => Some(data.labels_below(classes, against.data_path)?),
+        Loss::Kl | Loss::Mse => None,
+    };
     let sample_len = data.height * data.width * data.channels;
-    let outputs = outputs_of(image.network());
-    let chunk = |(chunk, labels): (usize, &[u32])| -> Result<Vec<Score>, EvaluateError> {
+    let objective = Objective {
+        loss: against.loss,
+        outputs: outputs_of(image.network()),
+    };
+    let chunk = |chunk: usize| -> Result<(Vec<Score>, Vec<f32>), EvaluateError> {
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
         let mut engine = HostEngine::new(image, memory.lend())?;
         engine.load(plan.clone())?;
-        let mut scores = Vec::with_capacity(labels.len());
-        for (i, label) in labels.iter().enumerate() {
-            let input = sample(data, chunk * CHUNK + i, sample_len);
-            scores.push(outputs.score(engine.infer(input)?, *label));
+        let (mut scores, mut all) = (Vec::new(), Vec::new());
+        let samples = chunk * CHUNK..data.len.min((chunk + 1) * CHUNK);
+        for i in samples.clone() {
+            let outputs = engine.infer(sample(data, i, sample_len))?;
+            let target = match (labels, against.fp32) {
+                (Some(labels), _) => Target::Label(labels[i]),
+                (None, Some(fp32)) => Target::Outputs(&fp32.outputs[i * classes..][..classes]),
+                (None, None) => Target::Outputs(outputs),
+            };
+            scores.push(objective.score(outputs, target));
+            all.extend_from_slice(outputs);
         }
-        progress(labels.len());
-        Ok(scores)
+        progress(samples.len());
+        Ok((scores, all))
     };
-    let chunks = labels.par_chunks(CHUNK).enumerate().map(chunk);
-    let scores = chunks.collect::<Result<Vec<_>, _>>()?.concat();
-    let losses: Vec<f64> = scores.iter().map(|score| score.loss).collect();
+    let chunks = (0..data.len.div_ceil(CHUNK)).into_par_iter().map(chunk);
+    let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
+    let scores = chunks.iter().flat_map(|(scores, _)| scores);
+    let losses: Vec<f64> = scores.clone().map(|score| score.loss).collect();
     let (loss, loss_se) = mean_and_error(&losses);
-    let correct = scores.iter().filter(|score| score.correct).count();
+    let correct = scores.filter(|score| score.correct).count();
     Ok(Evaluation {
         loss,
         loss_se,
-        accuracy: correct as f64 / scores.len().max(1) as f64,
+        accuracy: correct as f64 / losses.len().max(1) as f64,
         losses,
+        outputs: chunks
+            .into_iter()
+            .flat_map(|(_, outputs)| outputs)
+            .collect(),
     })
 }
 

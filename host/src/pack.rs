@@ -49,9 +49,10 @@ pub fn pack(graph: &Graph, profile: &Profile) -> Result<Vec<u8>, PackError> {
         });
     }
     let mut weights = Vec::new();
-    for (layer, scales) in graph.layers.iter().zip(&profile.scales) {
+    for (layer, grids) in graph.layers.iter().zip(&profile.grids) {
         if let Some(own) = &layer.weights {
-            for part in [&own.weight, &own.bias, scales] {
+            let grids = grids.iter().flat_map(|grid| [&grid.scales, &grid.bias]);
+            for part in [&own.weight, &own.bias].into_iter().chain(grids) {
                 weights.extend(part.iter().flat_map(|x| x.to_le_bytes()));
             }
         }

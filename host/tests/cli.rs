@@ -302,11 +302,10 @@ fn mistakes_are_told_and_leave_no_file() {
     npy(file("eleven.npy"), "|u1", "(450,)", &[11; 450]);
     npy(file("few.npy"), "|u1", "(3,)", &[1; 3]);
 
-    let cases: [(usize, &str, &[&str]); 9] = [
+    let cases: [(usize, &str, &[&str]); 8] = [
         (1, "text.onnx", &["text.onnx", "ONNX", "help:"]),
         (1, "absent.onnx", &["absent.onnx"]),
         (3, "absent.npy", &["absent.npy"]),
-        (3, "unlabelled.npy", &["no labels", "--labels"]),
         (3, "empty", &["empty", "help:"]),
         (3, "large.npy", &["large.npy", "9", "8", "help:"]),
         (3, "nan.npy", &["nan.npy", "NaN"]),
@@ -325,6 +324,17 @@ fn mistakes_are_told_and_leave_no_file() {
         &["int3", "int8-floor"],
     );
     fails(at, &with(&["--levels", "int8,int8"]), &["twice", "help:"]);
+    let unlabelled = profile_with(3, "unlabelled.npy");
+    let unlabelled: Vec<&str> = unlabelled.iter().map(String::as_str).collect();
+    let also = |more: &[&'static str]| [&unlabelled[..], more].concat();
+    fails(at, &also(&["--loss", "labels"]), &["no labels", "--labels"]);
+    fails(
+        at,
+        &also(&["--metric", "tangent"]),
+        &["tangent", "kl", "help:"],
+    );
+    fails(at, &with(&["--loss", "squares"]), &["squares", "mse"]);
+    fails(at, &with(&["--metric", "hawq"]), &["hawq", "hawq2"]);
     fails(
         at,
         &with(&["--mean", "1,2"]),
@@ -452,9 +462,80 @@ fn another_model_is_not_packed() {
 }
 
 #[test]
+fn estimators_are_compared_with_the_truth() {
+    const COMPARE: [&str; 17] = [
+        "compare",
+        "digits.onnx",
+        "--data",
+        "calib_images.npy",
+        "--test",
+        "test_images.npy",
+        "--scale",
+        "1/16",
+        "--limit",
+        "60",
+        "--levels",
+        "fp32,int8,int2",
+        "--budgets",
+        "weights=40%,weights=10%",
+        "--layouts",
+        "50",
+        "--oracle",
+    ];
+    let folder = copy();
+    let more = ["--metrics", "measured,hawq2", "--svg", "compare.svg"];
+    let compared = json(folder.path(), &[&COMPARE[..], &more].concat());
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let rows = compared["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let limit = row["budget_bytes"].as_u64().expect("bytes");
+        assert!(row["weight_bytes"].as_u64().expect("bytes") <= limit);
+        assert_eq!(row["levels"].as_object().expect("levels").len(), 8);
+        for key in ["predicted_loss", "calib_loss", "test_loss", "test_loss_se"] {
+            assert!(number(&row[key]) >= 0.0, "{key}");
+        }
+        assert!((0.5..=1.0).contains(&number(&row["test_accuracy"])));
+        let of_budget = |floor: &&Value| floor["budget"] == row["budget"];
+        let mut floors = compared["oracle"].as_array().expect("floors").iter();
+        let floor = floors.find(of_budget).expect("a floor");
+        let own = number(&floor["test_loss"][row["metric"].as_str().expect("a name")]);
+        assert!((own - number(&row["test_loss"])).abs() < 1e-9);
+        let least = number(&floor["floor_test_loss"]);
+        assert!(least <= own && least <= number(&floor["calib_chosen_test_loss"]));
+    }
+    for metric in ["measured", "hawq2"] {
+        assert!(number(&compared["spearman"][metric]) > 0.5);
+        assert!(number(&compared["metrics"][metric]["forward_passes"]) > 0.0);
+    }
+    assert!(number(&compared["fp32_test_loss"]) > 0.0);
+    let svg = fs::read_to_string(folder.path().join("compare.svg")).expect("a chart");
+    assert!(svg.contains("best possible") && svg.contains("hawq2"));
+
+    let with = |from: usize, to: &'static str| {
+        let mut arguments = COMPARE;
+        arguments[from] = to;
+        arguments
+    };
+    let many = "fp32,fp16,int8,int8-floor,int8-ceil,int4,int2";
+    fails(
+        folder.path(),
+        &with(11, many),
+        &["5764801", "--oracle", "help:"],
+    );
+    fails(
+        folder.path(),
+        &with(13, "weights=1%"),
+        &["weights=1%", "help:"],
+    );
+    fails(folder.path(), &with(5, "absent.npy"), &["absent.npy"]);
+}
+
+#[test]
 fn every_command_has_help_with_an_example() {
     for command in [
-        "emulate", "device", "profile", "plan", "pareto", "pack", "eval", "run", "inspect", "demo",
+        "emulate", "device", "profile", "plan", "pareto", "pack", "eval", "compare", "run",
+        "inspect", "demo",
     ] {
         let help = stdout(demo(), &[command, "--help"]);
         assert!(help.contains(&format!("bitbudget {command}")), "{help}");

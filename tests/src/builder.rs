@@ -1,6 +1,6 @@
 //! Models built layer by layer, with random parameters and weights.
 
-use bitbudget_core::level::Level;
+use bitbudget_core::level::{Level, Rounding, Width};
 use bitbudget_core::network::{Layer, MAX_STATS, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::price::{PriceItem, PriceMatrix};
@@ -22,11 +22,21 @@ pub enum Style {
     Dyadic,
 }
 
+/// Levels few enough to try all layouts of a few layers.
+pub const FEW: [Level; 4] = [
+    Level::Fp32,
+    Level::Int(Width::Int8, Rounding::Nearest),
+    Level::Int(Width::Int8, Rounding::Floor),
+    Level::Int(Width::Int8, Rounding::Ceil),
+];
+
 /// Builds a model; every method that adds a layer returns the layer's output tensor.
 #[derive(Debug)]
 pub struct Builder {
     /// Where all random choices come from.
     pub rng: SmallRng,
+    /// The levels of every layer with weights.
+    pub levels: Vec<Level>,
     style: Style,
     model: Model,
     /// The typical magnitude of each tensor's elements.
@@ -50,6 +60,7 @@ impl Builder {
         };
         Self {
             rng,
+            levels: FEW.to_vec(),
             style,
             model: Model {
                 network,
@@ -190,11 +201,16 @@ impl Builder {
                 if extreme { largest.copysign(w) } else { w }
             }));
             weights.bias.push(draw(rng, output, quantum / 16.0));
-            weights.scale.push(if real {
-                largest / 127.0 * rng.random_range(0.5..1.5)
-            } else {
-                (rng.random_range(-8..0) as f32).exp2()
-            });
+            let bias = weights.bias[weights.bias.len() - 1];
+            for (at, width) in Width::ALL.into_iter().enumerate() {
+                weights.scale[at].push(if real {
+                    largest / f32::from(width.max()) * rng.random_range(0.5..1.5)
+                } else {
+                    (rng.random_range(-8..0) as f32).exp2()
+                });
+                let moved = if rng.random() { quantum / 16.0 } else { 0.0 };
+                weights.corrected[at].push(bias + moved);
+            }
         }
         (weights, output)
     }
@@ -210,7 +226,7 @@ impl Builder {
             let network = &mut self.model.network;
             let mut row = Fixed::new();
             if network.layers[layer].op.has_weights() {
-                for level in Level::ALL {
+                for level in self.levels.clone() {
                     let bytes = network.resident_bytes(layer, level).expect("few");
                     let price = self.rng.random_range(-1000..=1000);
                     let item = PriceItem {

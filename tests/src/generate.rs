@@ -2,12 +2,13 @@
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
+use bitbudget_core::price::PriceItem;
 use bitbudget_core::shape::{Shape, Window};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::builder::{Builder, Style};
-use crate::model::{LAYERS, Model};
+use crate::model::{LAYERS, LEVELS, Model};
 
 /// A random window that fits an input of `h` x `w`.
 pub fn window(rng: &mut SmallRng, h: u16, w: u16) -> Window {
@@ -124,11 +125,21 @@ fn residual(builder: &mut Builder, input: usize) -> usize {
 /// When there could be more layers than fit.
 #[must_use]
 pub fn model(seed: u64, style: Style, layers: usize) -> Model {
+    model_at(seed, style, layers, &Level::ALL)
+}
+
+/// The same with these levels for every layer with weights.
+///
+/// # Panics
+/// When there could be more layers than fit.
+#[must_use]
+pub fn model_at(seed: u64, style: Style, layers: usize, levels: &[Level]) -> Model {
     /// The most layers that one step adds, and the last one.
     const STEP: usize = 5 + 1;
     assert!(layers + STEP <= LAYERS + 1);
     let input = shape(&mut SmallRng::seed_from_u64(seed));
     let mut builder = Builder::new(seed, style, input);
+    builder.levels = levels.to_vec();
     let mut tensor = 0;
     while builder.len() < layers {
         tensor = match builder.rng.random_range(0..16) {
@@ -170,11 +181,11 @@ pub fn small() -> Model {
 
 /// A random level for every layer with weights.
 pub fn levels(rng: &mut SmallRng, model: &Model) -> Vec<Option<Level>> {
-    let mut level = || Level::ALL[rng.random_range(0..Level::ALL.len())];
-    let layers = model.network.layers.iter();
-    layers
-        .map(|layer| layer.op.has_weights().then(&mut level))
-        .collect()
+    let rows = model.network.prices.rows.iter();
+    let level = |row: &heapless::Vec<PriceItem, LEVELS>| {
+        (!row.is_empty()).then(|| row[rng.random_range(0..row.len())].level)
+    };
+    rows.map(level).collect()
 }
 
 /// A random sample of raw bytes, sometimes of the extremes only.

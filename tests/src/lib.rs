@@ -5,6 +5,7 @@
 pub mod arena;
 pub mod builder;
 pub mod check;
+pub mod digits;
 pub mod emulated;
 pub mod generate;
 pub mod model;

@@ -1,7 +1,8 @@
 //! A network with its weights, as it goes into an image.
 
+use bitbudget::graph::{self, Graph, GraphLayer};
 use bitbudget_core::image::{self, Image};
-use bitbudget_core::level::Level;
+use bitbudget_core::level::{Level, Width};
 use bitbudget_core::mckp::Status;
 use bitbudget_core::network::Network;
 use bitbudget_core::plan::Plan;
@@ -10,7 +11,7 @@ use bitbudget_core::price::PriceItem;
 /// The most layers of a test's network.
 pub const LAYERS: usize = 24;
 /// The most levels of a layer.
-pub const LEVELS: usize = 4;
+pub const LEVELS: usize = Level::ALL.len();
 
 /// A network of the tests' capacities.
 pub type TestNetwork = Network<LAYERS, LEVELS>;
@@ -24,8 +25,17 @@ pub struct Weights {
     pub weight: Vec<f32>,
     /// `[O]`.
     pub bias: Vec<f32>,
-    /// `[O]`, INT8 scales.
-    pub scale: Vec<f32>,
+    /// `[O]` for each of [`Width::ALL`]: the scales of integer weights.
+    pub scale: [Vec<f32>; 3],
+    /// `[O]` for each of [`Width::ALL`]: the biases that go with them.
+    pub corrected: [Vec<f32>; 3],
+}
+
+/// The index of a width in [`Weights`].
+#[must_use]
+pub fn index_of(width: Width) -> usize {
+    let at = Width::ALL.iter().position(|other| *other == width);
+    at.expect("one of all")
 }
 
 /// All that an image holds.
@@ -43,9 +53,40 @@ impl Model {
     /// The weights section of the image.
     #[must_use]
     pub fn section(&self) -> Vec<u8> {
-        let parts = |w: &Weights| [w.weight.clone(), w.bias.clone(), w.scale.clone()];
-        let values = self.weights.iter().flat_map(parts).flatten();
-        values.flat_map(f32::to_le_bytes).collect()
+        let mut section = Vec::new();
+        let rows = self.network.prices.rows.iter();
+        for (row, weights) in rows.zip(&self.weights) {
+            let mut parts = vec![&weights.weight, &weights.bias];
+            for width in Width::ALL {
+                if row.iter().any(|item| item.level.width() == Some(width)) {
+                    let at = index_of(width);
+                    parts.extend([&weights.scale[at], &weights.corrected[at]]);
+                }
+            }
+            section.extend(parts.into_iter().flatten().flat_map(|x| x.to_le_bytes()));
+        }
+        section
+    }
+
+    /// The graph that an importer would have given.
+    #[must_use]
+    pub fn graph(&self) -> Graph {
+        let layers = self.network.layers.iter().enumerate();
+        let layers = layers.map(|(i, layer)| GraphLayer {
+            name: format!("layer{i}"),
+            op: layer.op,
+            inputs: layer.inputs.iter().map(|t| usize::from(*t)).collect(),
+            activation: layer.activation,
+            output: layer.output,
+            weights: layer.op.has_weights().then(|| graph::Weights {
+                weight: self.weights[i].weight.clone(),
+                bias: self.weights[i].bias.clone(),
+            }),
+        });
+        Graph {
+            input: self.network.input,
+            layers: layers.collect(),
+        }
     }
 
     /// The image.

@@ -2,7 +2,7 @@
 
 use bitbudget_core::arena::Placement;
 use bitbudget_core::engine::{Engine, EngineError, Input};
-use bitbudget_core::level::{Level, Rounding};
+use bitbudget_core::level::{Level, Rounding, Width};
 use bitbudget_core::plan::Budget;
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::Style;
@@ -116,7 +116,7 @@ fn a_plan_takes_all_its_bytes_and_no_more() {
     for seed in 0..200 {
         let model = generate::model(seed, Style::Real, 8);
         let (low, high) = (
-            model.all_at(Level::Int8(Rounding::Nearest)),
+            model.all_at(Level::Int(Width::Int8, Rounding::Nearest)),
             model.all_at(Level::Fp32),
         );
         let [least, most] = [&low, &high].map(|levels| total_bytes(&model, levels));
@@ -226,7 +226,7 @@ fn levels_that_a_layer_does_not_have_are_errors() {
     let image = TestImage::parse(&bytes).expect("a sound image");
     let mut arena = Arena::new(4096);
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
-    let sound = model.all_at(Level::Int8(Rounding::Floor));
+    let sound = model.all_at(Level::Int(Width::Int8, Rounding::Floor));
     let plan = engine.load(plan_of(&sound)).expect("room enough").clone();
     let raw = vec![77; model.network.input.len()];
     let output = infer(&mut engine, &raw);

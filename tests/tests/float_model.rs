@@ -1,7 +1,7 @@
 //! The host's float model, candle's own operators and the core's FP32 engine agree.
 
 use bitbudget::evaluate::ArenaMemory;
-use bitbudget::graph::{FloatModel, Graph, GraphLayer, Weights};
+use bitbudget::graph::FloatModel;
 use bitbudget_core::arch::FP32_TOLERANCE;
 use bitbudget_core::engine::{Engine, Input};
 use bitbudget_core::image::Image;
@@ -14,30 +14,6 @@ use bitbudget_tests::model::{LAYERS, LEVELS, Model, plan_of};
 use candle_core::{Device, Tensor};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-
-/// The graph of a generated model.
-fn graph_of(model: &Model) -> Graph {
-    let layers = model
-        .network
-        .layers
-        .iter()
-        .enumerate()
-        .map(|(i, layer)| GraphLayer {
-            name: format!("layer{i}"),
-            op: layer.op,
-            inputs: layer.inputs.iter().map(|t| usize::from(*t)).collect(),
-            activation: layer.activation,
-            output: layer.output,
-            weights: layer.op.has_weights().then(|| Weights {
-                weight: model.weights[i].weight.clone(),
-                bias: model.weights[i].bias.clone(),
-            }),
-        });
-    Graph {
-        input: model.network.input,
-        layers: layers.collect(),
-    }
-}
 
 /// The core's output at FP32 for raw values.
 fn core_output(model: &Model, raw: &[f32]) -> Vec<f32> {
@@ -55,7 +31,7 @@ fn float_output(model: &Model, raw: &[f32]) -> Vec<f32> {
     let channels = usize::from(model.network.input.c);
     let real = raw.iter().enumerate();
     let real = real.map(|(i, x)| model.network.preprocess.real(*x, i % channels));
-    let float = FloatModel::new(graph_of(model)).expect("a model");
+    let float = FloatModel::new(model.graph()).expect("a model");
     let input = float.input(real.collect()).expect("an input");
     let tensors = float.forward(input).expect("a forward pass");
     let last = &tensors[tensors.len() - 1];

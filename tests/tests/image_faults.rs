@@ -3,7 +3,7 @@
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::ImageError;
-use bitbudget_core::level::{Level, Rounding};
+use bitbudget_core::level::{Level, Rounding, Width};
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::plan::Budget;
@@ -193,7 +193,8 @@ fn tamper(rng: &mut SmallRng, model: &mut Model) {
                 item.price = PRICES[rng.random_range(0..4)];
             }
         }
-        12 => network.prices.rows[layer].retain(|item| item.level == Level::Int8(Rounding::Ceil)),
+        12 => network.prices.rows[layer]
+            .retain(|item| item.level == Level::Int(Width::Int8, Rounding::Ceil)),
         13 => {
             network.preprocess = Preprocess {
                 scale,
@@ -209,7 +210,10 @@ fn tamper(rng: &mut SmallRng, model: &mut Model) {
         }
         14 => model.weights[layer].weight.fill(-3e38),
         15 => model.weights[layer].bias.fill(3e38),
-        16 => model.weights[layer].scale.fill(scale),
+        16 => {
+            let at = rng.random_range(0..3);
+            model.weights[layer].scale[at].fill(scale);
+        }
         _ => set_window(&mut chosen.op, size, rng),
     }
 }
@@ -266,7 +270,10 @@ fn repair(model: &mut Model) {
             let weights = &mut model.weights[layer];
             weights.weight.resize(count, 0.5);
             weights.bias.resize(channels, -1.0);
-            weights.scale.resize(channels, 0.01);
+            for at in 0..3 {
+                weights.scale[at].resize(channels, 0.01);
+                weights.corrected[at].resize(channels, -1.0);
+            }
         }
         if !has_weights {
             network.prices.rows[layer].clear();

@@ -1,7 +1,7 @@
 //! Whole graphs at mixed levels, held against the reference.
 
 use bitbudget_core::engine::Input;
-use bitbudget_core::level::{Form, Level};
+use bitbudget_core::level::{Form, Level, Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::builder::{Builder, Style};
 use bitbudget_tests::check::{Compared, check};
@@ -38,13 +38,13 @@ fn random_graphs_at_random_levels() {
 }
 
 #[test]
-fn random_graphs_in_int8_alone() {
+fn random_graphs_in_integers_alone() {
     let mut rng = SmallRng::seed_from_u64(2);
     let mut compared = Compared::default();
     for _ in 0..1000 {
         let model = generate::model(rng.random(), Style::Real, rng.random_range(1..=18));
-        let rounding = rng.random_range(1..Level::ALL.len());
-        let levels = model.all_at(Level::ALL[rounding]);
+        let integers = rng.random_range(2..Level::ALL.len());
+        let levels = model.all_at(Level::ALL[integers]);
         let sample = sample(&mut rng, &model);
         check(&model, &levels, Input::U8(&sample), &mut compared);
     }
@@ -60,6 +60,13 @@ fn a_chain_at_all_layouts() {
     let mut compared = Compared::default();
     for seed in 0..12 {
         let mut builder = Builder::new(seed, Style::Dyadic, Shape::new(6, 5, 2));
+        builder.levels = vec![
+            Level::Fp32,
+            Level::Fp16,
+            Level::Int(Width::Int8, Rounding::Nearest),
+            Level::Int(Width::Int4, Rounding::Floor),
+            Level::Int(Width::Int2, Rounding::Ceil),
+        ];
         let a = builder.conv(0, Window::square(3, 1, 1), 1, 4);
         let b = builder.conv(a, Window::square(2, 2, 0), 1, 3);
         let c = builder.max_pool(b, Window::square(2, 1, 0));

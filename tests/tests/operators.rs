@@ -2,7 +2,7 @@
 //! tolerance.
 
 use bitbudget_core::engine::Input;
-use bitbudget_core::level::{Level, Rounding};
+use bitbudget_core::level::{Level, Rounding, Width};
 use bitbudget_core::op::Activation;
 use bitbudget_core::quant::QParams;
 use bitbudget_core::shape::{Shape, Window};
@@ -18,16 +18,17 @@ const ZERO_POINTS: [i8; 5] = [-128, -127, 0, 5, 127];
 /// A model of the operator that `add` adds, and a small layer that reads its output.
 fn probed(rng: &mut SmallRng, style: Style, add: impl FnOnce(&mut Builder) -> usize) -> Model {
     let mut builder = Builder::new(rng.random(), style, shape(rng));
+    builder.levels = Level::ALL.to_vec();
     let output = add(&mut builder);
     builder.dense(output, 1);
     builder.finish()
 }
 
-/// Random INT8 levels for every layer with weights.
+/// Random levels with INT8 inputs for every layer with weights.
 fn int8(rng: &mut SmallRng, model: &Model) -> Vec<Option<Level>> {
     let mut levels = model.all_at(Level::Fp32);
     for level in levels.iter_mut().flatten() {
-        *level = Level::Int8(Rounding::ALL[rng.random_range(0..3)]);
+        *level = Level::ALL[rng.random_range(2..Level::ALL.len())];
     }
     levels
 }
@@ -57,7 +58,8 @@ fn close_in_fp32(seed: u64, cases: usize, add: impl Fn(&mut Builder) -> usize) {
         for style in [Style::Real, Style::Dyadic] {
             let model = probed(&mut rng, style, &add);
             let sample = sample(&mut rng, &model);
-            let levels = model.all_at(Level::Fp32);
+            let float = [Level::Fp32, Level::Fp16][rng.random_range(0..2)];
+            let levels = model.all_at(float);
             check(&model, &levels, Input::U8(&sample), &mut compared);
         }
     }
@@ -142,6 +144,7 @@ fn asymmetric_padding_writes_the_zero_point() {
             };
             let input = Shape::new(rng.random_range(4..=5), rng.random_range(4..=5), 3);
             let mut builder = Builder::new(rng.random(), Style::Real, input);
+            builder.levels = Level::ALL.to_vec();
             match padding % 4 {
                 0 => builder.max_pool(0, window),
                 1 => builder.avg_pool(0, window, rng.random()),
@@ -173,9 +176,11 @@ fn every_rounding_and_zero_point_of_input_and_output() {
                 let mut model = probed(&mut rng, Style::Real, |builder| any_conv(builder, 0));
                 set(&mut model, [input, output], activation);
                 let sample = sample(&mut rng, &model);
+                let width = Width::ALL[rng.random_range(0..3)];
                 for read in Rounding::ALL {
                     for written in Rounding::ALL {
-                        let levels = [read, written].map(|rounding| Some(Level::Int8(rounding)));
+                        let levels =
+                            [read, written].map(|rounding| Some(Level::Int(width, rounding)));
                         check(&model, &levels, Input::U8(&sample), &mut compared);
                     }
                 }
@@ -185,14 +190,19 @@ fn every_rounding_and_zero_point_of_input_and_output() {
     assert_eq!(compared.unknown, 0);
 }
 
-/// Makes the first layer's INT8 weights and biases as large as they can be.
+/// Makes the first layer's integer weights and biases as large as they can be.
 fn saturate(model: &mut Model, sign: fn(usize) -> f32, bias: f32) {
     let weights = &mut model.weights[0];
-    weights.scale.fill(1.0 / 128.0);
+    for scale in &mut weights.scale {
+        scale.fill(1.0 / 128.0);
+    }
     for (i, w) in weights.weight.iter_mut().enumerate() {
         *w = 9.0 * sign(i);
     }
     weights.bias.fill(bias);
+    for corrected in &mut weights.corrected {
+        corrected.fill(bias);
+    }
 }
 
 /// The longest sums with the largest elements: accumulators come near the ends of 32 bits.
@@ -208,9 +218,11 @@ fn accumulators_hold_the_extremes() {
         padding: [31, 30, 29, 31],
     };
     let mut builder = Builder::new(13, Style::Real, padded);
+    builder.levels = Level::ALL.to_vec();
     builder.conv(0, window, 1, 1);
     let conv = builder.finish();
     let mut builder = Builder::new(14, Style::Real, dense);
+    builder.levels = Level::ALL.to_vec();
     builder.dense(0, 2);
     for mut model in [conv, builder.finish()] {
         model.network.preprocess = Default::default();

@@ -6,7 +6,7 @@ use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, BudgetTooSmall};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
-use bitbudget_tests::builder::{Builder, Style};
+use bitbudget_tests::builder::{Builder, FEW, Style};
 use bitbudget_tests::generate;
 use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage};
 use rand::rngs::SmallRng;
@@ -127,7 +127,7 @@ fn plans_of_random_graphs_are_optimal() {
     let mut rng = SmallRng::seed_from_u64(2);
     let mut graphs = 0;
     for seed in 0..100 {
-        let model = generate::model(seed, Style::Real, 7);
+        let model = generate::model_at(seed, Style::Real, 7, &FEW);
         let choices = model.layouts().len();
         if (2..=1 << 10).contains(&choices) {
             check_budgets(&mut rng, &model, 40);

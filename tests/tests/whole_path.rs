@@ -3,50 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bitbudget::dataset::{self, Dataset, LoadOptions};
-use bitbudget::evaluate::{ArenaMemory, HostEngine, evaluate, sample};
-use bitbudget::graph::{FloatModel, Graph};
+use bitbudget::evaluate::{Against, ArenaMemory, HostEngine, evaluate, sample};
+use bitbudget::graph::FloatModel;
 use bitbudget::import;
+use bitbudget::loss::Loss;
 use bitbudget::pack::{HostImage, pack};
-use bitbudget::profile::{Control, Options, Phase, Profile, ProfileError, profile, real_inputs};
+use bitbudget::profile::{Control, Options, Phase, ProfileError, profile, real_inputs};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::plan::Budget;
-
-fn load(path: &Path, graph: &Graph, limit: Option<usize>) -> Dataset {
-    let input = [graph.input.h, graph.input.w, graph.input.c].map(usize::from);
-    let options = LoadOptions {
-        format: None,
-        labels: None,
-        input,
-        limit,
-        seed: 1,
-    };
-    dataset::load(path, &options).expect("the images")
-}
-
-fn digits() -> (Graph, Dataset, Options) {
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/demo");
-    let graph = import::load(&demo.join("digits_resnet8.onnx")).expect("the model");
-    let data = load(&demo.join("calib_images.npy"), &graph, None);
-    let options = Options {
-        preprocess: Preprocess {
-            scale: 0.0625,
-            ..Preprocess::default()
-        },
-        ..Options::default()
-    };
-    (graph, data, options)
-}
-
-fn whole(graph: Graph, data: &Dataset, options: &Options) -> Profile {
-    let control = Control {
-        progress: &|_, _, _| (),
-        stop: &AtomicBool::new(false),
-        output: None,
-    };
-    profile(graph, data, options, &control).expect("a profile")
-}
+use bitbudget_tests::digits;
 
 /// The folder of larger models and data beside the repository, where there is one.
 fn shared() -> Option<PathBuf> {
@@ -60,8 +26,8 @@ fn shared() -> Option<PathBuf> {
 
 #[test]
 fn an_interrupted_profile_goes_on_to_the_same_result() {
-    let (graph, data, options) = digits();
-    let want = whole(graph.clone(), &data, &options);
+    let (graph, data, options) = digits::model();
+    let want = digits::profiled(graph.clone(), &data, &options);
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("digits.profile");
     let partial = folder.path().join("digits.profile.partial");
@@ -93,16 +59,23 @@ fn an_interrupted_profile_goes_on_to_the_same_result() {
         stop: &AtomicBool::new(false),
         output: Some(&output),
     };
-    let resumed = profile(graph, &data, &options, &control).expect("a profile");
+    let mut resumed = profile(graph, &data, &options, &control).expect("a profile");
     assert_eq!(measured.into_inner(), total - done);
+    // what was kept took no pass of this run
+    assert!(resumed.effort.forward_passes < want.effort.forward_passes);
+    resumed.effort = want.effort;
     assert_eq!(resumed, want);
     assert!(!partial.exists());
 }
 
 #[test]
 fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
-    let (graph, data, options) = digits();
-    let profile = whole(graph.clone(), &data, &options);
+    let (graph, data, options) = digits::model();
+    let options = Options {
+        refine: 0,
+        ..options
+    };
+    let profile = digits::profiled(graph.clone(), &data, &options);
     let image = pack(&graph, &profile).expect("an image");
     let image = HostImage::parse(&image).expect("an image");
     let network = image.network();
@@ -123,7 +96,12 @@ fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
         let items = chosen
             .flat_map(|(row, level)| row.iter().filter(move |item| Some(item.level) == *level));
         plan.weight_bytes = items.map(|item| item.bytes).sum();
-        evaluate(&image, &plan, &data, Path::new("digits"), &|_| ()).expect("an evaluation")
+        let against = Against {
+            loss: Loss::Labels,
+            fp32: None,
+            data_path: Path::new("digits"),
+        };
+        evaluate(&image, &plan, &data, against, &|_| ()).expect("an evaluation")
     };
     let fp32 = planner(None);
     assert!((fp32.loss - profile.fp32_loss).abs() < 1e-6);
@@ -153,7 +131,7 @@ fn residual_and_plain_networks_go_the_whole_path() {
             mean: stats(&[0.4914, 0.4822, 0.4465]),
             std: stats(&[0.2470, 0.2435, 0.2616]),
         },
-        levels: vec![Level::Fp32, Level::ALL[1]],
+        levels: vec![Level::Fp32, Level::ALL[2]],
         ..Options::default()
     };
     for name in [
@@ -163,12 +141,12 @@ fn residual_and_plain_networks_go_the_whole_path() {
         "resnet14_plain",
     ] {
         let graph = import::load(&shared.join(format!("models/{name}.onnx"))).expect("the model");
-        let data = load(
+        let data = digits::load(
             &shared.join("data/cifar10/calib_batch.bin"),
             &graph,
             Some(24),
         );
-        let profile = whole(graph.clone(), &data, &options);
+        let profile = digits::profiled(graph.clone(), &data, &options);
         let image = pack(&graph, &profile).expect("an image");
         let image = HostImage::parse(&image).expect("an image");
         let mut memory = ArenaMemory::new(2 << 20);

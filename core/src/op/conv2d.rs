@@ -1,10 +1,9 @@
 //! 2-D convolution over `[H, W, C]`, grouped and depthwise included.
 
-use crate::arch;
 use crate::op::Activation;
-use crate::quant::{QParams, Requant};
+use crate::op::weights::{FloatWeights, IntWeights};
 use crate::shape::{Shape, Span, Window};
-use crate::tensor::{Int8Sink, ViewMut};
+use crate::tensor::ViewMut;
 
 /// A convolution's shapes.
 #[derive(Clone, Copy, Debug)]
@@ -65,102 +64,46 @@ impl Geometry {
     }
 }
 
-/// FP32 weights of one layer.
-#[derive(Clone, Copy, Debug)]
-pub struct Fp32Weights<'a> {
-    /// `[O]`.
-    pub bias: &'a [f32],
-    /// `[O, KH, KW, I / groups]`.
-    pub weight: &'a [f32],
-}
-
-/// INT8 weights of one layer, as they are resident.
-#[derive(Clone, Copy, Debug)]
-pub struct Int8Weights<'a> {
-    /// `[O]`, in units of input scale · weight scale, with −zero_point · Σ weight folded in.
-    pub bias: &'a [i32],
-    /// `[O]`, [`Requant::multiplier`] of input scale · weight scale / output scale.
-    pub multiplier: &'a [i32],
-    /// `[O]`, [`Requant::shift`] of the same.
-    pub shift: &'a [u8],
-    /// `[O, KH, KW, I / groups]`, −127..=127.
-    pub weight: &'a [i8],
-}
-
-impl Int8Weights<'_> {
-    pub(crate) fn requant(&self, channel: usize) -> Requant {
-        Requant {
-            multiplier: self.multiplier[channel],
-            shift: self.shift[channel],
-        }
-    }
-
-    /// Calls `store(element, channel, accumulator)` through to `output`, whose tensor has the
-    /// parameters `output_q` when it is INT8.
-    pub(crate) fn store(
-        &self,
-        output_q: QParams,
-        activation: Activation,
-        output: &mut ViewMut<'_>,
-        run: impl FnOnce(&mut dyn FnMut(usize, usize, i32)),
-    ) {
-        match output {
-            ViewMut::F32(data) => run(&mut |element, channel, acc| {
-                let step = self.requant(channel).to_real() * output_q.scale;
-                data[element] = activation.apply(acc as f32 * step);
-            }),
-            ViewMut::I8(data, q, rounding) => {
-                let sink = Int8Sink::new(*q, *rounding, activation);
-                run(&mut |element, channel, acc| {
-                    data[element] = sink.requantize(acc, self.requant(channel));
-                });
-            }
-        }
-    }
-}
-
-/// Convolves FP32 with FP32.
-pub fn fp32(
+/// Convolves FP32 with floats.
+pub fn float(
     geometry: &Geometry,
     input: &[f32],
-    weights: &Fp32Weights<'_>,
+    weights: &FloatWeights<'_>,
     activation: Activation,
     output: &mut ViewMut<'_>,
 ) {
-    let len = weights.weight.len() / weights.bias.len();
+    let len = weights.rows.len() / weights.bias.len();
     geometry.for_each(|element, channel, rows, columns| {
-        let weight = &weights.weight[channel * len..][..len];
         let mut acc = weights.bias[channel];
         geometry.for_each_run(channel, rows, columns, |x, w, run| {
-            acc += arch::dot_f32(&input[x..][..run], &weight[w..][..run]);
+            acc += weights.rows.dot(&input[x..][..run], channel * len + w);
         });
         output.put_real(element, acc, activation);
     });
 }
 
-/// Convolves INT8 with INT8 in 32-bit integers; padding is the input's zero point.
-pub fn int8(
+/// Convolves INT8 with integers in 32 bits; padding is the input's zero point.
+pub fn int(
     geometry: &Geometry,
     input: &[i8],
     input_zero_point: i8,
-    weights: &Int8Weights<'_>,
+    weights: &IntWeights<'_>,
     mut store: impl FnMut(usize, usize, i32),
 ) {
-    let len = weights.weight.len() / weights.bias.len();
     let zero_point = i32::from(input_zero_point);
     let taps = geometry.window.taps();
     geometry.for_each(|element, channel, rows, columns| {
-        let weight = &weights.weight[channel * len..][..len];
+        let row = weights.rows.row(channel);
         let mut acc = weights.bias[channel];
         let mut inside = 0;
         geometry.for_each_run(channel, rows, columns, |x, w, run| {
-            acc += arch::dot_i8(&input[x..][..run], &weight[w..][..run]);
+            acc += row.dot(&input[x..][..run], w);
             if rows.len * columns.len < taps {
-                inside += arch::sum_i8(&weight[w..][..run]);
+                inside += row.sum(w, run);
             }
         });
         if rows.len * columns.len < taps {
-            acc += zero_point * (arch::sum_i8(weight) - inside);
+            acc += zero_point * (row.sum(0, weights.rows.len) - inside);
         }
         store(element, channel, acc);
     });

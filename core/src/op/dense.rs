@@ -1,29 +1,26 @@
 //! Fully connected: every output is a weighted sum of all input elements.
 
-use crate::arch;
 use crate::op::Activation;
-use crate::op::conv2d::{Fp32Weights, Int8Weights};
+use crate::op::weights::{FloatWeights, IntWeights};
 use crate::tensor::ViewMut;
 
-/// Multiplies FP32 with FP32.
-pub fn fp32(
+/// Multiplies FP32 with floats.
+pub fn float(
     input: &[f32],
-    weights: &Fp32Weights<'_>,
+    weights: &FloatWeights<'_>,
     activation: Activation,
     output: &mut ViewMut<'_>,
 ) {
-    let rows = weights.weight.chunks_exact(input.len());
-    for (channel, row) in rows.enumerate() {
-        let acc = weights.bias[channel] + arch::dot_f32(input, row);
+    for (channel, bias) in weights.bias.iter().enumerate() {
+        let acc = bias + weights.rows.dot(input, channel * input.len());
         output.put_real(channel, acc, activation);
     }
 }
 
-/// Multiplies INT8 with INT8 in 32-bit integers.
-pub fn int8(input: &[i8], weights: &Int8Weights<'_>, mut store: impl FnMut(usize, usize, i32)) {
-    let rows = weights.weight.chunks_exact(input.len());
-    for (channel, row) in rows.enumerate() {
-        let acc = weights.bias[channel] + arch::dot_i8(input, row);
+/// Multiplies INT8 with integers in 32 bits.
+pub fn int(input: &[i8], weights: &IntWeights<'_>, mut store: impl FnMut(usize, usize, i32)) {
+    for (channel, bias) in weights.bias.iter().enumerate() {
+        let acc = bias + weights.rows.row(channel).dot(input, 0);
         store(channel, channel, acc);
     }
 }

@@ -201,7 +201,7 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::level::{Level, Rounding};
+    use crate::level::{Level, Rounding, Width};
     use crate::protocol::{Planned, Request, Response};
     use rand::rngs::SmallRng;
     use rand::{Rng, RngCore, SeedableRng};
@@ -237,7 +237,8 @@ mod tests {
             assert_eq!(receiver.message(), Ok(request));
         }
         let plan = Planned::<256> {
-            levels: core::iter::repeat_n(Some(Level::Int8(Rounding::Ceil)), 256).collect(),
+            levels: core::iter::repeat_n(Some(Level::Int(Width::Int8, Rounding::Ceil)), 256)
+                .collect(),
             weight_bytes: u32::MAX,
             arena_bytes: u32::MAX,
             price: i64::MIN,

@@ -14,6 +14,81 @@ pub(crate) fn staircase(layouts: &[(u64, f64)], fp32: (u64, f64)) -> miette::Res
     Ok(svg)
 }
 
+/// One line for each series over named places, evenly spaced.
+pub(crate) fn lines(places: &[String], series: &[(String, Vec<f64>)]) -> miette::Result<String> {
+    let mut svg = String::new();
+    draw_lines(&mut svg, places, series)
+        .map_err(|e| miette!("the chart could not be drawn: {e}"))?;
+    Ok(svg)
+}
+
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 96, 160),
+    RGBColor(200, 80, 0),
+    RGBColor(0, 140, 90),
+    RGBColor(150, 60, 150),
+    RGBColor(90, 90, 90),
+    RGBColor(190, 150, 0),
+];
+
+/// A loss on a scale that shows thousandths and ones: its cube root.
+fn squeezed(loss: f64) -> f64 {
+    loss.cbrt()
+}
+
+fn draw_lines(
+    svg: &mut String,
+    places: &[String],
+    series: &[(String, Vec<f64>)],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let values = || series.iter().flat_map(|(_, values)| values);
+    let ends = values().fold((0.0_f64, 0.0_f64), |(a, b), x| (a.min(*x), b.max(*x)));
+    let (low, high) = (squeezed(ends.0), squeezed(ends.1));
+    let margin = ((high - low) * 0.08).max(1e-3);
+    let last = places.len().saturating_sub(1) as f64;
+    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .x_label_area_size(44)
+        .y_label_area_size(84)
+        // with room for the legend above
+        .build_cartesian_2d(-0.3..last + 0.3, low - margin..high + 5.0 * margin)?;
+    let place = |x: &f64| {
+        let whole = (x - x.round()).abs() < 1e-6;
+        let name = places.get(x.round() as usize).filter(|_| whole);
+        name.map_or_else(String::new, |name| name.replace("weights=", ""))
+    };
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(BLACK.mix(0.12))
+        .x_labels(2 * places.len())
+        .x_desc("budget")
+        .y_desc("change of the test loss (cube-root scale)")
+        .x_label_formatter(&place)
+        .y_label_formatter(&|y| format!("{:+.4}", y.powi(3)))
+        .draw()?;
+    for ((name, values), colour) in series.iter().zip(COLOURS.iter().cycle()) {
+        let points = values.iter().enumerate();
+        let points = points.map(|(x, y)| (x as f64, squeezed(*y)));
+        let colour = *colour;
+        chart
+            .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
+            .label(name)
+            .legend(move |(x, y)| Circle::new((x + 8, y), 4, colour.filled()));
+        chart.draw_series(points.map(|point| Circle::new(point, 3, colour.filled())))?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .border_style(BLACK.mix(0.2))
+        .background_style(WHITE)
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
 fn draw(
     svg: &mut String,
     layouts: &[(u64, f64)],

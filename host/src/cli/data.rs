@@ -1,6 +1,6 @@
 //! The arguments that say where data is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bitbudget::dataset::{self, DataError, Dataset, Format, LoadOptions};
 use bitbudget_core::shape::Shape;
@@ -29,11 +29,25 @@ pub(crate) struct Data {
 impl Data {
     /// The images, for a model of this input.
     pub(crate) fn load(&self, input: Shape) -> Result<Dataset, DataError> {
+        self.load_from(&self.data, self.labels.as_deref(), input)
+    }
+
+    /// Other images that are read the same way, with labels beside or within.
+    pub(crate) fn load_other(&self, path: &Path, input: Shape) -> Result<Dataset, DataError> {
+        self.load_from(path, None, input)
+    }
+
+    fn load_from(
+        &self,
+        path: &Path,
+        labels: Option<&Path>,
+        input: Shape,
+    ) -> Result<Dataset, DataError> {
         dataset::load(
-            &self.data,
+            path,
             &LoadOptions {
                 format: Format::parse_or_auto(&self.format)?,
-                labels: self.labels.as_deref(),
+                labels,
                 input: dims(input),
                 limit: self.limit,
                 seed: self.seed,

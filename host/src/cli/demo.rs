@@ -59,7 +59,7 @@ const FILES: [(&str, &[u8]); 5] = [
 ];
 
 /// What the demo plans for: shares of the all-FP32 layout's RAM, and of its weights.
-const BUDGETS: [&str; 4] = ["100%", "50%", "30%", "weights=26%"];
+const BUDGETS: [&str; 4] = ["100%", "64KiB", "40KiB", "weights=10%"];
 
 impl Demo {
     pub(crate) fn run(self) -> Outcome {
@@ -98,7 +98,7 @@ impl Demo {
         let data = load(folder, "test", image.network().input)?;
         let budgets = BUDGETS.iter().map(|text| text.parse::<BudgetText>());
         let budgets = budgets.collect::<Result<Vec<_>, _>>().into_diagnostic()?;
-        let report = Report::new(&image, &data, folder, &budgets)?;
+        let report = Report::new(&image, &data, folder, None, &budgets)?;
         if self.json {
             return report::print_json(&json!({
                 "profile": profile_command::json(&profile),

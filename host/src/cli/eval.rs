@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use bitbudget::budget::{BudgetText, budget_bytes};
 use bitbudget::dataset::Dataset;
-use bitbudget::evaluate::{Evaluation, HostPlan, evaluate};
+use bitbudget::evaluate::{Against, Evaluation, HostPlan, evaluate};
 use bitbudget::file;
+use bitbudget::loss::Loss;
 use bitbudget::pack::{HostImage, with_fp32};
 use clap::Args;
 use serde_json::{Value, json};
@@ -27,6 +28,10 @@ pub(crate) struct Eval {
     /// Budgets, as for `bitbudget plan`
     #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
     budget: Vec<BudgetText>,
+    /// Loss: against labels, or the divergence (kl) or squared difference (mse) from the FP32 outputs;
+    /// without it labels where there are some, else kl
+    #[arg(long)]
+    loss: Option<Loss>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -37,7 +42,7 @@ impl Eval {
         let bytes = file::read(&self.image)?;
         let image = parse_image(&self.image, &bytes)?;
         let data = self.data.load(image.network().input)?;
-        let report = Report::new(&image, &data, &self.data.data, &self.budget)?;
+        let report = Report::new(&image, &data, &self.data.data, self.loss, &self.budget)?;
         if self.json {
             return report::print_json(&report.json());
         }
@@ -50,6 +55,7 @@ impl Eval {
 pub(crate) struct Report {
     planned: Planned,
     samples: usize,
+    loss: Loss,
     fp32_plan: HostPlan,
     fp32: Evaluation,
     budgets: Vec<(BudgetText, HostPlan, Evaluation)>,
@@ -60,28 +66,38 @@ impl Report {
         image: &HostImage<'_>,
         data: &Dataset,
         path: &Path,
+        loss: Option<Loss>,
         budgets: &[BudgetText],
     ) -> miette::Result<Self> {
         let mut planned = Planned::of_image(image)?;
         let plans = budgets.iter().map(|budget| planned.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
         let bar = report::progress("evaluating", data.len * (plans.len() + 1));
-        let run = |image: &HostImage<'_>, plan: &HostPlan| {
-            evaluate(image, plan, data, path, &|samples| bar.inc(samples as u64))
+        let loss = Against::loss_for(data, loss);
+        let run = |image: &HostImage<'_>, plan: &HostPlan, fp32: Option<&Evaluation>| {
+            let against = Against {
+                loss,
+                fp32,
+                data_path: path,
+            };
+            evaluate(image, plan, data, against, &|samples| {
+                bar.inc(samples as u64);
+            })
         };
         let reference = with_fp32(image)?;
         let reference = parse_image(path, &reference)?;
         let fp32_plan = Planned::of_image(&reference)?.fp32();
-        let fp32 = run(&reference, &fp32_plan)?;
+        let fp32 = run(&reference, &fp32_plan, None)?;
         let mut evaluated = Vec::new();
         for (budget, plan) in budgets.iter().zip(plans) {
-            let evaluation = run(image, &plan)?;
+            let evaluation = run(image, &plan, Some(&fp32))?;
             evaluated.push((budget.clone(), plan, evaluation));
         }
         bar.finish_and_clear();
         Ok(Self {
             planned,
             samples: data.len,
+            loss,
             fp32_plan,
             fp32,
             budgets: evaluated,
@@ -126,8 +142,9 @@ impl Report {
         }
         report::print_table(&table);
         say!(
-            "\n{} samples; change: measured here, +- its paired standard error; predicted: sum of the plan's prices",
-            self.samples
+            "\n{} samples, loss {}; change: measured here, +- its paired standard error; predicted: sum of the plan's prices",
+            self.samples,
+            self.loss
         );
     }
 
@@ -149,6 +166,7 @@ impl Report {
         });
         json!({
             "samples": self.samples,
+            "loss": self.loss.name(),
             "fp32": {
                 "loss": self.fp32.loss,
                 "accuracy": self.fp32.accuracy,

@@ -6,6 +6,7 @@ macro_rules! say {
 }
 
 mod chart;
+mod compare;
 mod data;
 mod demo;
 mod device;
@@ -20,6 +21,7 @@ mod planned;
 mod profile;
 mod report;
 mod run;
+mod settings;
 
 use std::process::ExitCode;
 
@@ -28,8 +30,8 @@ use clap::{Parser, Subcommand};
 /// What a command gives: an error knows what failed, where, and what would help.
 type Outcome = miette::Result<()>;
 
-/// Decide which layers of a CNN stay FP32 and which become INT8, so that it fits a memory budget
-/// with the least loss.
+/// Decide at which precision each layer of a CNN is stored, so that it fits a memory budget with the
+/// least loss.
 ///
 /// A trained model goes this way: `profile` it once on calibration data, look at the trade-off with
 /// `plan` and `pareto`, `pack` one image for the device, and check it with `eval` and `run`, which use
@@ -50,6 +52,7 @@ enum Command {
     Pareto(pareto::Pareto),
     Pack(pack::Pack),
     Eval(eval::Eval),
+    Compare(compare::Compare),
     Run(run::Run),
     Inspect(inspect::Inspect),
     Emulate(emulate::Emulate),
@@ -66,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Pareto(command) => command.run(),
         Command::Pack(command) => command.run(),
         Command::Eval(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Emulate(command) => command.run(),

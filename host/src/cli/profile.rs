@@ -6,17 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget::import;
 use bitbudget::metric::Metric;
-use bitbudget::profile::{self, Control, Options, Phase};
-use bitbudget_core::clip::{Clip, Density};
-use bitbudget_core::level::Level;
-use bitbudget_core::network::{MAX_STATS, Preprocess};
+use bitbudget::profile::{self, Control, Phase};
 use clap::Args;
-use miette::{IntoDiagnostic, miette};
+use miette::IntoDiagnostic;
 use serde_json::{Value, json};
 
 use super::Outcome;
 use super::data::Data;
 use super::report::{self, Phases};
+use super::settings::Settings;
 
 /// Measure what every level of every layer costs, on calibration data
 #[derive(Args, Debug)]
@@ -30,45 +28,12 @@ pub(crate) struct Profile {
     model: PathBuf,
     #[command(flatten)]
     data: Data,
-    /// Inputs are (raw * scale - mean) / std; for 8-bit pixels often 1/255
-    #[arg(long, value_name = "S", default_value = "1", value_parser = fraction)]
-    scale: f32,
-    /// One value, or one per channel
-    #[arg(
-        long,
-        value_name = "M,..",
-        value_delimiter = ',',
-        allow_negative_numbers = true
-    )]
-    mean: Vec<f32>,
-    /// One value, or one per channel
-    #[arg(
-        long,
-        value_name = "S,..",
-        value_delimiter = ',',
-        allow_negative_numbers = true
-    )]
-    std: Vec<f32>,
-    /// Levels on offer: fp32, int8, int8-floor, int8-ceil (the rounding of a layer's input)
-    #[arg(
-        long,
-        value_name = "L,..",
-        value_delimiter = ',',
-        default_value = "fp32,int8,int8-floor,int8-ceil"
-    )]
-    levels: Vec<Level>,
-    /// Estimator of the prices: measured (one layer at a time) or secant (the paper's)
+    /// Estimator of the prices: measured (one layer at a time), secant (the paper's), tangent (first
+    /// order) or hawq2 (mean Hessian trace times squared noise of the weights)
     #[arg(long, default_value = "measured")]
     metric: Metric,
-    /// Rule for clip ranges
-    #[arg(long, default_value = "mse", value_parser = ["mse", "minmax", "percentile", "aciq", "aciq-gauss", "aciq-laplace"])]
-    clip: String,
-    /// With --clip percentile: the percentage of values inside the range
-    #[arg(long, value_name = "P", default_value_t = 99.99)]
-    percentile: f64,
-    /// With --metric secant: the change of loss from which on the noise of weights is priced
-    #[arg(long, value_name = "E", default_value_t = bitbudget_core::price::ERROR_MAX)]
-    error_max: f64,
+    #[command(flatten)]
+    settings: Settings,
     /// The profile to write
     #[arg(short, long, value_name = "NAME.profile")]
     output: PathBuf,
@@ -77,23 +42,11 @@ pub(crate) struct Profile {
     json: bool,
 }
 
-/// A positive number, or a fraction of two.
-fn fraction(text: &str) -> Result<f32, String> {
-    let number = |part: &str| part.trim().parse::<f32>().map_err(|e| e.to_string());
-    let value = match text.split_once('/') {
-        Some((over, under)) => number(over)? / number(under)?,
-        None => number(text)?,
-    };
-    if value.is_finite() && value > 0.0 {
-        Ok(value)
-    } else {
-        Err("not a positive number; examples: 1/255, 0.0625".into())
-    }
-}
-
 impl Profile {
     pub(crate) fn run(self) -> Outcome {
-        let options = self.options()?;
+        let options = self
+            .settings
+            .options(self.metric, &self.model, &self.data.data)?;
         let graph = import::load(&self.model)?;
         let data = self.data.load(graph.input)?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -113,46 +66,14 @@ impl Profile {
             return report::print_json(&json(&profile));
         }
         print(&profile);
+        for layer in &profile.unseen {
+            eprintln!(
+                "warning: the metric {} cannot see layer {}: no shift of its input or weights changes the loss, so every level looks free; use --metric measured",
+                profile.origin.metric, profile.names[*layer],
+            );
+        }
         say!("\nwritten: {}", self.output.display());
         Ok(())
-    }
-
-    fn options(&self) -> miette::Result<Options> {
-        if !(50.0..=100.0).contains(&self.percentile) {
-            return Err(miette!(
-                "--percentile {} is not in 50..=100",
-                self.percentile
-            ));
-        }
-        let stats = |values: &[f32]| {
-            heapless::Vec::<f32, MAX_STATS>::from_slice(values)
-                .map_err(|_| miette!("more than {MAX_STATS} values for --mean or --std"))
-        };
-        let name = |path: &PathBuf| path.display().to_string();
-        Ok(Options {
-            levels: self.levels.clone(),
-            metric: self.metric,
-            clip: match self.clip.as_str() {
-                "minmax" => Clip::MinMax,
-                "percentile" => Clip::Percentile(self.percentile / 100.0),
-                "aciq" => Clip::Aciq(Density::Fitted),
-                "aciq-gauss" => Clip::Aciq(Density::Gauss),
-                "aciq-laplace" => Clip::Aciq(Density::Laplace),
-                _ => Clip::Mse,
-            },
-            clip_name: match self.clip.as_str() {
-                "percentile" => format!("percentile {}", self.percentile),
-                name => name.into(),
-            },
-            preprocess: Preprocess {
-                scale: self.scale,
-                mean: stats(&self.mean)?,
-                std: stats(&self.std)?,
-            },
-            error_max: self.error_max,
-            model_name: name(&self.model),
-            data_name: name(&self.data.data),
-        })
     }
 }
 
@@ -161,6 +82,8 @@ pub(crate) fn show(phases: &Phases, phase: Phase, done: usize, total: usize) {
     match phase {
         Phase::Calibrate => phases.show(0, "calibrating", done, total),
         Phase::Measure => phases.show(1, "measuring", done, total),
+        Phase::Curvature => phases.show(2, "curvature", done, total),
+        Phase::Refine => phases.show(3, "refining", done, total),
     }
 }
 
@@ -176,9 +99,27 @@ pub(crate) fn print(profile: &profile::Profile) {
         report::percent(profile.fp32_accuracy),
     );
     say!(
-        "metric {}, clip {}; prices are changes of the mean loss\n",
+        "metric {}, clip {}{}{}; prices are changes of the mean loss ({})",
         origin.metric,
-        origin.clip
+        origin.clip,
+        if origin.per_tensor {
+            ", one scale per layer"
+        } else {
+            ""
+        },
+        if origin.bias_correction {
+            ""
+        } else {
+            ", biases not corrected"
+        },
+        origin.loss,
+    );
+    let effort = &profile.effort;
+    say!(
+        "beside the calibration: {:.1} forward and {:.1} backward passes over the samples; {:.1} s in all\n",
+        effort.forward_passes,
+        effort.backward_passes,
+        effort.seconds,
     );
     let mut table = report::table(&["layer", "operator", "level", "bytes", "price", "std. error"]);
     for (i, layer) in profile.network.layers.iter().enumerate() {
@@ -225,8 +166,16 @@ pub(crate) fn json(profile: &profile::Profile) -> Value {
         "data_fingerprint": format!("{:016x}", origin.data_fingerprint),
         "samples": profile.samples,
         "metric": origin.metric.name(),
+        "refine": origin.refine,
+        "loss": origin.loss.name(),
+        "per_tensor": origin.per_tensor,
+        "bias_correction": origin.bias_correction,
+        "forward_passes": profile.effort.forward_passes,
+        "backward_passes": profile.effort.backward_passes,
+        "seconds": profile.effort.seconds,
         "clip": origin.clip,
         "fp32": { "loss": profile.fp32_loss, "accuracy": profile.fp32_accuracy },
+        "unseen": profile.unseen.iter().map(|i| profile.names[*i].as_str()).collect::<Vec<_>>(),
         "price_unit": profile.network.prices.unit,
         "layers": layers.collect::<Vec<_>>(),
     })

@@ -126,6 +126,23 @@ pub fn load_input(path: &Path, input: [usize; 3]) -> Result<Dataset, DataError> 
 }
 
 impl Dataset {
+    /// The first `count` samples.
+    #[must_use]
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.len);
+        let elements = count * self.height * self.width * self.channels;
+        Self {
+            len: count,
+            pixels: match &self.pixels {
+                Pixels::U8(raw) => Pixels::U8(raw[..elements].to_vec()),
+                Pixels::F32(raw) => Pixels::F32(raw[..elements].to_vec()),
+            },
+            labels: self.labels.as_ref().map(|labels| labels[..count].to_vec()),
+            class_names: self.class_names.clone(),
+            ..*self
+        }
+    }
+
     /// The labels, all of them classes below `classes`; `path` is where the set came from, for
     /// errors.
     ///

@@ -3,8 +3,9 @@
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
 use candle_core::{D, Device, Result, Tensor};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ops::{AddThen, Im2Col, Pool, PoolKind, dims};
+use super::ops::{AddThen, Im2Col, Passed, Pool, PoolKind, dims};
 use super::{Graph, GraphLayer};
 
 /// A [`Graph`] with its weights as candle tensors; samples are batched, `[N, H, W, C]`.
@@ -13,14 +14,16 @@ pub struct FloatModel {
     /// The graph.
     pub graph: Graph,
     parameters: Vec<Option<Parameters>>,
+    macs_run: AtomicU64,
 }
 
-#[derive(Debug)]
-struct Parameters {
+/// The parameters that a layer runs with.
+#[derive(Clone, Debug)]
+pub struct Parameters {
     /// `[O, K]`, a row for each output channel.
-    weight: Tensor,
+    pub weight: Tensor,
     /// `[O]`.
-    bias: Tensor,
+    pub bias: Tensor,
 }
 
 impl FloatModel {
@@ -40,7 +43,35 @@ impl FloatModel {
             }))
         });
         let parameters = parameters.collect::<Result<_>>()?;
-        Ok(Self { graph, parameters })
+        Ok(Self {
+            graph,
+            parameters,
+            macs_run: AtomicU64::new(0),
+        })
+    }
+
+    /// Products of one sample's forward pass.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        (0..self.graph.layers.len())
+            .map(|i| self.layer_macs(i))
+            .sum()
+    }
+
+    /// Products of one layer for one sample.
+    #[must_use]
+    pub fn layer_macs(&self, layer: usize) -> u64 {
+        let GraphLayer { op, output, .. } = &self.graph.layers[layer];
+        op.macs(
+            self.graph.shape(self.graph.layers[layer].inputs[0]),
+            *output,
+        )
+    }
+
+    /// Products that forward passes took so far, over all samples and layers run.
+    #[must_use]
+    pub fn macs_run(&self) -> u64 {
+        self.macs_run.load(Ordering::Relaxed)
     }
 
     /// A batch of samples as the network's input tensor; `real` holds whole samples, `[H, W, C]`.
@@ -66,38 +97,133 @@ impl FloatModel {
         Ok(tensors)
     }
 
-    /// The weights of a layer, `[O, K]`.
+    /// The parameters of a layer; `None` for a layer without weights.
     #[must_use]
-    pub fn weight(&self, layer: usize) -> Option<&Tensor> {
-        self.parameters[layer].as_ref().map(|p| &p.weight)
+    pub fn parameters(&self, layer: usize) -> Option<&Parameters> {
+        self.parameters[layer].as_ref()
     }
 
-    /// The output of one layer for these inputs, with `weight` in place of its own where given.
+    /// What the weights of each group of a layer with weights meet in `input`: `[rows, K]`.
     ///
     /// # Errors
     /// candle's.
-    pub fn run(&self, layer: usize, inputs: &[Tensor], weight: Option<&Tensor>) -> Result<Tensor> {
+    pub fn patches(&self, layer: usize, input: &Tensor) -> Result<Vec<Tensor>> {
         let GraphLayer {
-            op,
-            output,
-            activation,
-            ..
+            op, output, inputs, ..
         } = &self.graph.layers[layer];
+        patches(op, input, self.graph.shape(inputs[0]), *output).collect()
+    }
+
+    /// The output of one layer for these inputs, with `parameters` in place of its own where given.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn run(
+        &self,
+        layer: usize,
+        inputs: &[Tensor],
+        parameters: Option<&Parameters>,
+    ) -> Result<Tensor> {
+        self.run_with(
+            layer,
+            inputs,
+            parameters,
+            self.graph.layers[layer].activation,
+        )
+    }
+
+    /// The sums of a layer with weights, before the activation, `[rows, O]`.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn sums(&self, layer: usize, input: &Tensor, parameters: &Parameters) -> Result<Tensor> {
+        let output = self.graph.layers[layer].output;
+        let sums = self.run_with(
+            layer,
+            std::slice::from_ref(input),
+            Some(parameters),
+            Activation::None,
+        )?;
+        sums.reshape(((), usize::from(output.c)))
+    }
+
+    /// The output of one layer with its activation linear around `held`, an output of before: what was
+    /// inside the activation's range goes on as it is, what was clamped stays.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn run_held(
+        &self,
+        layer: usize,
+        inputs: &[Tensor],
+        parameters: Option<&Parameters>,
+        held: &Tensor,
+    ) -> Result<Tensor> {
+        let activation = self.graph.layers[layer].activation;
+        let output = self.run_with(layer, inputs, parameters, Activation::None)?;
+        if activation == Activation::None {
+            return Ok(output);
+        }
+        let inside = held.apply_op2_no_bwd(&held.ones_like()?, &Passed(activation))?;
+        let clamped = (held - (held * &inside)?)?;
+        (output * inside)? + clamped
+    }
+
+    /// The output of a layer with weights for the [`patches`](Self::patches) of its input.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn run_on(
+        &self,
+        layer: usize,
+        patches: &[Tensor],
+        parameters: Option<&Parameters>,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let output = self.graph.layers[layer].output;
+        let Some(own) = parameters.or(self.parameters[layer].as_ref()) else {
+            candle_core::bail!("layer {layer} has no weights")
+        };
+        let channels = own.weight.dim(0)? / patches.len();
+        let products = patches.iter().enumerate().map(|(group, patches)| {
+            let weight = own.weight.narrow(0, group * channels, channels)?;
+            patches.matmul(&weight.t()?)
+        });
+        let products = products.collect::<Result<Vec<_>>>()?;
+        let products = match products.as_slice() {
+            [product] => product.clone(),
+            several => Tensor::cat(several, 1)?,
+        };
+        let count = products.elem_count() / output.len();
+        let macs = self.layer_macs(layer) * count as u64;
+        self.macs_run.fetch_add(macs, Ordering::Relaxed);
+        let sums = products.apply_op2(&own.bias, AddThen(activation))?;
+        sums.reshape(dims(count, output))
+    }
+
+    /// The same with another activation than the layer's own.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn run_with(
+        &self,
+        layer: usize,
+        inputs: &[Tensor],
+        parameters: Option<&Parameters>,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let GraphLayer { op, output, .. } = &self.graph.layers[layer];
+        if op.has_weights() {
+            let patches = self.patches(layer, &inputs[0])?;
+            return self.run_on(layer, &patches, parameters, activation);
+        }
         let input = self.graph.shape(self.graph.layers[layer].inputs[0]);
         let x = &inputs[0];
         let count = x.dim(0)?;
         let result = match *op {
-            Op::Conv2d { .. } | Op::Dense => {
-                let Some(own) = &self.parameters[layer] else {
-                    candle_core::bail!("layer {layer} has no weights")
-                };
-                let weight = weight.unwrap_or(&own.weight);
-                let products = multiply(op, x, input, *output, weight)?;
-                let sums = products.apply_op2_no_bwd(&own.bias, &AddThen(*activation))?;
-                return sums.reshape(dims(count, *output));
-            }
-            Op::Add => return x.apply_op2_no_bwd(&inputs[1], &AddThen(*activation)),
-            Op::MaxPool { window } => x.apply_op1_no_bwd(&Pool {
+            Op::Conv2d { .. } | Op::Dense => candle_core::bail!("has weights"),
+            Op::Add => return x.apply_op2(&inputs[1], AddThen(activation)),
+            Op::MaxPool { window } => x.apply_op1(Pool {
                 kind: PoolKind::Max,
                 window,
                 input,
@@ -106,7 +232,7 @@ impl FloatModel {
             Op::AvgPool {
                 window,
                 count_padding,
-            } => x.apply_op1_no_bwd(&Pool {
+            } => x.apply_op1(Pool {
                 kind: PoolKind::Average { count_padding },
                 window,
                 input,
@@ -129,28 +255,31 @@ impl FloatModel {
     }
 }
 
-/// The layer's products without bias, `[rows, O]`.
-fn multiply(op: &Op, x: &Tensor, input: Shape, output: Shape, weight: &Tensor) -> Result<Tensor> {
-    let Op::Conv2d { window, groups } = *op else {
-        return x.reshape((x.dim(0)?, ()))?.matmul(&weight.t()?);
+/// What the weights of each group of a layer meet, `[rows, K]`.
+fn patches(
+    op: &Op,
+    x: &Tensor,
+    input: Shape,
+    output: Shape,
+) -> impl ExactSizeIterator<Item = Result<Tensor>> {
+    let (window, groups) = match *op {
+        Op::Conv2d { window, groups } => (Some(window), usize::from(groups)),
+        Op::Dense
+        | Op::Add
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::Reshape
+        | Op::Softmax => (None, 1),
     };
-    let groups = usize::from(groups);
     let depth = usize::from(input.c) / groups;
-    let channels = usize::from(output.c) / groups;
-    let products = (0..groups).map(|group| {
-        let patches = x.apply_op1_no_bwd(&Im2Col {
+    (0..groups).map(move |group| match window {
+        None => x.reshape((x.dim(0)?, ())),
+        Some(window) => x.apply_op1(Im2Col {
             window,
             input,
             output,
             first: group * depth,
             depth,
-        })?;
-        let weight = weight.narrow(0, group * channels, channels)?;
-        patches.matmul(&weight.t()?)
-    });
-    let products = products.collect::<Result<Vec<_>>>()?;
-    match products.as_slice() {
-        [product] => Ok(product.clone()),
-        several => Tensor::cat(several, 1),
-    }
+        }),
+    })
 }

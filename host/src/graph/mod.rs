@@ -6,7 +6,7 @@ pub(crate) mod ops;
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
 
-pub use float::FloatModel;
+pub use float::{FloatModel, Parameters};
 
 /// A trained network in the operators of the core, with FP32 weights.
 ///

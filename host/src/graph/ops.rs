@@ -4,7 +4,9 @@ use bitbudget_core::level::Rounding;
 use bitbudget_core::op::Activation;
 use bitbudget_core::quant::QParams;
 use bitbudget_core::shape::{Shape, Window};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Error, Layout, Result, Shape as Dims};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Error, Layout, Result, Shape as Dims, Tensor,
+};
 
 /// The elements of a contiguous `f32` tensor on the CPU.
 fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -16,6 +18,7 @@ fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 
 /// The patches under a sliding window, `[N, H, W, C]` to `[N·OH·OW, KH·KW·depth]`, for `depth`
 /// channels from `first` on; padding is 0. A convolution is this times its weights.
+#[derive(Clone, Copy)]
 pub(crate) struct Im2Col {
     pub(crate) window: Window,
     pub(crate) input: Shape,
@@ -25,32 +28,36 @@ pub(crate) struct Im2Col {
 }
 
 impl Im2Col {
-    fn fill(&self, sample: &[f32], patches: &mut [f32]) {
+    /// Calls `each(element of the patches, element of the sample, length)` for every contiguous run.
+    fn for_each_run(&self, mut each: impl FnMut(usize, usize, usize)) {
         let (width, channels) = (usize::from(self.input.w), usize::from(self.input.c));
         let kernel_width = usize::from(self.window.kernel[1]);
-        let mut patches = patches.chunks_exact_mut(self.window.taps() * self.depth);
+        let mut patch = 0;
         for y in 0..usize::from(self.output.h) {
             let rows = self.window.rows(y, self.input.h);
             for x in 0..usize::from(self.output.w) {
                 let columns = self.window.columns(x, self.input.w);
-                let Some(patch) = patches.next() else { return };
                 for row in 0..rows.len {
                     let tap = (rows.tap + row) * kernel_width + columns.tap;
                     let pixel = (rows.start + row) * width + columns.start;
                     if self.depth == channels {
                         let len = columns.len * channels;
-                        patch[tap * channels..][..len]
-                            .copy_from_slice(&sample[pixel * channels..][..len]);
+                        each(patch + tap * channels, pixel * channels, len);
                         continue;
                     }
                     for column in 0..columns.len {
                         let from = (pixel + column) * channels + self.first;
-                        patch[(tap + column) * self.depth..][..self.depth]
-                            .copy_from_slice(&sample[from..][..self.depth]);
+                        each(patch + (tap + column) * self.depth, from, self.depth);
                     }
                 }
+                patch += self.window.taps() * self.depth;
             }
         }
+    }
+
+    fn patches_len(&self) -> usize {
+        let positions = usize::from(self.output.h) * usize::from(self.output.w);
+        positions * self.window.taps() * self.depth
     }
 }
 
@@ -67,9 +74,40 @@ impl CustomOp1 for Im2Col {
         let mut patches = vec![0.0; count * rows * len];
         let samples = input.chunks_exact(self.input.len());
         for (sample, patches) in samples.zip(patches.chunks_exact_mut(rows * len)) {
-            self.fill(sample, patches);
+            self.for_each_run(|to, from, len| {
+                patches[to..][..len].copy_from_slice(&sample[from..][..len]);
+            });
         }
         Ok((CpuStorage::F32(patches), Dims::from((count * rows, len))))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(
+            gradient.contiguous()?.apply_op1_no_bwd(&Col2Im(*self))?,
+        ))
+    }
+}
+
+/// The adjoint of [`Im2Col`]: every element of a patch is added to the element it was copied from.
+struct Col2Im(Im2Col);
+
+impl CustomOp1 for Col2Im {
+    fn name(&self) -> &'static str {
+        "col2im"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Dims)> {
+        let patches = elements(storage, layout)?;
+        let count = patches.len() / self.0.patches_len();
+        let mut images = vec![0.0; count * self.0.input.len()];
+        let samples = images.chunks_exact_mut(self.0.input.len());
+        for (sample, patches) in samples.zip(patches.chunks_exact(self.0.patches_len())) {
+            self.0.for_each_run(|from, to, len| {
+                let pairs = sample[to..][..len].iter_mut().zip(&patches[from..][..len]);
+                pairs.for_each(|(sum, x)| *sum += x);
+            });
+        }
+        Ok((CpuStorage::F32(images), dims(count, self.0.input)))
     }
 }
 
@@ -98,6 +136,49 @@ impl CustomOp2 for AddThen {
         }
         Ok((CpuStorage::F32(output), x_layout.shape().clone()))
     }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        y: &Tensor,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let of_x = output.apply_op2_no_bwd(&gradient.contiguous()?, &Passed(self.0))?;
+        let of_y = if y.elem_count() == output.elem_count() {
+            of_x.reshape(y.shape())?
+        } else {
+            of_x.reshape(((), y.elem_count()))?
+                .sum(0)?
+                .reshape(y.shape())?
+        };
+        Ok((Some(of_x), Some(of_y)))
+    }
+}
+
+/// The gradient where the output is inside an activation's range, else 0.
+pub(crate) struct Passed(pub(crate) Activation);
+
+impl CustomOp2 for Passed {
+    fn name(&self) -> &'static str {
+        "passed"
+    }
+
+    fn cpu_fwd(
+        &self,
+        output: &CpuStorage,
+        output_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+    ) -> Result<(CpuStorage, Dims)> {
+        let output = elements(output, output_layout)?;
+        let gradient = elements(gradient, gradient_layout)?;
+        let [low, high] = self.0.range();
+        let pairs = output.iter().zip(gradient);
+        let passed = pairs.map(|(y, g)| if low < *y && *y < high { *g } else { 0.0 });
+        let passed = passed.collect();
+        Ok((CpuStorage::F32(passed), output_layout.shape().clone()))
+    }
 }
 
 /// What a pool takes of the elements under its window.
@@ -111,6 +192,7 @@ pub(crate) enum PoolKind {
 }
 
 /// Pooling, `[N, H, W, C]` to `[N, OH, OW, C]`.
+#[derive(Clone, Copy)]
 pub(crate) struct Pool {
     pub(crate) kind: PoolKind,
     pub(crate) window: Window,
@@ -173,6 +255,85 @@ impl CustomOp1 for Pool {
         }
         Ok((CpuStorage::F32(pooled), dims(count, self.output)))
     }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        Ok(Some(match self.kind {
+            PoolKind::Max => x.apply_op3_no_bwd(y, &gradient, &Unpool(*self))?,
+            PoolKind::Average { .. } => gradient.apply_op3_no_bwd(y, &gradient, &Unpool(*self))?,
+        }))
+    }
+}
+
+/// The adjoint of [`Pool`], for the input (of a max pool), the output and the output's gradient: the
+/// gradient goes to the first largest element, or evenly to all that the mean counts.
+struct Unpool(Pool);
+
+impl CustomOp3 for Unpool {
+    fn name(&self) -> &'static str {
+        "unpool"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        y: &CpuStorage,
+        y_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+    ) -> Result<(CpuStorage, Dims)> {
+        let Pool {
+            kind,
+            window,
+            input,
+            output,
+        } = self.0;
+        let (x, y) = (elements(x, x_layout)?, elements(y, y_layout)?);
+        let gradient = elements(gradient, gradient_layout)?;
+        let count = gradient.len() / output.len();
+        let [height, width, channels] = [output.h, output.w, output.c].map(usize::from);
+        let mut result = vec![0.0; count * input.len()];
+        for (i, g) in gradient.iter().enumerate() {
+            let (pixel, channel) = (i / channels, i % channels);
+            let (sample, row, column) = (
+                pixel / (height * width),
+                pixel / width % height,
+                pixel % width,
+            );
+            let rows = window.rows(row, input.h);
+            let columns = window.columns(column, input.w);
+            let under = (rows.start..rows.start + rows.len).flat_map(|row| {
+                (columns.start..columns.start + columns.len).map(move |column| {
+                    let pixel = row * usize::from(input.w) + column;
+                    sample * input.len() + pixel * channels + channel
+                })
+            });
+            match kind {
+                PoolKind::Max => {
+                    if let Some(at) = under.into_iter().find(|at| x[*at] == y[i]) {
+                        result[at] += g;
+                    }
+                }
+                PoolKind::Average { count_padding } => {
+                    let len = if count_padding {
+                        window.taps()
+                    } else {
+                        rows.len * columns.len
+                    };
+                    for at in under {
+                        result[at] += g / len as f32;
+                    }
+                }
+            }
+        }
+        Ok((CpuStorage::F32(result), dims(count, input)))
+    }
+}
+
+#[inline]
+fn map(input: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
+    input.iter().map(|x| f(*x)).collect()
 }
 
 /// Every element as the INT8 map `q` gives it back.
@@ -188,8 +349,12 @@ impl CustomOp1 for FakeQuantize {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Dims)> {
         let input = elements(storage, layout)?;
-        let through = |x: &f32| self.q.dequantize(self.q.quantize(*x, self.rounding));
-        let output = input.iter().map(through).collect();
+        // a loop for each rounding, so that each is free of branches
+        let output = match self.rounding {
+            Rounding::Nearest => map(input, |x| self.q.through(x, Rounding::Nearest)),
+            Rounding::Floor => map(input, |x| self.q.through(x, Rounding::Floor)),
+            Rounding::Ceil => map(input, |x| self.q.through(x, Rounding::Ceil)),
+        };
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }
 }

@@ -4,13 +4,10 @@ use bitbudget_core::level::Level;
 
 use super::{Estimate, Losses, Probe};
 
-pub(super) fn probes(layer: usize, level: Level) -> Vec<Probe> {
-    vec![Probe::Level { layer, level }]
+pub(super) fn probe(layer: usize, level: Level) -> Probe {
+    Probe::Levels(vec![(layer, level)])
 }
 
 pub(super) fn estimate(losses: &Losses<'_>, layer: usize, level: Level) -> Estimate {
-    let perturbed = losses.of(Probe::Level { layer, level });
-    let pairs = perturbed.iter().zip(losses.base);
-    let differences: Vec<f64> = pairs.map(|(with, without)| with - without).collect();
-    Estimate::of(&differences)
+    losses.change(&probe(layer, level))
 }

@@ -3,14 +3,16 @@
 //! An estimator names the [`Probe`]s it needs: perturbations of the FP32 model whose loss is
 //! measured sample by sample. From their losses it makes an [`Estimate`] for every (layer, level).
 
+pub mod hawq2;
 mod measured;
 mod replay;
 mod secant;
+pub(crate) mod tangent;
 
 use std::fmt;
 use std::str::FromStr;
 
-use bitbudget_core::level::{Level, Rounding};
+use bitbudget_core::level::{Level, Rounding, Stored, Width};
 use bitbudget_core::price::SignedMeans;
 use serde::{Deserialize, Serialize};
 
@@ -28,11 +30,16 @@ pub enum Metric {
     /// ("Mixed-precision inference quantization: problem resetting and traditional NP hard
     /// problem").
     Secant,
+    /// The first-order change of the loss: its gradient times the noise, element by element.
+    Tangent,
+    /// The mean Hessian trace times the squared noise of the weights (Dong et al. 2020, "HAWQ-V2:
+    /// Hessian Aware trace-Weighted Quantization of Neural Networks").
+    Hawq2,
 }
 
 impl Metric {
     /// All metrics.
-    pub const ALL: [Self; 2] = [Self::Measured, Self::Secant];
+    pub const ALL: [Self; 4] = [Self::Measured, Self::Secant, Self::Tangent, Self::Hawq2];
 
     /// The metric's name in commands and reports.
     #[must_use]
@@ -40,6 +47,8 @@ impl Metric {
         match self {
             Self::Measured => "measured",
             Self::Secant => "secant",
+            Self::Tangent => "tangent",
+            Self::Hawq2 => "hawq2",
         }
     }
 
@@ -47,9 +56,14 @@ impl Metric {
     #[must_use]
     pub fn probes(self, subject: &Subject<'_>, layer: usize, level: Level) -> Vec<Probe> {
         match (self, level) {
-            (_, Level::Fp32) => Vec::new(),
-            (Self::Measured, Level::Int8(_)) => measured::probes(layer, level),
-            (Self::Secant, Level::Int8(rounding)) => secant::probes(subject, layer, rounding),
+            (_, Level::Fp32) | (Self::Hawq2, _) => Vec::new(),
+            (Self::Measured, _) => vec![measured::probe(layer, level)],
+            (Self::Tangent, _) => vec![Probe::Tangent { layer, level }],
+            // no input is quantized, and a step of the weights is too small to matter
+            (Self::Secant, Level::Fp16) => Vec::new(),
+            (Self::Secant, Level::Int(width, rounding)) => {
+                secant::probes(subject, layer, width, rounding)
+            }
         }
     }
 
@@ -63,11 +77,24 @@ impl Metric {
         level: Level,
     ) -> Estimate {
         match (self, level) {
-            (_, Level::Fp32) => Estimate::default(),
-            (Self::Measured, Level::Int8(_)) => measured::estimate(losses, layer, level),
-            (Self::Secant, Level::Int8(rounding)) => {
-                secant::estimate(subject, losses, layer, rounding)
+            (_, Level::Fp32) | (Self::Secant, Level::Fp16) => Estimate::default(),
+            (Self::Measured, _) => measured::estimate(losses, layer, level),
+            (Self::Tangent, _) => losses.change(&Probe::Tangent { layer, level }),
+            (Self::Hawq2, _) => hawq2::estimate(subject, layer, level),
+            (Self::Secant, Level::Int(width, rounding)) => {
+                secant::estimate(subject, losses, layer, width, rounding)
             }
+        }
+    }
+}
+
+impl Metric {
+    /// The layers about which this metric cannot say anything, whatever price it gives.
+    #[must_use]
+    pub fn unseen(self, losses: &Losses<'_>) -> Vec<usize> {
+        match self {
+            Self::Secant => secant::unseen(losses),
+            Self::Measured | Self::Tangent | Self::Hawq2 => Vec::new(),
         }
     }
 }
@@ -83,20 +110,16 @@ impl FromStr for Metric {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let metric = Self::ALL.into_iter().find(|metric| metric.name() == name);
-        metric.ok_or_else(|| "unknown metric; the metrics are measured, secant".into())
+        let names = Self::ALL.map(Self::name).join(", ");
+        metric.ok_or_else(|| format!("unknown metric; the metrics are {names}"))
     }
 }
 
 /// A perturbation of the FP32 model.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Probe {
-    /// One layer at a level, all others FP32.
-    Level {
-        /// The layer.
-        layer: usize,
-        /// Its level.
-        level: Level,
-    },
+    /// These layers at these levels, all others FP32.
+    Levels(Vec<(usize, Level)>),
     /// Every element of one layer's input moved by `shift`.
     InputShift {
         /// The layer.
@@ -104,13 +127,33 @@ pub enum Probe {
         /// In real units.
         shift: f32,
     },
-    /// Every weight of one layer moved by so many steps of its channel's scale.
+    /// Every weight of one layer moved by so many steps of its channel's grid.
     WeightShift {
         /// The layer.
         layer: usize,
+        /// Whose grid.
+        width: Width,
         /// In steps.
         steps: f32,
     },
+    /// One layer at a level, but the loss continued from FP32 along its gradient.
+    Tangent {
+        /// The layer.
+        layer: usize,
+        /// Its level.
+        level: Level,
+    },
+}
+
+/// The noise of one layer's weights when they are stored in some way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightNoise {
+    /// How they are stored.
+    pub stored: Stored,
+    /// Mean noise, in steps of the weights' channels; of integer weights only.
+    pub means: SignedMeans,
+    /// Σ (Q(w) − w)², in real units.
+    pub squared: f64,
 }
 
 /// What is known of a network apart from its losses.
@@ -120,10 +163,25 @@ pub struct Subject<'a> {
     pub input_steps: &'a [f32],
     /// The mean noise of every layer's input for each rounding, in real units.
     pub input_noise: &'a [[SignedMeans; Rounding::ALL.len()]],
-    /// The mean noise of every layer's INT8 weights, in steps of their channels.
-    pub weight_noise: &'a [SignedMeans],
+    /// The noise of every layer's weights, for each way in which its levels store them.
+    pub weight_noise: &'a [Vec<WeightNoise>],
+    /// The mean Hessian trace of every layer's weights.
+    pub mean_traces: &'a [Estimate],
     /// The change of loss under a shift of the weights from which on their noise is priced.
     pub error_max: f64,
+}
+
+impl Subject<'_> {
+    /// The noise of a layer's weights.
+    ///
+    /// # Panics
+    /// When no level of the layer stores its weights so.
+    #[must_use]
+    pub fn noise(&self, layer: usize, stored: Stored) -> WeightNoise {
+        let mut known = self.weight_noise[layer].iter();
+        let found = known.find(|noise| noise.stored == stored);
+        *found.expect("the noise of every level's weights")
+    }
 }
 
 /// The losses of every sample: of the FP32 model, and under each probe.
@@ -143,9 +201,20 @@ impl Losses<'_> {
     /// # Panics
     /// When the probe was not measured.
     #[must_use]
-    pub fn of(&self, probe: Probe) -> &[f64] {
-        let at = self.probes.iter().position(|other| *other == probe);
+    pub fn of(&self, probe: &Probe) -> &[f64] {
+        let at = self.probes.iter().position(|other| other == probe);
         &self.perturbed[at.expect("an estimator asks for the probes that it named")]
+    }
+
+    /// The change of the mean loss under `probe`.
+    ///
+    /// # Panics
+    /// When the probe was not measured.
+    #[must_use]
+    pub fn change(&self, probe: &Probe) -> Estimate {
+        let pairs = self.of(probe).iter().zip(self.base);
+        let differences: Vec<f64> = pairs.map(|(with, without)| with - without).collect();
+        Estimate::of(&differences)
     }
 }
 

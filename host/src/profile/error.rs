@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use bitbudget_core::mckp::ProblemError;
 use bitbudget_core::network::NetworkError;
 
 use crate::dataset::DataError;
 use crate::file::FileError;
+use crate::loss::Loss;
 
 /// Why a model could not be profiled.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -47,6 +49,15 @@ pub enum ProfileError {
         /// The input's channels.
         channels: u16,
     },
+    /// A first-order metric and a loss that has its least value at the FP32 model.
+    #[error(
+        "the metric tangent sees no change of the loss {loss}, whose gradient is zero at the FP32 model"
+    )]
+    #[diagnostic(help("give labels, or use another metric"))]
+    FlatLoss {
+        /// The loss.
+        loss: Loss,
+    },
     /// The FP32 model gives no finite loss.
     #[error("the FP32 model's loss on image {image} is not finite")]
     #[diagnostic(help(
@@ -59,6 +70,9 @@ pub enum ProfileError {
     /// The network that came out cannot run.
     #[error("the calibrated network does not hold together")]
     Network(#[from] NetworkError),
+    /// The price matrix exceeds the solver's capacities.
+    #[error("the layouts cannot be solved for")]
+    Problem(#[from] ProblemError),
     /// candle failed.
     #[error("the float model failed")]
     Float(#[from] candle_core::Error),

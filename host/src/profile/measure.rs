@@ -6,25 +6,26 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bitbudget_core::clip::Clip;
-use bitbudget_core::level::{Level, Rounding};
+use bitbudget_core::level::{Level, Rounding, Stored, Width};
 use bitbudget_core::network::{Layer, Preprocess};
 use bitbudget_core::price::{ERROR_MAX, PriceItem, PriceMatrix, SignedMeans};
-use bitbudget_core::quant::quantize_weight;
-use candle_core::Tensor;
 use rayon::prelude::*;
 
 use super::partial::{Batch, Partial};
+use super::refine;
 use super::{
-    HostNetwork, MAX_LAYERS, MAX_LEVELS, Origin, Profile, ProfileError, data_fingerprint,
-    graph_fingerprint, outputs_of, real_inputs,
+    Effort, HostNetwork, MAX_LAYERS, MAX_LEVELS, Origin, Profile, ProfileError, data_fingerprint,
+    graph_fingerprint,
 };
+use crate::batches::{Batches, rows};
 use crate::calibrate::{Calibration, Histogram};
 use crate::dataset::Dataset;
 use crate::file;
-use crate::graph::{FloatModel, Graph};
-use crate::loss::{Score, mean_and_error};
-use crate::metric::{Estimate, Losses, Metric, Probe, Replay, Subject};
+use crate::graph::{FloatModel, Graph, Weights};
+use crate::grid::{self, Grid, Rule};
+use crate::loss::{Loss, mean_and_error};
+use crate::metric::tangent::Backward;
+use crate::metric::{Estimate, Losses, Metric, Probe, Replay, Subject, WeightNoise};
 
 /// How to profile.
 #[derive(Clone, Debug)]
@@ -33,8 +34,12 @@ pub struct Options {
     pub levels: Vec<Level>,
     /// The estimator.
     pub metric: Metric,
+    /// For `measured`: how often prices are fitted to the optimal layouts, measured as wholes, at most.
+    pub refine: u32,
+    /// The loss; `None` for the labels where there are some, else KL.
+    pub loss: Option<Loss>,
     /// The rule for clip ranges.
-    pub clip: Clip,
+    pub rule: Rule,
     /// The rule's name, for the record.
     pub clip_name: String,
     /// From raw values to the model's inputs.
@@ -47,17 +52,41 @@ pub struct Options {
     pub data_name: String,
 }
 
+/// The levels that are priced unless others are asked for.
+pub const DEFAULT_LEVELS: [Level; 5] = [
+    Level::Fp32,
+    Level::Fp16,
+    Level::Int(Width::Int8, Rounding::Nearest),
+    Level::Int(Width::Int4, Rounding::Nearest),
+    Level::Int(Width::Int2, Rounding::Nearest),
+];
+
+/// The rounds of refinement unless others are asked for.
+pub const REFINE: u32 = 4;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
-            levels: Level::ALL.to_vec(),
+            levels: DEFAULT_LEVELS.to_vec(),
             metric: Metric::default(),
-            clip: Clip::default(),
+            refine: REFINE,
+            loss: None,
+            rule: Rule::default(),
             clip_name: "mse".into(),
             preprocess: Preprocess::default(),
             error_max: ERROR_MAX,
             model_name: String::new(),
             data_name: String::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Rounds of refinement: of `measured` alone.
+    pub(super) const fn rounds(&self) -> u32 {
+        match self.metric {
+            Metric::Measured => self.refine,
+            Metric::Secant | Metric::Tangent | Metric::Hawq2 => 0,
         }
     }
 }
@@ -69,6 +98,10 @@ pub enum Phase {
     Calibrate,
     /// Losses under every probe.
     Measure,
+    /// Hessian traces, for the metric `hawq2`.
+    Curvature,
+    /// Losses of the optimal layouts.
+    Refine,
 }
 
 /// How a caller follows and ends a run.
@@ -82,13 +115,11 @@ pub struct Control<'a> {
 }
 
 impl Control<'_> {
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 }
 
-/// Bytes of activations that one batch may take.
-const BATCH_BYTES: usize = 64 << 20;
 /// How often a run keeps what it has.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -109,14 +140,44 @@ pub fn profile(
         data: options.data_name.clone(),
         data_fingerprint: data_fingerprint(data),
         metric: options.metric,
+        refine: options.rounds(),
+        loss: loss_for(data, options),
         clip: options.clip_name.clone(),
+        per_tensor: options.rule.per_tensor,
+        bias_correction: options.rule.bias_correction,
         levels: options.levels.clone(),
     };
-    let run = Run::new(FloatModel::new(graph)?, data, options, control);
+    let started = Instant::now();
+    let model = FloatModel::new(graph)?;
+    let run = Run {
+        batches: Batches::new(&model, data, &options.preprocess, origin.loss),
+        options,
+        control,
+    };
     let calibration = run.calibrate()?;
     let network = run.network(&calibration)?;
+    let calibrated = model.macs_run();
     let batches = run.measure(&network, &calibration, &origin)?;
-    run.finish(origin, network, calibration, &batches)
+    let (traces, backward) = match options.metric {
+        Metric::Hawq2 => run.mean_traces()?,
+        Metric::Tangent => (Vec::new(), 1.0),
+        Metric::Measured | Metric::Secant => (Vec::new(), 0.0),
+    };
+    let mut profile = run.finish(origin, network, calibration, &batches, &traces)?;
+    if options.rounds() > 0 {
+        run.fit_random(&mut profile, &batches);
+        run.refine(&mut profile)?;
+    }
+    let whole = (model.macs() * data.len as u64).max(1);
+    profile.effort = Effort {
+        forward_passes: (model.macs_run() - calibrated) as f64 / whole as f64,
+        backward_passes: backward,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    if let Some(output) = control.output {
+        let _ = fs::remove_file(Partial::path(output));
+    }
+    Ok(profile)
 }
 
 fn check(graph: &Graph, data: &Dataset, options: &Options) -> Result<(), ProfileError> {
@@ -140,67 +201,51 @@ fn check(graph: &Graph, data: &Dataset, options: &Options) -> Result<(), Profile
             channels: graph.input.c,
         });
     }
-    let classes = graph.shape(graph.layers.len()).len();
-    data.labels_below(classes, Path::new(&options.data_name))?;
+    match loss_for(data, options) {
+        Loss::Labels => {
+            let classes = graph.shape(graph.layers.len()).len();
+            data.labels_below(classes, Path::new(&options.data_name))?;
+        }
+        loss @ (Loss::Kl | Loss::Mse) if options.metric == Metric::Tangent => {
+            return Err(ProfileError::FlatLoss { loss });
+        }
+        Loss::Kl | Loss::Mse => {}
+    }
     Ok(())
 }
 
-/// One run: the model, the data in batches, and what the caller wants.
-struct Run<'a> {
-    model: FloatModel,
-    data: &'a Dataset,
-    options: &'a Options,
-    control: &'a Control<'a>,
-    batch_len: usize,
+fn loss_for(data: &Dataset, options: &Options) -> Loss {
+    let found = if data.labels.is_some() {
+        Loss::Labels
+    } else {
+        Loss::Kl
+    };
+    options.loss.unwrap_or(found)
 }
 
-impl<'a> Run<'a> {
-    fn new(
-        model: FloatModel,
-        data: &'a Dataset,
-        options: &'a Options,
-        control: &'a Control<'a>,
-    ) -> Self {
-        let tensors = 0..=model.graph.layers.len();
-        let sample: usize = tensors.map(|t| 4 * model.graph.shape(t).len()).sum();
-        Self {
-            batch_len: (BATCH_BYTES / sample.max(1)).clamp(1, 32),
-            model,
-            data,
-            options,
-            control,
-        }
-    }
+/// One run: the model on its data, and what the caller wants.
+pub(super) struct Run<'a> {
+    pub(super) batches: Batches<'a>,
+    pub(super) options: &'a Options,
+    pub(super) control: &'a Control<'a>,
+}
 
-    fn batch_count(&self) -> usize {
-        self.data.len.div_ceil(self.batch_len)
-    }
-
-    fn range(&self, batch: usize) -> std::ops::Range<usize> {
-        let start = batch * self.batch_len;
-        start..(start + self.batch_len).min(self.data.len)
-    }
-
-    fn forward(&self, batch: usize) -> Result<Vec<Tensor>, ProfileError> {
-        let real = real_inputs(self.data, &self.options.preprocess, self.range(batch));
-        Ok(self.model.forward(self.model.input(real)?)?)
-    }
-
+impl Run<'_> {
     /// The distributions of all tensors, and the quantizers chosen from them.
     fn calibrate(&self) -> Result<Calibration, ProfileError> {
-        let count = self.model.graph.layers.len() + 1;
+        let count = self.batches.model.graph.layers.len() + 1;
         let empty = || vec![Histogram::default(); count];
         let done = Mutex::new(0);
         let add = |mut all: Vec<Histogram>, batch: usize| {
             if self.control.stopped() {
                 return Err(self.interrupted(0));
             }
-            for (histogram, tensor) in all.iter_mut().zip(self.forward(batch)?) {
+            for (histogram, tensor) in all.iter_mut().zip(self.batches.forward(batch)?) {
                 histogram.add(&tensor.flatten_all()?.to_vec1()?);
             }
             let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
             *done += 1;
-            (self.control.progress)(Phase::Calibrate, *done, self.batch_count());
+            (self.control.progress)(Phase::Calibrate, *done, self.batches.count());
             Ok(all)
         };
         let merge = |mut all: Vec<Histogram>, other: Vec<Histogram>| {
@@ -209,18 +254,30 @@ impl<'a> Run<'a> {
             }
             Ok(all)
         };
-        let batches = (0..self.batch_count()).into_par_iter();
+        let batches = (0..self.batches.count()).into_par_iter();
         let tensors = batches.try_fold(empty, add).try_reduce(empty, merge)?;
+        let offers = |width: &Width| {
+            let mut levels = self.options.levels.iter();
+            levels.any(|level| level.width() == Some(*width))
+        };
+        let widths: Vec<Width> = Width::ALL.into_iter().filter(offers).collect();
+        let moments = if widths.is_empty() {
+            vec![Vec::new(); count]
+        } else {
+            self.moments()?
+        };
         Ok(Calibration::new(
-            &self.model.graph,
+            &self.batches.model.graph,
             &tensors,
-            self.options.clip,
-        ))
+            &moments,
+            &widths,
+            self.options.rule,
+        )?)
     }
 
     /// The network with its quantizers; prices are still zero.
     fn network(&self, calibration: &Calibration) -> Result<Box<HostNetwork>, ProfileError> {
-        let graph = &self.model.graph;
+        let graph = &self.batches.model.graph;
         let mut network = Box::new(HostNetwork {
             input: graph.input,
             input_q: calibration.qparams[0],
@@ -271,7 +328,7 @@ impl<'a> Run<'a> {
     }
 
     fn items(&self) -> impl Iterator<Item = (usize, Level)> + '_ {
-        let layers = self.model.graph.layers.iter().enumerate();
+        let layers = self.batches.model.graph.layers.iter().enumerate();
         let weighted = layers.filter(|(_, layer)| layer.weights.is_some());
         weighted.flat_map(|(i, _)| self.options.levels.iter().map(move |level| (i, *level)))
     }
@@ -282,26 +339,27 @@ impl<'a> Run<'a> {
         calibration: &Calibration,
         origin: &Origin,
     ) -> Result<Vec<Batch>, ProfileError> {
-        let replay = Replay::new(&self.model, network, &calibration.scales)?;
+        let replay = Replay::new(self.batches.model, network, &calibration.grids)?;
         let steps = self.input_steps(network);
         let probes = self.probes(&Subject {
             input_steps: &steps,
             input_noise: &[],
             weight_noise: &[],
+            mean_traces: &[],
             error_max: self.options.error_max,
         });
         let settings = format!(
-            "{origin:?}{:?}{probes:?}{}",
-            self.options.preprocess, self.batch_len
+            "{origin:?}{:?}{:?}{probes:?}{}",
+            self.options.preprocess, self.options.rule, self.batches.len
         );
         let key = file::fingerprint([settings.as_bytes()]);
         let path = self.control.output.map(Partial::path);
-        let empty = || Partial::load(Path::new(""), key, self.batch_count());
+        let empty = || Partial::load(Path::new(""), key, self.batches.count());
         let kept = path
             .as_deref()
-            .map(|path| Partial::load(path, key, self.batch_count()));
+            .map(|path| Partial::load(path, key, self.batches.count()));
         let partial = kept.unwrap_or_else(empty);
-        let missing: Vec<usize> = (0..self.batch_count())
+        let missing: Vec<usize> = (0..self.batches.count())
             .filter(|batch| partial.batches[*batch].is_none())
             .collect();
         let state = Mutex::new((partial, Instant::now()));
@@ -312,7 +370,7 @@ impl<'a> Run<'a> {
             let measured = self.measure_batch(batch, &replay, network, &probes)?;
             let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
             state.0.batches[batch] = Some(measured);
-            (self.control.progress)(Phase::Measure, state.0.done(), self.batch_count());
+            (self.control.progress)(Phase::Measure, state.0.done(), self.batches.count());
             if let Some(path) = &path
                 && state.1.elapsed() > KEEP_EVERY
             {
@@ -328,18 +386,17 @@ impl<'a> Run<'a> {
                 return Err(self.interrupted(partial.done()));
             }
             (Err(error), _) => return Err(error),
-            (Ok(()), Some(path)) => {
-                let _ = fs::remove_file(path);
-            }
+            // kept until the profile is whole
+            (Ok(()), Some(path)) => partial.save(path)?,
             (Ok(()), None) => {}
         }
         Ok(partial.batches.into_iter().flatten().collect())
     }
 
-    fn interrupted(&self, done: usize) -> ProfileError {
+    pub(super) fn interrupted(&self, done: usize) -> ProfileError {
         ProfileError::Interrupted {
             done,
-            total: self.batch_count(),
+            total: self.batches.count(),
             partial: self.control.output.map(Partial::path).unwrap_or_default(),
         }
     }
@@ -351,20 +408,47 @@ impl<'a> Run<'a> {
         network: &HostNetwork,
         probes: &[Probe],
     ) -> Result<Batch, ProfileError> {
-        let tensors = self.forward(batch)?;
-        let first = self.range(batch).start;
-        let scores = self.score(network, first, &tensors[tensors.len() - 1])?;
+        let tensors = self.batches.forward(batch)?;
+        let first = self.batches.range(batch).start;
+        let base = rows(&tensors[tensors.len() - 1])?;
+        let scores = self.batches.score(batch, &base, &base);
         if let Some(i) = scores.iter().position(|score| !score.loss.is_finite()) {
             return Err(ProfileError::Loss { image: first + i });
         }
         let mut measured = Batch::of(&scores);
+        if self.options.metric == Metric::Tangent {
+            let seed = self.batches.gradient(batch, &base, &base);
+            let backward = Backward {
+                model: self.batches.model,
+                network,
+                replay,
+            };
+            for changes in backward.changes(&tensors, &seed, probes)? {
+                let pairs = changes.iter().zip(&measured.base);
+                let losses = pairs.map(|(change, base)| base + change).collect();
+                measured.perturbed.push(losses);
+            }
+            return Ok(measured);
+        }
         for probe in probes {
-            let scores = self.score(network, first, &replay.probe(&tensors, probe)?)?;
+            let outputs = rows(&replay.probe(&tensors, probe)?)?;
+            let scores = self.batches.score(batch, &outputs, &base);
             let losses = scores.iter().map(|score| score.loss).collect();
             measured.perturbed.push(losses);
         }
+        if self.options.rounds() > 0 {
+            measured.random = vec![Vec::new(); refine::RANDOM_LAYOUTS];
+            let layouts = self.random_layouts(network, batch);
+            let order: Vec<usize> = (0..layouts.len()).collect();
+            replay.layouts(&tensors, &layouts, &order, |at, output| {
+                let scores = self.batches.score(batch, &rows(output)?, &base);
+                let pairs = scores.iter().zip(&measured.base);
+                measured.random[at] = pairs.map(|(score, base)| score.loss - base).collect();
+                Ok(())
+            })?;
+        }
         if self.options.metric == Metric::Secant {
-            for layer in &self.model.graph.layers {
+            for layer in &self.batches.model.graph.layers {
                 let input: Vec<f32> = tensors[layer.inputs[0]].flatten_all()?.to_vec1()?;
                 let q = network.qparams(layer.inputs[0]);
                 measured.noise.push(Rounding::ALL.map(|rounding| {
@@ -377,24 +461,8 @@ impl<'a> Run<'a> {
         Ok(measured)
     }
 
-    fn score(
-        &self,
-        network: &HostNetwork,
-        first: usize,
-        output: &Tensor,
-    ) -> Result<Vec<Score>, ProfileError> {
-        let output: Vec<f32> = output.flatten_all()?.to_vec1()?;
-        let labels = self.data.labels.iter().flatten().skip(first);
-        let outputs = outputs_of(network);
-        let samples = output.chunks_exact(network.output_shape().len());
-        let scores = samples
-            .zip(labels)
-            .map(|(sample, label)| outputs.score(sample, *label));
-        Ok(scores.collect())
-    }
-
     fn input_steps(&self, network: &HostNetwork) -> Vec<f32> {
-        let layers = self.model.graph.layers.iter();
+        let layers = self.batches.model.graph.layers.iter();
         layers
             .map(|layer| network.qparams(layer.inputs[0]).scale)
             .collect()
@@ -406,6 +474,7 @@ impl<'a> Run<'a> {
         mut network: Box<HostNetwork>,
         calibration: Calibration,
         batches: &[Batch],
+        mean_traces: &[Estimate],
     ) -> Result<Profile, ProfileError> {
         let base: Vec<f64> = batches
             .iter()
@@ -416,6 +485,7 @@ impl<'a> Run<'a> {
             input_steps: &self.input_steps(&network),
             input_noise: &self.input_noise(batches),
             weight_noise: &self.weight_noise(&calibration),
+            mean_traces,
             error_max: self.options.error_max,
         };
         let probes = self.probes(&subject);
@@ -445,6 +515,7 @@ impl<'a> Run<'a> {
             fp32_loss: mean_and_error(&base).0,
             fp32_accuracy: f64::from(correct) / base.len().max(1) as f64,
             names: self
+                .batches
                 .model
                 .graph
                 .layers
@@ -452,15 +523,19 @@ impl<'a> Run<'a> {
                 .map(|layer| layer.name.clone())
                 .collect(),
             network,
-            scales: calibration.scales,
+            grids: calibration.grids,
             estimates,
+            unseen: self.options.metric.unseen(&losses),
+            effort: Effort::default(),
         })
     }
 
     fn input_noise(&self, batches: &[Batch]) -> Vec<[SignedMeans; Rounding::ALL.len()]> {
-        let layers = self.model.graph.layers.iter().enumerate();
+        let layers = self.batches.model.graph.layers.iter().enumerate();
         let noise = layers.map(|(i, layer)| {
-            let elements = (self.data.len * self.model.graph.shape(layer.inputs[0]).len()) as f64;
+            let elements = (self.batches.data.len
+                * self.batches.model.graph.shape(layer.inputs[0]).len())
+                as f64;
             [0, 1, 2].map(|rounding| {
                 let measured = batches.iter().filter_map(|batch| batch.noise.get(i));
                 let sums = measured.map(|sums| sums[rounding]);
@@ -474,25 +549,52 @@ impl<'a> Run<'a> {
         noise.collect()
     }
 
-    fn weight_noise(&self, calibration: &Calibration) -> Vec<SignedMeans> {
-        let layers = self.model.graph.layers.iter().zip(&calibration.scales);
-        let noise = layers.map(|(layer, scales)| {
-            let weights = layer.weights.iter().flat_map(|weights| {
-                let channel = weights.weight.len() / scales.len().max(1);
-                weights.weight.chunks_exact(channel.max(1)).zip(scales)
-            });
-            SignedMeans::of(weights.flat_map(|(channel, scale)| {
-                let steps =
-                    move |w: &f32| f64::from(quantize_weight(*w, *scale)) - f64::from(w / scale);
-                channel.iter().map(steps)
-            }))
+    fn weight_noise(&self, calibration: &Calibration) -> Vec<Vec<WeightNoise>> {
+        let layers = self
+            .batches
+            .model
+            .graph
+            .layers
+            .iter()
+            .zip(&calibration.grids);
+        let noise = layers.map(|(layer, grids)| {
+            let Some(weights) = &layer.weights else {
+                return Vec::new();
+            };
+            let mut noise: Vec<WeightNoise> = Vec::new();
+            for stored in self.options.levels.iter().map(|level| level.stored()) {
+                if noise.iter().all(|known| known.stored != stored) {
+                    noise.push(noise_of(weights, grids, stored));
+                }
+            }
+            noise
         });
         noise.collect()
     }
 }
 
+fn noise_of(weights: &Weights, grids: &[Grid], stored: Stored) -> WeightNoise {
+    let real = grid::dequantized(weights, grids, stored);
+    let errors = real.weight.iter().zip(&weights.weight);
+    let errors = errors.map(|(q, w)| f64::from(*q) - f64::from(*w));
+    let grid = grids.iter().find(|grid| stored == Stored::Int(grid.width));
+    let means = grid.map_or_else(SignedMeans::default, |grid| {
+        let len = weights.weight.len() / grid.scales.len();
+        let step = |i: usize| f64::from(grid.scales[i / len]) * f64::from(grid.width.step());
+        SignedMeans::of(errors.clone().enumerate().map(|(i, e)| e / step(i)))
+    });
+    WeightNoise {
+        stored,
+        means,
+        squared: errors.map(|e| e * e).sum(),
+    }
+}
+
 /// Writes the estimates into the matrix as integers.
-fn set_prices(prices: &mut PriceMatrix<MAX_LAYERS, MAX_LEVELS>, estimates: &[Vec<Estimate>]) {
+pub(super) fn set_prices(
+    prices: &mut PriceMatrix<MAX_LAYERS, MAX_LEVELS>,
+    estimates: &[Vec<Estimate>],
+) {
     let magnitudes = estimates.iter().flatten().map(|e| e.price.abs());
     prices.unit = PriceMatrix::<MAX_LAYERS, MAX_LEVELS>::unit_for(magnitudes.fold(0.0, f64::max));
     for (row, estimates) in prices.rows.iter_mut().zip(estimates) {

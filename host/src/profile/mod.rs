@@ -1,23 +1,28 @@
 //! The profile: what calibration data says about every level of every layer of a model.
 
+mod curvature;
 mod error;
 mod measure;
+mod moments;
 mod partial;
+mod refine;
 
 use std::path::Path;
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{Network, Preprocess};
+use bitbudget_core::op::Op;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Pixels};
 use crate::file::{self, FileError, Kind};
 use crate::graph::Graph;
-use crate::loss::Outputs;
+use crate::grid::Grid;
+use crate::loss::{Loss, Outputs};
 use crate::metric::{Estimate, Metric};
 
 pub use error::ProfileError;
-pub use measure::{Control, Options, Phase, profile};
+pub use measure::{Control, DEFAULT_LEVELS, Options, Phase, REFINE, profile};
 
 /// The most layers of a network on the host.
 pub const MAX_LAYERS: usize = 256;
@@ -28,7 +33,7 @@ pub type HostNetwork = Network<MAX_LAYERS, MAX_LEVELS>;
 
 const KIND: Kind = Kind {
     magic: *b"bitbprof",
-    version: 1,
+    version: 2,
     name: "profile",
 };
 
@@ -45,10 +50,29 @@ pub struct Origin {
     pub data_fingerprint: u64,
     /// The estimator of the prices.
     pub metric: Metric,
+    /// The loss that prices are changes of.
+    pub loss: Loss,
     /// The rule for clip ranges, as it is spelled in commands.
     pub clip: String,
+    /// Rounds of refinement around the optimal layouts that were asked for.
+    pub refine: u32,
+    /// Whether all channels of a layer share one scale.
+    pub per_tensor: bool,
+    /// Whether the mean error of integer weights goes into the bias.
+    pub bias_correction: bool,
     /// The levels that were priced.
     pub levels: Vec<Level>,
+}
+
+/// What the prices took, in passes of the whole model over the whole calibration set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Effort {
+    /// Forward passes, after the one that calibrates.
+    pub forward_passes: f64,
+    /// Backward passes.
+    pub backward_passes: f64,
+    /// Time of all of it, calibration included, in seconds.
+    pub seconds: f64,
 }
 
 /// A profiled model: everything that goes into an image but the weights, and how sure it is.
@@ -66,10 +90,16 @@ pub struct Profile {
     pub names: Vec<String>,
     /// Graph, quantizers and integer prices.
     pub network: Box<HostNetwork>,
-    /// Every layer's INT8 weight scales, one per output channel; empty without weights.
-    pub scales: Vec<Vec<f32>>,
-    /// The prices as estimated, in the order of `network.prices`.
+    /// The grids of every layer's integer weights, one for each width among the levels; empty without
+    /// weights.
+    pub grids: Vec<Vec<Grid>>,
+    /// The prices as estimated, in the order of `network.prices`; standard errors are those of the
+    /// metric, before refinement.
     pub estimates: Vec<Vec<Estimate>>,
+    /// Layers about whose price the metric cannot say anything.
+    pub unseen: Vec<usize>,
+    /// What it took to measure.
+    pub effort: Effort,
 }
 
 impl Profile {
@@ -102,7 +132,12 @@ impl Profile {
         let layers = network.layers.len();
         let rows = network.prices.rows.iter().zip(&profile.estimates);
         let whole = profile.names.len() == layers
-            && profile.scales.len() == layers
+            && profile.grids.len() == layers
+            && profile.unseen.iter().all(|layer| *layer < layers)
+            && (0..layers).all(|layer| {
+                let widths = profile.grids[layer].iter().map(|grid| grid.width);
+                widths.eq(profile.network.widths(layer))
+            })
             && profile.estimates.len() == layers
             && rows
                 .into_iter()
@@ -152,8 +187,18 @@ pub fn data_fingerprint(data: &Dataset) -> u64 {
 /// What a network's last layer gives.
 #[must_use]
 pub fn outputs_of(network: &HostNetwork) -> Outputs {
-    match network.layers.last().map(|layer| layer.op) {
-        Some(bitbudget_core::op::Op::Softmax) => Outputs::Probabilities,
+    outputs_of_op(network.layers.last().map(|layer| layer.op))
+}
+
+/// What a graph's last layer gives.
+#[must_use]
+pub fn outputs_of_graph(graph: &Graph) -> Outputs {
+    outputs_of_op(graph.layers.last().map(|layer| layer.op))
+}
+
+fn outputs_of_op(last: Option<Op>) -> Outputs {
+    match last {
+        Some(Op::Softmax) => Outputs::Probabilities,
         Some(_) | None => Outputs::Logits,
     }
 }

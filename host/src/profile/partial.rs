@@ -11,7 +11,7 @@ use crate::loss::Score;
 
 const KIND: Kind = Kind {
     magic: *b"bitbpart",
-    version: 1,
+    version: 2,
     name: "partial profile",
 };
 
@@ -24,6 +24,8 @@ pub(super) struct Batch {
     pub(super) correct: u32,
     /// `perturbed[probe][sample]`.
     pub(super) perturbed: Vec<Vec<f64>>,
+    /// `random[layout]`: every sample's change of the loss under the batch's random layouts.
+    pub(super) random: Vec<Vec<f64>>,
     /// Per layer and rounding: sums of the input's positive and negative noise.
     pub(super) noise: Vec<[(f64, f64); Rounding::ALL.len()]>,
 }
@@ -34,6 +36,7 @@ impl Batch {
             base: scores.iter().map(|score| score.loss).collect(),
             correct: scores.iter().map(|score| u32::from(score.correct)).sum(),
             perturbed: Vec::new(),
+            random: Vec::new(),
             noise: Vec::new(),
         }
     }

@@ -2,7 +2,7 @@
 //! known about an FP32 result.
 
 use bitbudget_core::arch::FP32_TOLERANCE;
-use bitbudget_core::level::Rounding;
+use bitbudget_core::level::{Rounding, Width};
 use bitbudget_core::op::Activation;
 use bitbudget_core::quant::QParams;
 
@@ -108,10 +108,34 @@ pub fn dequantize(x: i8, q: QParams) -> f32 {
     q.scale * (f32::from(x) - f32::from(q.zero_point))
 }
 
-/// A symmetric INT8 weight.
+/// A symmetric weight.
 #[must_use]
-pub fn quantize_weight(w: f32, scale: f32) -> i64 {
-    round(w / scale, Rounding::Nearest).clamp(-127.0, 127.0) as i64
+pub fn quantize_weight(w: f32, scale: f32, width: Width) -> i64 {
+    let within = |max: f32| round(w / scale, Rounding::Nearest).clamp(-max, max) as i64;
+    match width {
+        Width::Int8 => within(127.0),
+        Width::Int4 => within(7.0),
+        // the thresholds are -2, 0 and 2
+        Width::Int2 => match w / scale {
+            x if x < -2.0 => -3,
+            x if x < 0.0 => -1,
+            x if x < 2.0 => 1,
+            _ => 3,
+        },
+    }
+}
+
+/// A weight with the 11 significant bits of binary16, fewer below 2^-14; halves go to even.
+#[must_use]
+pub fn half(w: f32) -> f64 {
+    let w = f64::from(w);
+    let exponent = if w == 0.0 {
+        0.0
+    } else {
+        w.abs().log2().floor()
+    };
+    let quantum = (exponent.max(-14.0) - 10.0).exp2();
+    ((w / quantum).round_ties_even() * quantum).clamp(-65504.0, 65504.0)
 }
 
 /// A bias in units of `step`, saturating at ±2^30.

@@ -96,8 +96,8 @@ pub fn forms(model: &Model, levels: &[Option<Level>], tensor: usize) -> Vec<Form
 /// The form in which a layer with weights reads its input.
 fn read_form(level: Option<Level>) -> Form {
     match level.expect("a level for a layer with weights") {
-        Level::Fp32 => Form::F32,
-        Level::Int8(rounding) => Form::I8(rounding),
+        Level::Fp32 | Level::Fp16 => Form::F32,
+        Level::Int(_, rounding) => Form::I8(rounding),
     }
 }
 

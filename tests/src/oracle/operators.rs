@@ -7,11 +7,11 @@ use bitbudget_core::op::Op;
 use bitbudget_core::quant::QParams;
 
 use super::arithmetic::{
-    Bounded, activate, dequantize, quantize_bias, quantize_bounded, quantize_weight, requantize,
-    sum,
+    Bounded, activate, dequantize, half, quantize_bias, quantize_bounded, quantize_weight,
+    requantize, sum,
 };
 use super::{Tensors, Values, read_form, taps};
-use crate::model::Model;
+use crate::model::{Model, index_of};
 
 /// The error of an integer accumulator times its step, both once rounded to FP32, twice multiplied.
 const STEP_TOLERANCE: f64 = 4.0 * f32::EPSILON as f64;
@@ -63,7 +63,8 @@ pub(super) fn run(
         return Values::Unknown;
     }
     if op.has_weights() {
-        weighted(model, layer, &inputs[0], form)
+        let level = levels[layer].expect("a level for a layer with weights");
+        weighted(model, layer, level, &inputs[0], form)
     } else {
         unweighted(model, layer, &inputs, form)
     }
@@ -99,7 +100,7 @@ impl Source<'_> {
     }
 }
 
-fn weighted(model: &Model, index: usize, input: &Source<'_>, form: Form) -> Values {
+fn weighted(model: &Model, index: usize, level: Level, input: &Source<'_>, form: Form) -> Values {
     let layer = &model.network.layers[index];
     let shape = model.network.input_shape(index);
     let weights = &model.weights[index];
@@ -109,7 +110,10 @@ fn weighted(model: &Model, index: usize, input: &Source<'_>, form: Form) -> Valu
         taps::weighted(&layer.op, shape, layer.output, |channel, taps| {
             let inside = taps.iter().filter_map(|(at, w)| at.map(|at| (x[at], *w)));
             let products = inside.map(|(x, w)| {
-                let w = f64::from(weights.weight[w]);
+                let w = match level {
+                    Level::Fp16 => half(weights.weight[w]),
+                    Level::Fp32 | Level::Int(..) => weights.weight[w].into(),
+                };
                 Bounded {
                     value: x.value * w,
                     slack: x.slack * w.abs(),
@@ -121,17 +125,18 @@ fn weighted(model: &Model, index: usize, input: &Source<'_>, form: Form) -> Valu
         });
         return store(Some(output), layer.output_q, form);
     };
+    let width = level.width().expect("integer weights for an INT8 input");
     let (mut reals, mut ints) = (Vec::new(), Vec::new());
     taps::weighted(&layer.op, shape, layer.output, |channel, taps| {
-        let scale = weights.scale[channel];
+        let scale = weights.scale[index_of(width)][channel];
         let step = input.q.scale * scale;
         // padding is the zero point, which is no step away from itself
         let steps = taps.iter().map(|(at, _)| at.map_or(0, |at| steps[at]));
         let weight = taps
             .iter()
-            .map(|(_, w)| quantize_weight(weights.weight[*w], scale));
+            .map(|(_, w)| quantize_weight(weights.weight[*w], scale, width));
         let products: i64 = steps.zip(weight).map(|(x, w)| x * w).sum();
-        let acc = quantize_bias(weights.bias[channel], step) + products;
+        let acc = quantize_bias(weights.corrected[index_of(width)][channel], step) + products;
         match form {
             Form::F32 => reals.push(scaled(acc, step, layer)),
             Form::I8(rounding) => {

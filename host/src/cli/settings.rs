@@ -1,0 +1,135 @@
+//! The arguments that say what is priced and how, for every command that profiles.
+
+use std::path::Path;
+
+use bitbudget::grid::Rule;
+use bitbudget::loss::Loss;
+use bitbudget::metric::Metric;
+use bitbudget::profile::Options;
+use bitbudget_core::clip::{Clip, Density};
+use bitbudget_core::level::Level;
+use bitbudget_core::network::{MAX_STATS, Preprocess};
+use clap::Args;
+use miette::miette;
+
+/// Inputs, levels, loss and quantizers.
+#[derive(Args, Debug)]
+pub(crate) struct Settings {
+    /// Inputs are (raw * scale - mean) / std; for 8-bit pixels often 1/255
+    #[arg(long, value_name = "S", default_value = "1", value_parser = fraction)]
+    scale: f32,
+    /// One value, or one per channel
+    #[arg(
+        long,
+        value_name = "M,..",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    mean: Vec<f32>,
+    /// One value, or one per channel
+    #[arg(
+        long,
+        value_name = "S,..",
+        value_delimiter = ',',
+        allow_negative_numbers = true
+    )]
+    std: Vec<f32>,
+    /// Levels on offer: fp32; fp16 (weights); int8, int4, int2 (weights, with INT8 inputs rounded to
+    /// nearest), each also as -floor and -ceil (the rounding of the input)
+    #[arg(
+        long,
+        value_name = "L,..",
+        value_delimiter = ',',
+        default_value = "fp32,fp16,int8,int4,int2"
+    )]
+    levels: Vec<Level>,
+    /// With --metric measured: rounds in which prices are fitted to the optimal layouts for all budgets,
+    /// measured as wholes; ends early when no new layout comes up
+    #[arg(long, value_name = "ROUNDS", default_value_t = bitbudget::profile::REFINE)]
+    refine: u32,
+    /// Loss: against labels, or the divergence (kl) or squared difference (mse) from the FP32 outputs;
+    /// without it labels where there are some, else kl
+    #[arg(long)]
+    loss: Option<Loss>,
+    /// One scale for all integer weights of a layer instead of one for each output channel
+    #[arg(long)]
+    per_tensor: bool,
+    /// Keep the biases as they are instead of folding the mean error of integer weights into them
+    #[arg(long)]
+    no_bias_correction: bool,
+    /// Rule for clip ranges
+    #[arg(long, default_value = "mse", value_parser = ["mse", "minmax", "percentile", "aciq", "aciq-gauss", "aciq-laplace"])]
+    clip: String,
+    /// With --clip percentile: the percentage of values inside the range
+    #[arg(long, value_name = "P", default_value_t = 99.99)]
+    percentile: f64,
+    /// With --metric secant: the change of loss from which on the noise of weights is priced
+    #[arg(long, value_name = "E", default_value_t = bitbudget_core::price::ERROR_MAX)]
+    error_max: f64,
+}
+
+/// A positive number, or a fraction of two.
+fn fraction(text: &str) -> Result<f32, String> {
+    let number = |part: &str| part.trim().parse::<f32>().map_err(|e| e.to_string());
+    let value = match text.split_once('/') {
+        Some((over, under)) => number(over)? / number(under)?,
+        None => number(text)?,
+    };
+    if value.is_finite() && value > 0.0 {
+        Ok(value)
+    } else {
+        Err("not a positive number; examples: 1/255, 0.0625".into())
+    }
+}
+
+impl Settings {
+    /// The options of a profile of `model` on `data` with `metric`.
+    pub(crate) fn options(
+        &self,
+        metric: Metric,
+        model: &Path,
+        data: &Path,
+    ) -> miette::Result<Options> {
+        if !(50.0..=100.0).contains(&self.percentile) {
+            return Err(miette!(
+                "--percentile {} is not in 50..=100",
+                self.percentile
+            ));
+        }
+        let stats = |values: &[f32]| {
+            heapless::Vec::<f32, MAX_STATS>::from_slice(values)
+                .map_err(|_| miette!("more than {MAX_STATS} values for --mean or --std"))
+        };
+        let name = |path: &Path| path.display().to_string();
+        Ok(Options {
+            levels: self.levels.clone(),
+            metric,
+            refine: self.refine,
+            loss: self.loss,
+            rule: Rule {
+                clip: match self.clip.as_str() {
+                    "minmax" => Clip::MinMax,
+                    "percentile" => Clip::Percentile(self.percentile / 100.0),
+                    "aciq" => Clip::Aciq(Density::Fitted),
+                    "aciq-gauss" => Clip::Aciq(Density::Gauss),
+                    "aciq-laplace" => Clip::Aciq(Density::Laplace),
+                    _ => Clip::Mse,
+                },
+                per_tensor: self.per_tensor,
+                bias_correction: !self.no_bias_correction,
+            },
+            clip_name: match self.clip.as_str() {
+                "percentile" => format!("percentile {}", self.percentile),
+                name => name.into(),
+            },
+            preprocess: Preprocess {
+                scale: self.scale,
+                mean: stats(&self.mean)?,
+                std: stats(&self.std)?,
+            },
+            error_max: self.error_max,
+            model_name: name(model),
+            data_name: name(data),
+        })
+    }
+}
