@@ -89,17 +89,6 @@ pub struct Against<'a> {
     pub data_path: &'a Path,
 }
 
-impl Against<'_> {
-    /// The loss for a data set: labels where there are some, else KL.
-    #[must_use]
-    pub fn loss_for(data: &Dataset, asked: Option<Loss>) -> Loss {
-        asked.unwrap_or(match data.labels {
-            Some(_) => Loss::Labels,
-            None => Loss::Kl,
-        })
-    }
-}
-
 /// The evaluation of `plan` over a data set, on all cores; `progress` is told the samples done since it
 /// was last called.
 ///

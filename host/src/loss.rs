@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Dataset;
+
 /// The loss of one sample and whether it came out right.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
@@ -39,6 +41,15 @@ pub enum Loss {
 impl Loss {
     /// All losses.
     pub const ALL: [Self; 3] = [Self::Labels, Self::Kl, Self::Mse];
+
+    /// The loss that was asked for; else labels where the data has some, else KL.
+    #[must_use]
+    pub fn or_found(asked: Option<Self>, data: &Dataset) -> Self {
+        asked.unwrap_or(match data.labels {
+            Some(_) => Self::Labels,
+            None => Self::Kl,
+        })
+    }
 
     /// The loss's name in commands and reports.
     #[must_use]

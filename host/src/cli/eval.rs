@@ -73,7 +73,7 @@ impl Report {
         let plans = budgets.iter().map(|budget| planned.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
         let bar = report::progress("evaluating", data.len * (plans.len() + 1));
-        let loss = Against::loss_for(data, loss);
+        let loss = Loss::or_found(loss, data);
         let run = |image: &HostImage<'_>, plan: &HostPlan, fp32: Option<&Evaluation>| {
             let against = Against {
                 loss,

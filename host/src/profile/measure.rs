@@ -141,7 +141,7 @@ pub fn profile(
         data_fingerprint: data_fingerprint(data),
         metric: options.metric,
         refine: options.rounds(),
-        loss: loss_for(data, options),
+        loss: Loss::or_found(options.loss, data),
         clip: options.clip_name.clone(),
         per_tensor: options.rule.per_tensor,
         bias_correction: options.rule.bias_correction,
@@ -201,7 +201,7 @@ fn check(graph: &Graph, data: &Dataset, options: &Options) -> Result<(), Profile
             channels: graph.input.c,
         });
     }
-    match loss_for(data, options) {
+    match Loss::or_found(options.loss, data) {
         Loss::Labels => {
             let classes = graph.shape(graph.layers.len()).len();
             data.labels_below(classes, Path::new(&options.data_name))?;
@@ -212,15 +212,6 @@ fn check(graph: &Graph, data: &Dataset, options: &Options) -> Result<(), Profile
         Loss::Kl | Loss::Mse => {}
     }
     Ok(())
-}
-
-fn loss_for(data: &Dataset, options: &Options) -> Loss {
-    let found = if data.labels.is_some() {
-        Loss::Labels
-    } else {
-        Loss::Kl
-    };
-    options.loss.unwrap_or(found)
 }
 
 /// One run: the model on its data, and what the caller wants.
