@@ -13,8 +13,23 @@ pub struct Placement<const N: usize> {
     bytes: u32,
 }
 
-/// What a tensor needs: `bytes`, from step `first` to step `last` (both inclusive; a step is a
-/// layer's index).
+/// For every tensor its number of elements and when it is alive; this much of the arena does not
+/// depend on the layout.
+#[derive(Clone, Debug)]
+pub struct Lifetimes<const N: usize> {
+    tensors: PerTensor<Lifetime, N>,
+    count: usize,
+}
+
+/// From the step in which a tensor is written to the last one that reads it; a step is a layer's
+/// index, and the network's input is there before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Lifetime {
+    len: u32,
+    last: u16,
+}
+
+/// What a tensor needs: `bytes`, from step `first` to step `last` (both inclusive).
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
     bytes: u32,
@@ -25,29 +40,84 @@ struct Block {
 /// Not placed yet.
 const NOWHERE: u32 = u32::MAX;
 
-impl<const N: usize> Placement<N> {
-    /// The placement that serves every layout of the network's levels: each block has room for the
-    /// most forms that a tensor could have at once.
+impl<const N: usize> Lifetimes<N> {
+    /// The lifetimes of a network's tensors.
     #[must_use]
-    pub fn for_all_layouts<const K: usize>(network: &Network<N, K>) -> Self {
-        let possible = network.possible_forms();
-        let mut blocks = PerTensor::new(Block::default(), network.layers.len());
-        for tensor in 0..network.tensor_count() {
-            let len = network.shape(tensor).len() as u32;
-            let (forms, at_once) = possible[tensor];
-            let widest = forms.iter().take(at_once);
-            blocks[tensor] = Block {
-                bytes: widest.map(|form| form.bytes(len)).sum(),
-                first: tensor.saturating_sub(1),
-                last: last_use(network, tensor),
+    pub fn new<const K: usize>(network: &Network<N, K>) -> Self {
+        let count = network.tensor_count();
+        let mut tensors = PerTensor::new(Lifetime::default(), count - 1);
+        for tensor in 0..count {
+            tensors[tensor] = Lifetime {
+                len: network.shape(tensor).len() as u32,
+                last: last_use(network, tensor) as u16,
             };
         }
-        Self::greedy(&blocks, network.tensor_count())
+        Self { tensors, count }
     }
 
-    /// Places the largest block first, each at the lowest offset where no block lies that is alive
-    /// at the same time (greedy by size; Pisarchyk and Lee 2020, "Efficient Memory Management for
-    /// Deep Neural Net Inference").
+    /// Those of no tensors.
+    pub(crate) fn empty() -> Self {
+        Self {
+            tensors: PerTensor::new(Lifetime::default(), 0),
+            count: 0,
+        }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    fn block(&self, tensor: usize, forms: Forms) -> Block {
+        let Lifetime { len, last } = self.tensors[tensor];
+        Block {
+            bytes: forms.iter().map(|form| form.bytes(len)).sum(),
+            first: tensor.saturating_sub(1),
+            last: last.into(),
+        }
+    }
+
+    /// The most bytes that are alive at once when tensors are stored in these forms: no placement
+    /// takes less.
+    #[must_use]
+    pub fn live_bytes(&self, forms: &PerTensor<Forms, N>) -> u32 {
+        // what ends after each step
+        let mut ends = PerTensor::<u32, N>::new(0, self.count - 1);
+        let (mut live, mut most) = (0, 0);
+        for tensor in 0..self.count {
+            let Block { bytes, last, .. } = self.block(tensor, forms[tensor]);
+            // tensor `t` is written in step t - 1, by when what ends in step t - 2 is gone
+            if let Some(gone) = tensor.checked_sub(2) {
+                live -= ends[gone];
+            }
+            live += bytes;
+            most = most.max(live);
+            ends[last.min(self.count - 1)] += bytes;
+        }
+        most
+    }
+
+    /// Places the tensors: the largest block first, each at the lowest offset where no block lies
+    /// that is alive at the same time (greedy by size; Pisarchyk and Lee 2020, "Efficient Memory
+    /// Management for Deep Neural Net Inference").
+    #[must_use]
+    pub fn place(&self, forms: &PerTensor<Forms, N>) -> Placement<N> {
+        let mut blocks = PerTensor::new(Block::default(), self.count - 1);
+        for tensor in 0..self.count {
+            blocks[tensor] = self.block(tensor, forms[tensor]);
+        }
+        Placement::greedy(&blocks, self.count)
+    }
+}
+
+impl<const N: usize> Placement<N> {
+    /// No tensors.
+    pub(crate) fn empty() -> Self {
+        Self {
+            offsets: PerTensor::new(NOWHERE, 0),
+            bytes: 0,
+        }
+    }
+
     fn greedy(blocks: &PerTensor<Block, N>, count: usize) -> Self {
         let mut offsets = PerTensor::new(NOWHERE, count - 1);
         let mut bytes = 0;

@@ -10,7 +10,6 @@ use heapless::Vec;
 use crate::arena::Placement;
 use crate::image::Image;
 use crate::level::{Form, Forms, Level, Stored};
-use crate::mckp::ProblemError;
 use crate::network::{Network, PerTensor};
 use crate::op::weights::{FloatWeights, IntWeights};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
@@ -47,8 +46,6 @@ impl Input<'_> {
 pub enum EngineError {
     /// The arena does not start at a multiple of [`ARENA_ALIGN`].
     Misaligned,
-    /// The price matrix exceeds the solver's capacities.
-    Problem(ProblemError),
     /// No layout fits the budget; the layout of before is still resident.
     Budget(BudgetTooSmall),
     /// The arena is smaller than the plan; the layout of before is still resident.
@@ -85,7 +82,6 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Misaligned => write!(f, "the arena is not aligned to {ARENA_ALIGN} bytes"),
-            Self::Problem(error) => write!(f, "{error}"),
             Self::Budget(error) => write!(f, "{error}"),
             Self::ArenaTooSmall {
                 needed_bytes,
@@ -111,12 +107,6 @@ impl fmt::Display for EngineError {
 }
 
 impl core::error::Error for EngineError {}
-
-impl From<ProblemError> for EngineError {
-    fn from(error: ProblemError) -> Self {
-        Self::Problem(error)
-    }
-}
 
 impl From<BudgetTooSmall> for EngineError {
     fn from(error: BudgetTooSmall) -> Self {
@@ -188,7 +178,7 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
     /// An engine for an `image` in memory, with nothing resident yet.
     ///
     /// # Errors
-    /// [`EngineError::Misaligned`], [`EngineError::Problem`].
+    /// [`EngineError::Misaligned`].
     pub fn new(image: &'a Image<'a, N, K>, arena: &'a mut [u8]) -> Result<Self, EngineError> {
         Self::over(image, Mapped(image.weights()), 0, arena)
     }
@@ -198,7 +188,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// An engine for an `image` that [`Image::open`] found in `storage`, with nothing resident yet.
     ///
     /// # Errors
-    /// [`EngineError::Misaligned`], [`EngineError::Problem`].
+    /// [`EngineError::Misaligned`].
     pub fn with_storage(
         image: &'a Image<'a, N, K>,
         storage: S,
@@ -217,14 +207,13 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             return Err(EngineError::Misaligned);
         }
         let network = image.network();
-        let placement = Placement::for_all_layouts(network);
         Ok(Self {
             image,
             storage,
             weights_at,
             arena,
-            planner: Planner::new(network, &placement)?,
-            placement,
+            planner: Planner::empty(),
+            placement: Placement::empty(),
             plan: None,
             layout: Layout {
                 levels: Vec::new(),
@@ -261,11 +250,20 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         self.load(plan)
     }
 
+    /// Works out what planning needs of the network and does not depend on the budget; the first plan
+    /// does so if this was not called before.
+    pub fn prepare(&mut self) {
+        if self.planner.is_empty() {
+            self.planner.set_network(self.image.network());
+        }
+    }
+
     /// The plan that [`replan`](Self::replan) would make resident.
     ///
     /// # Errors
     /// [`BudgetTooSmall`] with the smallest budget that would do.
     pub fn solve(&mut self, budget: Budget, node_limit: u64) -> Result<Plan<N>, BudgetTooSmall> {
+        self.prepare();
         self.planner.plan(self.image.network(), budget, node_limit)
     }
 
@@ -276,7 +274,9 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// resident; [`EngineError::Storage`] with nothing resident.
     pub fn load(&mut self, plan: Plan<N>) -> Result<&Plan<N>, EngineError> {
         let next = Layout::new(self.image.network(), &plan.levels)?;
-        let needed_bytes = u64::from(next.weight_bytes) + u64::from(self.placement.bytes());
+        self.prepare();
+        let placement = self.planner.lifetimes().place(&next.forms);
+        let needed_bytes = u64::from(next.weight_bytes) + u64::from(placement.bytes());
         let arena_bytes = self.arena.len();
         if needed_bytes > arena_bytes as u64 {
             return Err(EngineError::ArenaTooSmall {
@@ -285,6 +285,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             });
         }
         self.relocate(&next)?;
+        self.placement = placement;
         Ok(self.plan.insert(Plan {
             weight_bytes: next.weight_bytes,
             arena_bytes: self.placement.bytes(),

@@ -264,13 +264,19 @@ impl Form {
         }
     }
 
-    const fn bit(self) -> u8 {
+    /// The place in [`Form::ALL`].
+    #[must_use]
+    pub const fn index(self) -> u8 {
         match self {
-            Self::F32 => 1,
-            Self::I8(Rounding::Nearest) => 2,
-            Self::I8(Rounding::Floor) => 4,
-            Self::I8(Rounding::Ceil) => 8,
+            Self::F32 => 0,
+            Self::I8(Rounding::Nearest) => 1,
+            Self::I8(Rounding::Floor) => 2,
+            Self::I8(Rounding::Ceil) => 3,
         }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self.index()
     }
 }
 
@@ -316,6 +322,12 @@ impl Forms {
     #[must_use]
     pub fn widest(self) -> Option<Form> {
         self.iter().next()
+    }
+
+    /// The last of [`Forms::iter`].
+    #[must_use]
+    pub fn narrowest(self) -> Option<Form> {
+        self.iter().last()
     }
 }
 

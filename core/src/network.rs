@@ -367,12 +367,10 @@ impl<const N: usize, const K: usize> Network<N, K> {
                 .max()
                 .unwrap_or(0);
         }
-        let possible = self.possible_forms();
         for tensor in 0..self.tensor_count() {
             let len = self.shape(tensor).len() as u32;
-            let (forms, at_once) = possible[tensor];
-            let widest = forms.iter().take(at_once);
-            total += widest.map(|form| u64::from(form.bytes(len))).sum::<u64>();
+            let forms = Form::ALL.iter();
+            total += forms.map(|form| u64::from(form.bytes(len))).sum::<u64>();
         }
         if total > u64::from(u32::MAX) {
             return Err(NetworkError::TooLarge);
@@ -403,49 +401,55 @@ impl<const N: usize, const K: usize> Network<N, K> {
     /// tensor that only operators without weights read follows the widest form of what they give.
     #[must_use]
     pub fn forms(&self, levels: &[Level]) -> PerTensor<Forms, N> {
-        self.propagate(
-            |layer| Forms::from(levels[layer].input_form()),
-            |followed| followed.widest().map_or(Forms::NONE, Forms::from),
-        )
+        self.propagate(|layer| (levels[layer].input_form().into(), Forms::NONE))
     }
 
-    /// For every tensor the forms that some layout could ask for, and how many of them at once.
+    /// Forms that every layout needs in which the layers read their inputs so: `input_form(layer)` is
+    /// `None` for a layer with weights that may have any of its levels. Where only such layers read a
+    /// tensor, it has the narrowest form that they offer.
     #[must_use]
-    pub fn possible_forms(&self) -> PerTensor<(Forms, usize), N> {
-        let of_layer = |layer: usize| {
-            let row = self.prices.rows[layer].iter();
-            row.fold(Forms::NONE, |forms, item| {
-                forms.union(item.level.input_form().into())
-            })
-        };
-        let forms = self.propagate(of_layer, |followed| followed);
-        let mut possible = PerTensor::new((Forms::NONE, 0), self.layers.len());
-        for tensor in 0..self.tensor_count() {
-            let need = |layer: &&Layer| layer.op.input_need(Level::Fp32).is_some();
-            let reads = |layer: &&Layer| layer.inputs.iter().any(|t| usize::from(*t) == tensor);
-            let readers = self.layers.iter().filter(need).filter(reads).count();
-            let is_output = usize::from(tensor == self.layers.len());
-            possible[tensor] = (forms[tensor], (readers + is_output).max(1));
-        }
-        possible
+    pub fn least_forms(&self, input_form: impl Fn(usize) -> Option<Form>) -> PerTensor<Forms, N> {
+        self.propagate(|layer| match input_form(layer) {
+            Some(form) => (form.into(), Forms::NONE),
+            None => (Forms::NONE, self.offered_forms(layer)),
+        })
     }
 
-    fn propagate(
-        &self,
-        weighted: impl Fn(usize) -> Forms,
-        follow: impl Fn(Forms) -> Forms,
-    ) -> PerTensor<Forms, N> {
+    /// The forms in which the levels of a layer read their input.
+    fn offered_forms(&self, layer: usize) -> Forms {
+        let row = self.prices.rows[layer].iter();
+        row.fold(Forms::NONE, |forms, item| {
+            forms.union(item.level.input_form().into())
+        })
+    }
+
+    /// `weighted(layer)` says in which forms a layer with weights reads its inputs, or else which ones
+    /// it could choose from.
+    fn propagate(&self, weighted: impl Fn(usize) -> (Forms, Forms)) -> PerTensor<Forms, N> {
         let count = self.layers.len();
         let mut needed = PerTensor::new(Forms::NONE, count);
+        let mut offered: PerTensor<Forms, N> = PerTensor::new(Forms::NONE, count);
         let mut followed: PerTensor<Forms, N> = PerTensor::new(Forms::NONE, count);
+        let settled = |needed: Forms, offered: Forms, followed: Forms| {
+            let form = if offered.is_empty() {
+                followed.widest()
+            } else {
+                offered.narrowest()
+            };
+            if needed.is_empty() {
+                form.map_or(Forms::NONE, Forms::from)
+            } else {
+                needed
+            }
+        };
         needed[count].insert(Form::F32);
         for (i, layer) in self.layers.iter().enumerate().rev() {
-            if needed[i + 1].is_empty() {
-                needed[i + 1] = follow(followed[i + 1]);
-            }
+            needed[i + 1] = settled(needed[i + 1], offered[i + 1], followed[i + 1]);
             for input in layer.inputs.iter().map(|t| usize::from(*t)) {
                 if layer.op.has_weights() {
-                    needed[input] = needed[input].union(weighted(i));
+                    let (forms, choice) = weighted(i);
+                    needed[input] = needed[input].union(forms);
+                    offered[input] = offered[input].union(choice);
                 } else if let Some(form) = layer.op.input_need(Level::Fp32) {
                     needed[input].insert(form);
                 } else {
@@ -453,9 +457,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
                 }
             }
         }
-        if needed[0].is_empty() {
-            needed[0] = follow(followed[0]);
-        }
+        needed[0] = settled(needed[0], offered[0], followed[0]);
         needed
     }
 }

@@ -5,9 +5,9 @@ use core::fmt;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::arena::Placement;
-use crate::level::Level;
-use crate::mckp::{ProblemError, Solution, Solver, Status};
+use crate::arena::Lifetimes;
+use crate::level::{Form, Level, Rounding};
+use crate::mckp::{Item, OPEN, Solution, Solver, Status, Surcharge};
 use crate::network::Network;
 
 /// A limit on memory, in bytes.
@@ -40,6 +40,39 @@ pub struct Plan<const N: usize> {
 }
 
 impl<const N: usize> Plan<N> {
+    /// The plan of levels that were chosen by hand or elsewhere, with what they take. Its bound is its
+    /// price; levels outside the price matrix have none.
+    #[must_use]
+    pub fn by_hand<const K: usize>(network: &Network<N, K>, levels: Vec<Option<Level>, N>) -> Self {
+        let forms = network.least_forms(|layer| {
+            let level = levels.get(layer).copied().flatten();
+            Some(level.unwrap_or(Level::Fp32).input_form())
+        });
+        let chosen = || {
+            levels
+                .iter()
+                .enumerate()
+                .filter_map(|(i, l)| Some((i, (*l)?)))
+        };
+        let bytes = chosen().filter_map(|(layer, level)| network.resident_bytes(layer, level));
+        let price = chosen().map(|(layer, level)| {
+            let item = network.prices.rows[layer]
+                .iter()
+                .find(|item| item.level == level);
+            item.map_or(0, |item| i64::from(item.price))
+        });
+        let (weight_bytes, price) = (bytes.sum(), price.sum());
+        Self {
+            weight_bytes,
+            arena_bytes: Lifetimes::new(network).place(&forms).bytes(),
+            levels,
+            price,
+            bound: price,
+            nodes: 0,
+            status: Status::NodeLimit,
+        }
+    }
+
     /// All the RAM that the engine takes under this plan.
     #[must_use]
     pub const fn total_bytes(&self) -> u64 {
@@ -83,19 +116,103 @@ impl core::error::Error for BudgetTooSmall {}
 #[derive(Clone, Debug)]
 pub struct Planner<const N: usize, const K: usize> {
     solver: Solver<N, K>,
-    arena_bytes: u32,
+    lifetimes: Lifetimes<N>,
+    /// By layer and form of its input: the least arena of any layout with it.
+    least_arena: Vec<[u32; Form::ALL.len()], N>,
+    /// The choice of the layout that takes least RAM in all, and what it takes.
+    smallest: (Vec<u8, N>, u64),
+    budget: Budget,
 }
 
 impl<const N: usize, const K: usize> Planner<N, K> {
-    /// The planner of a network that reserves `placement` for its activations.
-    ///
-    /// # Errors
-    /// [`ProblemError`] when the price matrix exceeds the capacities.
-    pub fn new(network: &Network<N, K>, placement: &Placement<N>) -> Result<Self, ProblemError> {
-        Ok(Self {
-            solver: Solver::new(network.prices.groups())?,
-            arena_bytes: placement.bytes(),
-        })
+    /// The planner of a network.
+    #[must_use]
+    pub fn new(network: &Network<N, K>) -> Self {
+        let mut planner = Self::empty();
+        planner.set_network(network);
+        planner
+    }
+
+    /// The planner of no network: a place for [`Self::set_network`].
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            solver: Solver::empty(),
+            lifetimes: Lifetimes::empty(),
+            least_arena: Vec::new(),
+            smallest: (Vec::new(), 0),
+            budget: Budget::Total(0),
+        }
+    }
+
+    /// Makes this the planner of another network, in place: a planner is large, and where memory is
+    /// short it is better not moved.
+    pub fn set_network(&mut self, network: &Network<N, K>) {
+        self.lifetimes = Lifetimes::new(network);
+        self.least_arena.clear();
+        for layer in 0..network.layers.len() {
+            let least = |form: Form| {
+                let forms = network.least_forms(|i| (i == layer).then_some(form));
+                match network.layers[layer].op.has_weights() {
+                    true => self.lifetimes.live_bytes(&forms),
+                    false => 0,
+                }
+            };
+            // rows are as many as layers, at most N
+            let _ = self.least_arena.push(Form::ALL.map(least));
+        }
+        let rows = network.prices.rows.iter().enumerate();
+        let fits = self.solver.set_groups(rows.map(|(layer, row)| {
+            row.iter().map(move |item| Item {
+                cost: [item.bytes],
+                price: item.price,
+                class: class(network, layer, item.level),
+            })
+        }));
+        debug_assert!(fits.is_ok(), "the price matrix has the solver's capacities");
+        self.find_smallest(network);
+    }
+
+    /// Whether this is the planner of a network.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.lifetimes.is_empty()
+    }
+
+    /// Finds the layout that takes least in all, by bisection: whether a total is feasible is what a
+    /// search finds out.
+    fn find_smallest(&mut self, network: &Network<N, K>) {
+        let arena = Arena::new(network, &self.lifetimes, &self.least_arena);
+        let solver = &mut self.solver;
+        // no layout takes less than `least`; a step without success raises it
+        let mut least = solver.smallest_cost()[0] + u64::from(arena.at_least(&[OPEN; N]));
+        let mut try_total = |bytes: u64| {
+            solver.start([bytes], &arena);
+            let solution = solver.solve_for(u64::MAX, &arena).ok()?;
+            let total = solution.cost[0] + u64::from(solution.surcharge);
+            self.smallest = (solution.choice, total);
+            Some(total)
+        };
+        let mut step = 1;
+        let mut smallest = loop {
+            match try_total(least + step - 1) {
+                Some(total) => break total,
+                None => (least, step) = (least + step, 2 * step),
+            }
+        };
+        while least < smallest {
+            let middle = least.midpoint(smallest);
+            match try_total(middle) {
+                Some(total) => smallest = total,
+                None => least = middle + 1,
+            }
+        }
+    }
+
+    /// The lifetimes of the network's tensors.
+    #[must_use]
+    pub const fn lifetimes(&self) -> &Lifetimes<N> {
+        &self.lifetimes
     }
 
     /// The plan of least price within `budget`, found by visiting at most `node_limit` nodes
@@ -109,39 +226,178 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         budget: Budget,
         node_limit: u64,
     ) -> Result<Plan<N>, BudgetTooSmall> {
-        let arena = u64::from(self.arena_bytes);
-        let (bytes, reserved) = match budget {
-            Budget::Total(bytes) => (bytes, arena),
-            Budget::Weights(bytes) => (bytes, 0),
-        };
-        let too_small = BudgetTooSmall {
-            budget,
-            smallest_bytes: self.solver.smallest_cost() + reserved,
-        };
-        let capacity = bytes.checked_sub(reserved).ok_or(too_small)?;
-        let solution = self.solver.solve(capacity, node_limit);
-        let solution = solution.map_err(|_| too_small)?;
-        Ok(self.describe(network, &solution))
+        self.start(network, budget);
+        self.plan_for(network, node_limit)
     }
 
-    fn describe(&self, network: &Network<N, K>, solution: &Solution<N>) -> Plan<N> {
-        let chosen = network.prices.rows.iter().zip(&solution.choice);
-        Plan {
-            levels: chosen
-                .map(|(row, item)| row.get(usize::from(*item)).map(|item| item.level))
-                .collect(),
-            weight_bytes: solution.cost as u32,
-            arena_bytes: self.arena_bytes,
-            price: solution.price,
-            bound: solution.bound,
-            nodes: solution.nodes,
-            status: solution.status,
+    /// The optimal plans for `budget` and every smaller one of its kind, from the best to the smallest:
+    /// each is optimal for all budgets from its own bytes up to those of the one before. Several may
+    /// be equally good.
+    pub const fn staircase<'a>(
+        &'a mut self,
+        network: &'a Network<N, K>,
+        budget: Budget,
+    ) -> Staircase<'a, N, K> {
+        Staircase {
+            planner: self,
+            network,
+            budget: Some(budget),
+        }
+    }
+
+    /// Begins the search for the plan of least price within `budget`; [`Self::plan_for`] goes on with
+    /// it, so that a main loop can give it slices of time.
+    pub fn start(&mut self, network: &Network<N, K>, budget: Budget) {
+        self.budget = budget;
+        match budget {
+            Budget::Weights(bytes) => self.solver.start([bytes], &()),
+            Budget::Total(bytes) => {
+                let arena = Arena::new(network, &self.lifetimes, &self.least_arena);
+                self.solver.start([bytes], &arena);
+                self.solver.suggest(&self.smallest.0, &arena);
+            }
+        }
+    }
+
+    /// The best plan that `nodes` further nodes lead to; [`Plan::is_optimal`] says that the search has
+    /// ended.
+    ///
+    /// # Errors
+    /// [`BudgetTooSmall`] with the smallest budget that would do.
+    pub fn plan_for(
+        &mut self,
+        network: &Network<N, K>,
+        nodes: u64,
+    ) -> Result<Plan<N>, BudgetTooSmall> {
+        let arena = Arena::new(network, &self.lifetimes, &self.least_arena);
+        let budget = self.budget;
+        let solution = match budget {
+            Budget::Weights(_) => self.solver.solve_for(nodes, &()),
+            Budget::Total(_) => self.solver.solve_for(nodes, &arena),
+        };
+        match solution {
+            Ok(solution) => Ok(describe(network, &arena, &solution)),
+            Err(_) => Err(BudgetTooSmall {
+                budget,
+                smallest_bytes: match budget {
+                    Budget::Weights(_) => self.solver.smallest_cost()[0],
+                    Budget::Total(_) => self.smallest.1,
+                },
+            }),
         }
     }
 }
 
+fn describe<const N: usize, const K: usize>(
+    network: &Network<N, K>,
+    arena: &Arena<'_, N, K>,
+    solution: &Solution<N>,
+) -> Plan<N> {
+    let chosen = network.prices.rows.iter().zip(&solution.choice);
+    let levels: Vec<Option<Level>, N> = chosen
+        .map(|(row, item)| row.get(usize::from(*item)).map(|item| item.level))
+        .collect();
+    let mut classes = [OPEN; N];
+    for (layer, level) in levels.iter().enumerate() {
+        classes[layer] = level.map_or(0, |level| class(network, layer, level));
+    }
+    Plan {
+        weight_bytes: solution.cost[0] as u32,
+        arena_bytes: arena.of(&classes),
+        levels,
+        price: solution.price,
+        bound: solution.bound,
+        nodes: solution.nodes,
+        status: solution.status,
+    }
+}
+
+/// The class of a level: the place in [`Form::ALL`] of a form of the layer's input that takes as much.
+/// The rounding counts only where other layers with weights read the same tensor.
+fn class<const N: usize, const K: usize>(
+    network: &Network<N, K>,
+    layer: usize,
+    level: Level,
+) -> u8 {
+    let input = &network.layers[layer].inputs;
+    let mut others = network.layers.iter().enumerate();
+    let is_shared = others.any(|(other, reader)| {
+        let reads = reader.inputs.iter().any(|tensor| input.contains(tensor));
+        other != layer && reader.op.has_weights() && reads
+    });
+    match level.input_form() {
+        Form::I8(_) if !is_shared => Form::I8(Rounding::Nearest).index(),
+        form @ (Form::F32 | Form::I8(_)) => form.index(),
+    }
+}
+
+/// The activation arena as the solver sees it: a surcharge of the forms in which the layers read
+/// their inputs.
+struct Arena<'a, const N: usize, const K: usize> {
+    network: &'a Network<N, K>,
+    lifetimes: &'a Lifetimes<N>,
+    least: &'a [[u32; Form::ALL.len()]],
+}
+
+impl<'a, const N: usize, const K: usize> Arena<'a, N, K> {
+    const fn new(
+        network: &'a Network<N, K>,
+        lifetimes: &'a Lifetimes<N>,
+        least: &'a [[u32; Form::ALL.len()]],
+    ) -> Self {
+        Self {
+            network,
+            lifetimes,
+            least,
+        }
+    }
+}
+
+impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
+    fn of_class(&self, group: usize, class: u8) -> u32 {
+        self.least[group][usize::from(class)]
+    }
+
+    fn at_least(&self, classes: &[u8; N]) -> u32 {
+        let form = |layer: usize| Form::ALL.get(usize::from(classes[layer])).copied();
+        self.lifetimes.live_bytes(&self.network.least_forms(form))
+    }
+
+    fn of(&self, classes: &[u8; N]) -> u32 {
+        let form = |layer: usize| Form::ALL.get(usize::from(classes[layer])).copied();
+        self.lifetimes
+            .place(&self.network.least_forms(form))
+            .bytes()
+    }
+}
+
+/// The optimal plans, from the best to the smallest: see [`Planner::staircase`].
+#[derive(Debug)]
+pub struct Staircase<'a, const N: usize, const K: usize> {
+    planner: &'a mut Planner<N, K>,
+    network: &'a Network<N, K>,
+    budget: Option<Budget>,
+}
+
+impl<const N: usize, const K: usize> Iterator for Staircase<'_, N, K> {
+    type Item = Plan<N>;
+
+    fn next(&mut self) -> Option<Plan<N>> {
+        let plan = self.planner.plan(self.network, self.budget?, u64::MAX);
+        let plan = plan.ok()?;
+        self.budget = match self.budget? {
+            Budget::Total(_) => plan.total_bytes().checked_sub(1).map(Budget::Total),
+            Budget::Weights(_) => {
+                let less = u64::from(plan.weight_bytes).checked_sub(1);
+                less.map(Budget::Weights)
+            }
+        };
+        Some(plan)
+    }
+}
+
 impl<const N: usize, const K: usize> Network<N, K> {
-    /// Bytes of resident weights when every layer is FP32: what percentages of a budget refer to.
+    /// Bytes of resident weights when every layer is FP32: what percentages of the weights refer to.
     #[must_use]
     pub fn fp32_weight_bytes(&self) -> u64 {
         let layers = 0..self.layers.len();
@@ -150,5 +406,13 @@ impl<const N: usize, const K: usize> Network<N, K> {
             .filter_map(|i| self.resident_bytes(i, Level::Fp32))
             .map(u64::from)
             .sum()
+    }
+
+    /// Bytes of the activation arena when every layer is FP32; with the weights, what percentages of
+    /// all the RAM refer to.
+    #[must_use]
+    pub fn fp32_arena_bytes(&self) -> u64 {
+        let forms = self.least_forms(|_| Some(Form::F32));
+        Lifetimes::new(self).place(&forms).bytes().into()
     }
 }

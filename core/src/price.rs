@@ -7,7 +7,6 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::level::{Level, Rounding};
-use crate::mckp;
 
 /// One level of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,16 +56,6 @@ impl<const N: usize, const K: usize> PriceMatrix<N, K> {
     #[must_use]
     pub fn to_loss(&self, price: i64) -> f64 {
         price as f64 * self.unit
-    }
-
-    /// Every layer's choices as the solver takes them.
-    pub fn groups(&self) -> impl Iterator<Item = impl Iterator<Item = mckp::Item> + '_> + '_ {
-        self.rows.iter().map(|row| {
-            row.iter().map(|item| mckp::Item {
-                cost: item.bytes,
-                price: item.price,
-            })
-        })
     }
 }
 

@@ -120,6 +120,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
     ) -> Result<Switch, Refusal> {
         let mut engine = Engine::new(image, arena);
         let engine = engine.as_mut().map_err(|error| *error)?;
+        engine.prepare();
         defmt::info!("image of {=u32} bytes", info.bytes);
         if let Some(request) = request {
             self.link.answer(request, Ok(Response::Loaded(info)));

@@ -1,11 +1,12 @@
 //! What predictions are worth: rank correlation over random layouts, and the best that any layout
 //! does.
 
+use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
 
 use crate::layouts::Mean;
-use crate::profile::HostNetwork;
+use crate::profile::{HostNetwork, MAX_LAYERS};
 
 /// A level for every layer, `fp32` for those without weights.
 pub type Layout = Vec<Level>;
@@ -80,12 +81,32 @@ pub fn bytes_and_price(network: &HostNetwork, layout: &[Level]) -> (u64, f64) {
     (bytes, network.prices.to_loss(price))
 }
 
-/// Whether resident weights of so many bytes fit a budget beside `arena_bytes` of activations.
-#[must_use]
-pub const fn fits(budget: Budget, weight_bytes: u64, arena_bytes: u64) -> bool {
-    match budget {
-        Budget::Total(bytes) => weight_bytes + arena_bytes <= bytes,
-        Budget::Weights(bytes) => weight_bytes <= bytes,
+/// What a layout takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    /// Bytes of resident weights.
+    pub weights: u64,
+    /// Bytes of the activation arena.
+    pub arena: u64,
+}
+
+impl Bytes {
+    /// Those of a layout.
+    #[must_use]
+    pub fn of(network: &HostNetwork, lifetimes: &Lifetimes<MAX_LAYERS>, layout: &[Level]) -> Self {
+        Self {
+            weights: bytes_and_price(network, layout).0,
+            arena: lifetimes.place(&network.forms(layout)).bytes().into(),
+        }
+    }
+
+    /// Whether they fit a budget.
+    #[must_use]
+    pub const fn fit(&self, budget: Budget) -> bool {
+        match budget {
+            Budget::Total(bytes) => self.weights + self.arena <= bytes,
+            Budget::Weights(bytes) => self.weights <= bytes,
+        }
     }
 }
 
@@ -94,8 +115,8 @@ pub const fn fits(budget: Budget, weight_bytes: u64, arena_bytes: u64) -> bool {
 pub struct Oracle {
     /// The layouts.
     pub layouts: Vec<Layout>,
-    /// Resident weights of each, in bytes.
-    pub weight_bytes: Vec<u64>,
+    /// What each takes.
+    pub bytes: Vec<Bytes>,
     /// Of each on the calibration set.
     pub calibration: Vec<Mean>,
     /// Of each on the test set.
@@ -103,11 +124,10 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// The layout of least loss among those for which `fits` holds of their bytes; `losses` are those on
-    /// either set.
+    /// The layout of least loss among those that fit a budget; `losses` are those on either set.
     #[must_use]
-    pub fn best(&self, losses: &[Mean], fits: impl Fn(u64) -> bool) -> Option<usize> {
-        let fit = (0..self.layouts.len()).filter(|at| fits(self.weight_bytes[*at]));
+    pub fn best(&self, losses: &[Mean], budget: Budget) -> Option<usize> {
+        let fit = (0..self.layouts.len()).filter(|at| self.bytes[*at].fit(budget));
         fit.min_by(|a, b| losses[*a].loss().total_cmp(&losses[*b].loss()))
     }
 

@@ -354,7 +354,7 @@ fn mistakes_are_told_and_leave_no_file() {
     fails(
         at,
         &["plan", "digits.image", "--budget", "10KiB"],
-        &["10KiB", "29084", "help:"],
+        &["10KiB", "22940", "help:"],
     );
     fails(
         at,

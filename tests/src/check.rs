@@ -1,6 +1,5 @@
 //! An engine's inference held against the reference.
 
-use bitbudget_core::arena::Placement;
 use bitbudget_core::engine::{Engine, Input};
 use bitbudget_core::level::{Form, Level};
 use bitbudget_core::tensor::View;
@@ -36,9 +35,7 @@ impl Compared {
 pub fn check(model: &Model, levels: &[Option<Level>], input: Input<'_>, compared: &mut Compared) {
     let bytes = model.emit();
     let image = TestImage::parse(&bytes).expect("a sound image");
-    let activations = Placement::for_all_layouts(image.network()).bytes();
-    let needed = model.weight_bytes(levels) + u64::from(activations);
-    let mut arena = Arena::new(needed as usize);
+    let mut arena = Arena::new(model.total_bytes(levels) as usize);
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
     engine.load(plan_of(levels)).expect("room enough");
     let output = engine.infer(input).expect("an input that fits").to_vec();

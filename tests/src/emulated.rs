@@ -9,7 +9,6 @@ use bitbudget::dataset::{self, Dataset, LoadOptions};
 use bitbudget::device::{self, BOARDS, Board, Client, Emulator, FirmwareError};
 use bitbudget::pack::HostImage;
 use bitbudget::profile::{MAX_LAYERS, MAX_LEVELS};
-use bitbudget_core::arena::Placement;
 use bitbudget_core::plan::{Budget, Planner};
 use bitbudget_core::protocol::Planned;
 
@@ -80,8 +79,7 @@ pub type HostPlanner = Planner<MAX_LAYERS, MAX_LEVELS>;
 /// The planner of an image.
 #[must_use]
 pub fn planner(image: &HostImage<'_>) -> Box<HostPlanner> {
-    let placement = Placement::for_all_layouts(image.network());
-    Box::new(Planner::new(image.network(), &placement).expect("it fits"))
+    Box::new(Planner::new(image.network()))
 }
 
 /// The smallest budget, and the bytes of the largest plan that is worth having.

@@ -10,3 +10,4 @@ pub mod emulated;
 pub mod generate;
 pub mod model;
 pub mod oracle;
+pub mod shared;

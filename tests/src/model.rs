@@ -1,6 +1,7 @@
 //! A network with its weights, as it goes into an image.
 
 use bitbudget::graph::{self, Graph, GraphLayer};
+use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::image::{self, Image};
 use bitbudget_core::level::{Level, Width};
 use bitbudget_core::mckp::Status;
@@ -111,6 +112,23 @@ impl Model {
     pub fn weight_bytes(&self, levels: &[Option<Level>]) -> u64 {
         let items = self.items(levels);
         items.map(|item| u64::from(item.bytes)).sum()
+    }
+
+    /// Bytes of the activation arena at these levels.
+    #[must_use]
+    pub fn arena_bytes(&self, levels: &[Option<Level>]) -> u64 {
+        let levels: Vec<Level> = levels.iter().map(|l| l.unwrap_or(Level::Fp32)).collect();
+        let forms = self.network.forms(&levels);
+        Lifetimes::new(&self.network).place(&forms).bytes().into()
+    }
+
+    /// All the RAM that an engine takes at these levels.
+    ///
+    /// # Panics
+    /// When a layer has no such level.
+    #[must_use]
+    pub fn total_bytes(&self, levels: &[Option<Level>]) -> u64 {
+        self.weight_bytes(levels) + self.arena_bytes(levels)
     }
 
     fn items(&self, levels: &[Option<Level>]) -> impl Iterator<Item = PriceItem> {

@@ -3,7 +3,7 @@
 use bitbudget::batches::{Batches, rows};
 use bitbudget::compare;
 use bitbudget::dataset::{Dataset, Pixels};
-use bitbudget::evaluate::{Against, ArenaMemory, HostEngine, evaluate};
+use bitbudget::evaluate::{Against, evaluate};
 use bitbudget::graph::{FloatModel, Graph, GraphLayer, Weights};
 use bitbudget::grid::Rule;
 use bitbudget::layouts::{self, Mean};
@@ -11,11 +11,10 @@ use bitbudget::loss::Loss;
 use bitbudget::metric::{Metric, Probe, Replay};
 use bitbudget::pack::{HostImage, pack};
 use bitbudget::profile::{Options, Profile};
-use bitbudget_core::arena::Placement;
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::op::{Activation, Op};
-use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_core::plan::{Budget, Plan, Planner};
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::digits;
@@ -325,10 +324,6 @@ fn layouts_are_measured_alike_alone_together_and_by_the_engine() {
 
     let image = pack(&graph, &profile).expect("an image");
     let image = HostImage::parse(&image).expect("an image");
-    let mut memory = ArenaMemory::new(1 << 20);
-    let mut engine = HostEngine::new(&image, memory.lend()).expect("an engine");
-    let whole = Budget::Total(1 << 20);
-    let mut plan = engine.replan(whole, u64::MAX).expect("a plan").clone();
     for (layout, together) in layouts.iter().zip(&together) {
         let levels: Vec<(usize, Level)> = layout.iter().copied().enumerate().collect();
         let mut alone = 0.0;
@@ -341,10 +336,9 @@ fn layouts_are_measured_alike_alone_together_and_by_the_engine() {
             alone += scores.iter().map(|score| score.loss).sum::<f64>();
         }
         assert!((alone / 60.0 - together.loss()).abs() < 1e-9);
-        for (of_plan, level) in plan.levels.iter_mut().zip(layout) {
-            *of_plan = of_plan.map(|_| *level);
-        }
-        plan.weight_bytes = compare::bytes_and_price(&profile.network, layout).0 as u32;
+        let layers = profile.network.layers.iter().zip(layout);
+        let levels = layers.map(|(layer, level)| layer.op.has_weights().then_some(*level));
+        let plan = Plan::by_hand(&profile.network, levels.collect());
         let against = Against {
             loss: Loss::Labels,
             fp32: None,
@@ -376,8 +370,7 @@ fn refined_prices_add_up_and_choose_layouts_that_do_no_worse() {
         };
         let profile = digits::profiled(graph.clone(), &data, &options);
         let network = &profile.network;
-        let placement = Placement::for_all_layouts(network);
-        let mut planner = Planner::new(network, &placement).expect("a planner");
+        let mut planner = Planner::new(network);
         let budgets = (8..=40).step_by(2);
         let plans = budgets.map(|part| {
             let bytes = network.fp32_weight_bytes() * part / 100;

@@ -1,6 +1,5 @@
 //! Plans held against every layout there is.
 
-use bitbudget_core::arena::Placement;
 use bitbudget_core::engine::{Engine, EngineError};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, BudgetTooSmall};
@@ -24,64 +23,50 @@ fn small(seed: u64) -> Model {
     builder.finish()
 }
 
-fn activation_bytes(model: &Model) -> u64 {
-    Placement::for_all_layouts(&model.network).bytes().into()
+/// What a layout takes of a budget of this kind.
+fn taken(model: &Model, of: fn(u64) -> Budget, levels: &[Option<Level>]) -> u64 {
+    match of(0) {
+        Budget::Weights(_) => model.weight_bytes(levels),
+        Budget::Total(_) => model.total_bytes(levels),
+    }
 }
 
-fn total_bytes(model: &Model, levels: &[Option<Level>]) -> u64 {
-    model.weight_bytes(levels) + activation_bytes(model)
-}
-
-/// The least price of any layout whose weights take at most `capacity` bytes.
-fn brute_force(model: &Model, capacity: u64) -> Option<i64> {
-    let layouts = model.layouts().into_iter();
-    let fit = layouts.filter(|levels| model.weight_bytes(levels) <= capacity);
-    fit.map(|levels| model.price(&levels)).min()
-}
-
-/// Checks every budget around the size of every layout, at most `most` of them.
+/// Checks every budget around the size of every layout, at most `most` of either kind.
 fn check_budgets(rng: &mut SmallRng, model: &Model, most: usize) {
     let bytes = model.emit();
     let image = TestImage::parse(&bytes).expect("a sound image");
-    let activations = activation_bytes(model);
-    let mut sizes: Vec<u64> = model
-        .layouts()
-        .iter()
-        .map(|levels| model.weight_bytes(levels))
-        .collect();
-    sizes.sort_unstable();
-    sizes.dedup();
-    let largest = sizes[sizes.len() - 1] + activations;
-    let mut arena = Arena::new(largest as usize);
+    let layouts = model.layouts();
+    let totals = layouts.iter().map(|levels| model.total_bytes(levels));
+    let mut arena = Arena::new(totals.max().unwrap_or(0) as usize);
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
-    let mut around: Vec<u64> = sizes
-        .iter()
-        .flat_map(|size| [size - 1, *size, size + 1])
-        .collect();
-    while around.len() > most {
-        around.swap_remove(rng.random_range(3..around.len()));
-    }
-    for capacity in around {
-        for budget in [
-            Budget::Weights(capacity),
-            Budget::Total(capacity + activations),
-        ] {
-            if let Some(least) = brute_force(model, capacity) {
-                check_plans(&mut engine, model, budget, least);
-                let plan = engine.plan().expect("resident");
-                assert!(u64::from(plan.weight_bytes) <= capacity);
+    let kinds: [fn(u64) -> Budget; 2] = [Budget::Weights, Budget::Total];
+    for of in kinds {
+        let sizes = layouts.iter().map(|levels| taken(model, of, levels));
+        let mut sizes: Vec<(u64, i64)> = sizes
+            .zip(layouts.iter().map(|levels| model.price(levels)))
+            .collect();
+        sizes.sort_unstable();
+        let smallest = sizes[0].0;
+        let mut around: Vec<u64> = sizes
+            .iter()
+            .flat_map(|(size, _)| [size - 1, *size, size + 1])
+            .collect();
+        around.dedup();
+        while around.len() > most {
+            around.swap_remove(rng.random_range(3..around.len()));
+        }
+        for bytes in around {
+            let fit = sizes.iter().take_while(|(size, _)| *size <= bytes);
+            if let Some(least) = fit.map(|(_, price)| *price).min() {
+                check_plans(&mut engine, model, of(bytes), least);
                 continue;
             }
-            assert_eq!(capacity, sizes[0] - 1);
-            let smallest_bytes = match budget {
-                Budget::Weights(_) => sizes[0],
-                Budget::Total(_) => sizes[0] + activations,
-            };
+            assert_eq!(bytes, smallest - 1);
             let error = BudgetTooSmall {
-                budget,
-                smallest_bytes,
+                budget: of(bytes),
+                smallest_bytes: smallest,
             };
-            let refused = engine.replan(budget, u64::MAX);
+            let refused = engine.replan(of(bytes), u64::MAX);
             assert_eq!(refused, Err(EngineError::Budget(error)));
         }
     }
@@ -98,7 +83,7 @@ fn check_plans(engine: &mut TestEngine<'_>, model: &Model, budget: Budget, least
             u64::from(plan.weight_bytes),
             model.weight_bytes(&plan.levels)
         );
-        assert_eq!(u64::from(plan.arena_bytes), activation_bytes(model));
+        assert_eq!(plan.total_bytes(), model.total_bytes(&plan.levels));
         let taken = match budget {
             Budget::Weights(bytes) => (plan.weight_bytes.into(), bytes),
             Budget::Total(bytes) => (plan.total_bytes(), bytes),
@@ -143,7 +128,7 @@ fn budgets_below_everything_name_the_smallest() {
         let model = generate::model(seed, Style::Real, 8);
         let bytes = model.emit();
         let image = TestImage::parse(&bytes).expect("a sound image");
-        let mut arena = Arena::new(total_bytes(&model, &model.all_at(Level::Fp32)) as usize);
+        let mut arena = Arena::new(model.total_bytes(&model.all_at(Level::Fp32)) as usize);
         let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
         for of in [Budget::Total, Budget::Weights] {
             let refused = match engine.replan(of(0), u64::MAX) {

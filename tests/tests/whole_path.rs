@@ -1,28 +1,16 @@
 //! From a trained model to the core's outputs, through the library.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bitbudget::evaluate::{Against, ArenaMemory, HostEngine, evaluate, sample};
 use bitbudget::graph::FloatModel;
-use bitbudget::import;
 use bitbudget::loss::Loss;
 use bitbudget::pack::{HostImage, pack};
 use bitbudget::profile::{Control, Options, Phase, ProfileError, profile, real_inputs};
 use bitbudget_core::level::Level;
-use bitbudget_core::network::Preprocess;
-use bitbudget_core::plan::Budget;
-use bitbudget_tests::digits;
-
-/// The folder of larger models and data beside the repository, where there is one.
-fn shared() -> Option<PathBuf> {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let there = shared.join("models").is_dir() && shared.join("data/cifar10").is_dir();
-    if !there {
-        eprintln!("skipped: no models and data in {}", shared.display());
-    }
-    there.then_some(shared)
-}
+use bitbudget_core::plan::{Budget, Plan};
+use bitbudget_tests::{digits, shared};
 
 #[test]
 fn an_interrupted_profile_goes_on_to_the_same_result() {
@@ -80,22 +68,12 @@ fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
     let image = HostImage::parse(&image).expect("an image");
     let network = image.network();
     let planner = |level: Option<(usize, Level)>| {
-        let mut memory = ArenaMemory::new(1 << 20);
-        let mut engine = HostEngine::new(&image, memory.lend()).expect("an engine");
-        let mut plan = engine
-            .replan(Budget::Total(1 << 20), u64::MAX)
-            .expect("a plan")
-            .clone();
-        for (i, of_layer) in plan.levels.iter_mut().enumerate() {
-            let alone = level
-                .filter(|(layer, _)| *layer == i)
-                .map(|(_, level)| level);
-            *of_layer = of_layer.map(|_| alone.unwrap_or(Level::Fp32));
-        }
-        let chosen = network.prices.rows.iter().zip(&plan.levels);
-        let items = chosen
-            .flat_map(|(row, level)| row.iter().filter(move |item| Some(item.level) == *level));
-        plan.weight_bytes = items.map(|item| item.bytes).sum();
+        let levels = network.prices.rows.iter().enumerate().map(|(i, row)| {
+            let alone = level.filter(|(layer, _)| *layer == i);
+            let level = alone.map_or(Level::Fp32, |(_, level)| level);
+            (!row.is_empty()).then_some(level)
+        });
+        let plan = Plan::by_hand(network, levels.collect());
         let against = Against {
             loss: Loss::Labels,
             fp32: None,
@@ -123,14 +101,11 @@ fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
 
 #[test]
 fn residual_and_plain_networks_go_the_whole_path() {
-    let Some(shared) = shared() else { return };
-    let stats = |values: &[f32]| heapless::Vec::from_slice(values).expect("three");
+    let Some(folder) = shared::folder() else {
+        return;
+    };
     let options = Options {
-        preprocess: Preprocess {
-            scale: 1.0 / 255.0,
-            mean: stats(&[0.4914, 0.4822, 0.4465]),
-            std: stats(&[0.2470, 0.2435, 0.2616]),
-        },
+        preprocess: shared::cifar10_preprocess(),
         levels: vec![Level::Fp32, Level::ALL[2]],
         ..Options::default()
     };
@@ -140,12 +115,7 @@ fn residual_and_plain_networks_go_the_whole_path() {
         "resnet8_residual",
         "resnet14_plain",
     ] {
-        let graph = import::load(&shared.join(format!("models/{name}.onnx"))).expect("the model");
-        let data = digits::load(
-            &shared.join("data/cifar10/calib_batch.bin"),
-            &graph,
-            Some(24),
-        );
+        let (graph, data) = shared::cifar10(&folder, name, 24);
         let profile = digits::profiled(graph.clone(), &data, &options);
         let image = pack(&graph, &profile).expect("an image");
         let image = HostImage::parse(&image).expect("an image");

@@ -2,19 +2,21 @@
 
 /// A partial layout.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
+pub(super) struct Node<const D: usize> {
     /// The sum of the reduced prices of the core's groups that are decided.
     pub(super) loss: i64,
-    /// Capacity for the groups that are open.
-    pub(super) left: i64,
+    /// What the limits leave for the groups that are open.
+    pub(super) left: [i64; D],
+    /// The surcharge that `left` allows for.
+    pub(super) surcharge: u32,
     /// The column of the table in which the search for a bound begins.
     pub(super) column: u8,
 }
 
 /// A partial layout with its children that are still to be visited.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Frame<const K: usize> {
-    pub(super) node: Node,
+pub(super) struct Frame<const K: usize, const D: usize> {
+    pub(super) node: Node<D>,
     /// Whether the table has been refined for this node.
     pub(super) refined: bool,
     next: u16,
@@ -24,11 +26,12 @@ pub(super) struct Frame<const K: usize> {
     bounds: [i64; K],
 }
 
-impl<const K: usize> Frame<K> {
+impl<const K: usize, const D: usize> Frame<K, D> {
     pub(super) const EMPTY: Self = Self {
         node: Node {
             loss: 0,
-            left: 0,
+            left: [0; D],
+            surcharge: 0,
             column: 0,
         },
         refined: false,
@@ -39,7 +42,7 @@ impl<const K: usize> Frame<K> {
     };
 
     /// Makes this the frame of a node, without children.
-    pub(super) fn reset(&mut self, node: Node) {
+    pub(super) fn reset(&mut self, node: Node<D>) {
         self.node = node;
         self.refined = false;
         self.next = 0;
@@ -57,14 +60,16 @@ impl<const K: usize> Frame<K> {
         self.len += 1;
     }
 
-    /// Removes the child of the smallest bound and returns its choice and bound; none if all
-    /// bounds are larger than the gap.
-    pub(super) fn next_child(&mut self, gap: i64) -> Option<(u8, i64)> {
+    /// Returns the choice and bound of the child of the smallest bound; none if all bounds are
+    /// larger than the gap.
+    pub(super) fn child(&self, gap: i64) -> Option<(u8, i64)> {
         let next = usize::from(self.next);
-        if self.next == self.len || self.bounds[next] > gap {
-            return None;
-        }
+        (self.next < self.len && self.bounds[next] <= gap)
+            .then(|| (self.items[next], self.bounds[next]))
+    }
+
+    /// Removes that child.
+    pub(super) const fn pop(&mut self) {
         self.next += 1;
-        Some((self.items[next], self.bounds[next]))
     }
 }

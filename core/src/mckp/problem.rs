@@ -1,94 +1,117 @@
-//! What does not depend on the capacity: undominated items and the steps of the convex hulls.
+//! What does not depend on the limits: undominated items and the steps of the convex hulls.
 
 use core::cmp::Ordering;
 
 use heapless::Vec;
 
 use super::sort::sort_by;
-use super::{Item, ProblemError, Solution, Status};
+use super::{Item, ProblemError};
 
 /// All prices together take at most this many bits, in the units of the relaxation.
 ///
 /// More bits make the multipliers finer; fewer let the table reach for larger ones.
 const PRICE_BITS: u32 = 54;
 
-/// An item that no other item of its group dominates.
+/// An item that no other item of its group and class dominates.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Choice {
-    /// Above the smallest cost of the group.
-    pub(super) cost: u32,
+pub(super) struct Choice<const D: usize> {
+    /// Above the smallest costs of the group.
+    pub(super) cost: [u32; D],
     /// Above the smallest price of the group.
     pub(super) price: u32,
+    pub(super) class: u8,
+    /// Whether the search may choose it.
+    pub(super) allowed: bool,
     /// The item's index as given.
     index: u8,
 }
 
-/// The undominated items of a group: costs rise strictly, prices fall strictly.
-///
-/// So the first one has the smallest cost (relative: 0) and the last one the smallest price
-/// (relative: 0). There is at least one; a group without items gets one of no cost and no price.
-#[derive(Clone, Debug)]
-pub(super) struct Group<const K: usize> {
-    smallest_cost: u32,
-    smallest_price: i32,
-    choices: Vec<Choice, K>,
+impl<const D: usize> Choice<D> {
+    /// Returns whether the costs fit into `room`.
+    pub(super) fn fits(&self, room: &[i64; D]) -> bool {
+        let mut costs = self.cost.iter().zip(room);
+        costs.all(|(&cost, &room)| i64::from(cost) <= room)
+    }
 }
 
-impl<const K: usize> Group<K> {
+/// The undominated items of a group by rising first cost, those of equal costs by rising price.
+///
+/// There is at least one; a group without items gets one of no cost and no price.
+#[derive(Clone, Debug)]
+pub(super) struct Group<const K: usize, const D: usize> {
+    smallest_cost: [u32; D],
+    smallest_price: i32,
+    choices: Vec<Choice<D>, K>,
+}
+
+impl<const K: usize, const D: usize> Group<K, D> {
     /// Drops the dominated items (Sinha & Zoltners 1979); of equal ones the first is kept.
-    fn new(mut items: Vec<(Item, u8), K>) -> Self {
+    fn new(mut items: Vec<(Item<D>, u8), K>) -> Self {
         if items.is_empty() {
             // There is room, for K is not 0.
-            let _ = items.push((Item { cost: 0, price: 0 }, 0));
+            let _ = items.push((Item::default(), 0));
         }
-        let key = |&(item, index): &(Item, u8)| (item.cost, item.price, index);
+        let key = |&(item, index): &(Item<D>, u8)| (item.cost, item.price, index);
         sort_by(&mut items, |a, b| key(a) < key(b));
-        let mut lowest = i64::MAX;
-        items.retain(|(item, _)| {
-            let undominated = i64::from(item.price) < lowest;
-            lowest = lowest.min(item.price.into());
-            undominated
-        });
-        let smallest_cost = items[0].0.cost;
-        let smallest_price = items[items.len() - 1].0.price;
-        let relative = |&(item, index): &(Item, u8)| Choice {
-            cost: item.cost - smallest_cost,
+        let mut kept: Vec<(Item<D>, u8), K> = Vec::new();
+        for new in items {
+            // What dominates an item stands before it.
+            if !kept.iter().any(|(item, _)| item.dominates(&new.0)) {
+                let _ = kept.push(new);
+            }
+        }
+        let (mut smallest_cost, mut smallest_price) = ([u32::MAX; D], i32::MAX);
+        for (item, _) in &kept {
+            smallest_price = smallest_price.min(item.price);
+            for (smallest, cost) in smallest_cost.iter_mut().zip(item.cost) {
+                *smallest = cost.min(*smallest);
+            }
+        }
+        let relative = |&(item, index): &(Item<D>, u8)| Choice {
+            cost: core::array::from_fn(|d| item.cost[d] - smallest_cost[d]),
             price: item.price.abs_diff(smallest_price),
+            class: item.class,
+            allowed: true,
             index,
         };
         Self {
             smallest_cost,
             smallest_price,
-            choices: items.iter().map(relative).collect(),
+            choices: kept.iter().map(relative).collect(),
         }
     }
 
-    pub(super) fn choices(&self) -> &[Choice] {
+    pub(super) fn choices(&self) -> &[Choice<D>] {
         &self.choices
     }
 
-    pub(super) fn choice(&self, item: u8) -> Choice {
+    pub(super) fn choice(&self, item: u8) -> Choice<D> {
         self.choices[usize::from(item)]
     }
 
-    /// Returns the item of smallest price that costs at most `room`, which is not negative.
-    pub(super) fn best_within(&self, room: i64) -> u8 {
-        // At least the first one fits.
-        (self
-            .choices
-            .partition_point(|choice| i64::from(choice.cost) <= room)
-            - 1) as u8
+    /// Returns the allowed item of smallest price that fits into `room`; none if none does.
+    pub(super) fn best_within(&self, room: &[i64; D]) -> Option<u8> {
+        let fitting = |choice: &Choice<D>| choice.allowed && choice.fits(room);
+        let choices = self.choices.iter().zip(0..);
+        let fitting = choices.filter(|(choice, _)| fitting(choice));
+        Some(fitting.min_by_key(|(choice, _)| choice.price)?.1)
     }
 
-    fn last(&self) -> u8 {
-        (self.choices.len() - 1) as u8
+    /// Returns the allowed item of smallest first cost.
+    fn smallest(&self) -> u8 {
+        let allowed = self.choices.iter().position(|choice| choice.allowed);
+        allowed.unwrap_or(0) as u8
     }
 
-    /// Returns the corners of the lower convex hull: the items that no mixture of two others
-    /// dominates (Sinha & Zoltners 1979).
+    /// Returns the corners of the lower convex hull of prices over first costs: the items that no
+    /// mixture of two others dominates (Sinha & Zoltners 1979).
     fn hull(&self) -> Vec<u8, K> {
         let mut hull: Vec<u8, K> = Vec::new();
-        for new in 0..=self.last() {
+        for new in 0..self.choices.len() as u8 {
+            let cheaper = |&last: &u8| self.choice(new).price < self.choice(last).price;
+            if !hull.last().is_none_or(cheaper) {
+                continue;
+            }
             while let [.., first, middle] = hull[..]
                 && self
                     .slope(middle, new)
@@ -107,12 +130,12 @@ impl<const K: usize> Group<K> {
         let (from, to) = (self.choice(from), self.choice(to));
         Slope {
             gain: from.price - to.price,
-            cost: to.cost - from.cost,
+            cost: to.cost[0] - from.cost[0],
         }
     }
 }
 
-/// How much lower a price becomes for how much more cost; neither is 0.
+/// How much lower a price becomes for how much more cost; only the cost can be 0.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slope {
     pub(super) gain: u32,
@@ -135,40 +158,40 @@ pub(super) struct Step {
     pub(super) to: u8,
 }
 
-/// One item per group, with what they leave and what they are worth.
+/// One item per group, and what they are worth.
 #[derive(Clone, Debug)]
 pub(super) struct Layout<const N: usize> {
     /// By group; an index into the group's choices.
     pub(super) items: [u8; N],
-    /// Capacity that is not used.
-    pub(super) left: i64,
     /// Above the sum of the groups' smallest prices.
     pub(super) price: i64,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Problem<const N: usize, const K: usize> {
-    pub(super) groups: Vec<Group<K>, N>,
-    /// By falling slope; flattened, and the first `step_count` are in use.
+pub(super) struct Problem<const N: usize, const K: usize, const D: usize> {
+    pub(super) groups: Vec<Group<K, D>, N>,
+    /// By falling slope; flattened, and the first `step_count` are in use. For one limit only.
     steps: [[Step; K]; N],
     step_count: usize,
-    pub(super) smallest_cost: u64,
-    smallest_price: i64,
-    /// The cost above `smallest_cost` for which every group has its smallest price.
-    pub(super) useful_spare: i64,
+    pub(super) smallest_cost: [u64; D],
+    pub(super) smallest_price: i64,
+    /// The largest price of any layout, above the smallest prices.
+    pub(super) price_span: i64,
+    /// The largest costs of any layout, above the smallest ones.
+    pub(super) cost_span: [i64; D],
     /// The relaxation counts prices in units of 2^-shift.
     pub(super) shift: u32,
 }
 
-impl<const N: usize, const K: usize> Problem<N, K> {
-    pub(super) fn new(
-        groups: impl IntoIterator<Item = impl IntoIterator<Item = Item>>,
-    ) -> Result<Self, ProblemError> {
+impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
+    /// A problem without groups.
+    pub(super) const fn empty() -> Self {
         const {
             assert!(N <= u16::MAX as usize, "groups are counted in 16 bits");
             assert!(K > 0 && K <= 256, "items are counted in 8 bits");
+            assert!(D > 0, "something is limited");
         }
-        let mut problem = Self {
+        Self {
             groups: Vec::new(),
             steps: [[Step {
                 group: 0,
@@ -176,11 +199,24 @@ impl<const N: usize, const K: usize> Problem<N, K> {
                 to: 0,
             }; K]; N],
             step_count: 0,
-            smallest_cost: 0,
+            smallest_cost: [0; D],
             smallest_price: 0,
-            useful_spare: 0,
+            price_span: 0,
+            cost_span: [0; D],
             shift: 0,
-        };
+        }
+    }
+
+    /// Replaces the groups.
+    pub(super) fn set_groups(
+        &mut self,
+        groups: impl IntoIterator<Item = impl IntoIterator<Item = Item<D>>>,
+    ) -> Result<(), ProblemError> {
+        self.groups.clear();
+        self.step_count = 0;
+        self.smallest_cost = [0; D];
+        self.cost_span = [0; D];
+        (self.smallest_price, self.price_span) = (0, 0);
         for (group, given) in groups.into_iter().enumerate() {
             let mut items = Vec::new();
             for (index, item) in given.into_iter().enumerate() {
@@ -188,32 +224,40 @@ impl<const N: usize, const K: usize> Problem<N, K> {
                     .push((item, index as u8))
                     .map_err(|_| ProblemError::TooManyItems { group, limit: K })?;
             }
-            problem.push(Group::new(items))?;
+            self.push(Group::new(items))?;
         }
-        problem.sort_steps();
-        problem.choose_unit();
-        Ok(problem)
+        self.sort_steps();
+        let bits = u64::BITS - self.price_span.cast_unsigned().leading_zeros();
+        self.shift = PRICE_BITS - bits;
+        Ok(())
     }
 
-    fn push(&mut self, group: Group<K>) -> Result<(), ProblemError> {
+    fn push(&mut self, group: Group<K, D>) -> Result<(), ProblemError> {
         let index = self.groups.len() as u16;
-        let hull = group.hull();
-        self.smallest_cost += u64::from(group.smallest_cost);
+        for (sum, cost) in self.smallest_cost.iter_mut().zip(group.smallest_cost) {
+            *sum += u64::from(cost);
+        }
         self.smallest_price += i64::from(group.smallest_price);
-        self.useful_spare += i64::from(group.choice(group.last()).cost);
+        let prices = group.choices().iter().map(|choice| choice.price);
+        self.price_span += prices.max().map_or(0, i64::from);
+        for (d, span) in self.cost_span.iter_mut().enumerate() {
+            let costs = group.choices().iter().map(|choice| choice.cost[d]);
+            *span += costs.max().map_or(0, i64::from);
+        }
+        if D == 1 && usize::from(index) < N {
+            for edge in group.hull().windows(2) {
+                let step = Step {
+                    group: index,
+                    from: edge[0],
+                    to: edge[1],
+                };
+                self.steps.as_flattened_mut()[self.step_count] = step;
+                self.step_count += 1;
+            }
+        }
         self.groups
             .push(group)
-            .map_err(|_| ProblemError::TooManyGroups { limit: N })?;
-        for edge in hull.windows(2) {
-            let step = Step {
-                group: index,
-                from: edge[0],
-                to: edge[1],
-            };
-            self.steps.as_flattened_mut()[self.step_count] = step;
-            self.step_count += 1;
-        }
-        Ok(())
+            .map_err(|_| ProblemError::TooManyGroups { limit: N })
     }
 
     /// Sorts the steps by falling slope, and those of equal slope by group.
@@ -229,62 +273,99 @@ impl<const N: usize, const K: usize> Problem<N, K> {
         });
     }
 
-    fn choose_unit(&mut self) {
-        let spans = self
-            .groups
-            .iter()
-            .map(|group| u64::from(group.choice(0).price));
-        let bits = u64::BITS - spans.sum::<u64>().leading_zeros();
-        self.shift = PRICE_BITS - bits;
-    }
-
     pub(super) fn steps(&self) -> &[Step] {
         &self.steps.as_flattened()[..self.step_count]
     }
 
-    /// Returns the layout of smallest cost.
-    pub(super) fn smallest_layout(&self, spare: i64) -> Layout<N> {
-        let price = self
-            .groups
-            .iter()
-            .map(|group| i64::from(group.choice(0).price))
-            .sum();
-        Layout {
-            items: [0; N],
-            left: spare,
-            price,
+    /// Allows the choices of these groups and classes, and no others; at least one of each group.
+    pub(super) fn allow(&mut self, allowed: impl Fn(usize, u8) -> bool) {
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            for choice in &mut group.choices {
+                choice.allowed = allowed(index, choice.class);
+            }
         }
     }
 
-    /// Returns the layout of smallest price, with a capacity that it uses up.
+    /// Returns whether the smallest costs of what is allowed fit into `capacity`, each by itself.
+    pub(super) fn has_room(&self, capacity: &[i64; D]) -> bool {
+        (0..D).all(|d| {
+            let smallest = self.groups.iter().map(|group| {
+                let allowed = group.choices.iter().filter(|choice| choice.allowed);
+                allowed.map(|choice| i64::from(choice.cost[d])).min()
+            });
+            smallest.flatten().sum::<i64>() <= capacity[d]
+        })
+    }
+
+    /// Returns the allowed layout of smallest first cost.
+    pub(super) fn smallest_layout(&self) -> Layout<N> {
+        self.layout(Group::smallest)
+    }
+
+    /// Returns the layout of smallest price.
     pub(super) fn best_layout(&self) -> Layout<N> {
-        let mut layout = Layout {
-            items: [0; N],
-            left: 0,
-            price: 0,
-        };
-        for (item, group) in layout.items.iter_mut().zip(&self.groups) {
-            *item = group.last();
-        }
-        layout
+        self.layout(|group| {
+            let choices = group.choices().iter().zip(0..);
+            choices
+                .min_by_key(|(choice, _)| choice.price)
+                .map_or(0, |(_, item)| item)
+        })
     }
 
-    /// Returns the layout as the caller knows it; `bound` is relative, as the layout's price is.
-    pub(super) fn solution(&self, layout: &Layout<N>, bound: i64, nodes: u64) -> Solution<N> {
-        let groups = self.groups.iter().zip(&layout.items);
-        let chosen = groups.map(|(group, &item)| group.choice(item));
-        let cost: u64 = chosen.clone().map(|choice| u64::from(choice.cost)).sum();
-        Solution {
-            choice: chosen.map(|choice| choice.index).collect(),
-            cost: self.smallest_cost + cost,
-            price: self.smallest_price + layout.price,
-            bound: self.smallest_price + bound,
-            nodes,
-            status: if bound == layout.price {
-                Status::Optimal
-            } else {
-                Status::NodeLimit
-            },
+    pub(super) fn layout(&self, choose: impl Fn(&Group<K, D>) -> u8) -> Layout<N> {
+        let mut items = [0; N];
+        for (item, group) in items.iter_mut().zip(&self.groups) {
+            *item = choose(group);
         }
+        Layout {
+            price: self.price(&items),
+            items,
+        }
+    }
+
+    /// Returns the costs of a layout, above the smallest ones.
+    pub(super) fn cost(&self, items: &[u8; N]) -> [i64; D] {
+        let mut sums = [0; D];
+        for (group, &item) in self.groups.iter().zip(items) {
+            for (sum, cost) in sums.iter_mut().zip(group.choice(item).cost) {
+                *sum += i64::from(cost);
+            }
+        }
+        sums
+    }
+
+    /// Returns the layout of these indices; none if one is of a dominated item.
+    pub(super) fn layout_of(&self, indices: &[u8]) -> Option<Layout<N>> {
+        if indices.len() != self.groups.len() {
+            return None;
+        }
+        let mut items = [0; N];
+        let groups = self.groups.iter().zip(indices);
+        for (item, (group, &index)) in items.iter_mut().zip(groups) {
+            let place = group
+                .choices
+                .iter()
+                .position(|choice| choice.index == index);
+            *item = place? as u8;
+        }
+        Some(Layout {
+            price: self.price(&items),
+            items,
+        })
+    }
+
+    pub(super) fn price(&self, items: &[u8; N]) -> i64 {
+        let chosen = self.groups.iter().zip(items);
+        chosen
+            .map(|(group, &item)| i64::from(group.choice(item).price))
+            .sum()
+    }
+
+    /// Returns the indices of a layout's items as the caller knows them.
+    pub(super) fn indices(&self, items: &[u8; N]) -> Vec<u8, N> {
+        let chosen = self.groups.iter().zip(items);
+        chosen
+            .map(|(group, &item)| group.choice(item).index)
+            .collect()
     }
 }

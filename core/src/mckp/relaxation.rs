@@ -1,105 +1,170 @@
-//! The linear relaxation at one capacity, and the first incumbent.
+//! The Lagrangian relaxation at some limits, and the first incumbent.
 //!
-//! Let lambda be a multiplier and v = price + lambda · cost. Then for every layout, exactly,
+//! Let lambda be a multiplier per limit and v = price + lambda · cost. Then for every layout, exactly,
 //!
 //! price = (Σ min v - lambda · capacity) + Σ (v - min v) + lambda · (capacity - cost)
 //!       =             base              +   Σ reduced   +     lambda · left.
 //!
 //! The last two terms are the *loss* of the layout. For a layout that fits neither is negative, so
 //! `base` is a lower bound, whatever lambda ≥ 0 is (Kellerer, Pferschy & Pisinger 2004, sec. 11.2).
-//! It is highest for the slope of the first step that does not fit.
+//! With one limit it is highest for the slope of the first step that does not fit; for several
+//! limits see `multipliers`.
 
-use super::problem::{Layout, Problem};
+use super::multipliers::multipliers;
+use super::problem::{Choice, Layout, Problem};
 
 /// More than any loss that matters, and little enough to be added to others.
 pub(super) const FAR: i64 = 1 << 60;
 
 #[derive(Clone, Debug)]
-pub(super) struct Relaxation<const N: usize, const K: usize> {
-    /// Units per cost; at least 1, less than 2^54.
-    pub(super) lambda: i64,
-    /// In units; less than 2^54, and more than -2^48.
+pub(super) struct Relaxation<const N: usize, const K: usize, const D: usize> {
+    /// Units per cost; less than 2^54.
+    pub(super) lambda: [i64; D],
+    /// In units; less than 2^54, and more than -2^48 with one limit.
     pub(super) base: i64,
     /// Above the sum of the groups' smallest costs.
-    pub(super) capacity: i64,
-    /// By group and choice, in units: from 0 (the group's best choice) to `FAR`.
+    pub(super) capacity: [i64; D],
+    /// By group and choice, in units: from 0 (the best choice that is allowed) to `FAR` (for what is
+    /// not allowed).
     pub(super) reduced: [[i64; K]; N],
 }
 
-impl<const N: usize, const K: usize> Relaxation<N, K> {
+impl<const N: usize, const K: usize, const D: usize> Relaxation<N, K, D> {
     pub(super) const fn new() -> Self {
         Self {
-            lambda: 0,
+            lambda: [0; D],
             base: 0,
-            capacity: 0,
+            capacity: [0; D],
             reduced: [[0; K]; N],
         }
     }
 
-    /// Solves the relaxation and returns an incumbent. `spare` is the capacity above the smallest
-    /// cost, and less than the useful one.
-    pub(super) fn solve(&mut self, problem: &Problem<N, K>, spare: i64) -> Layout<N> {
-        self.capacity = spare;
-        let mut layout = self.take_steps(problem);
+    /// Solves the relaxation for the allowed choices and returns an incumbent, if it finds one.
+    pub(super) fn solve(
+        &mut self,
+        problem: &Problem<N, K, D>,
+        capacity: [i64; D],
+    ) -> Option<Layout<N>> {
+        self.capacity = capacity;
+        let mut layout = problem.smallest_layout();
+        if D == 1 {
+            self.take_steps(problem, &mut layout);
+        } else {
+            self.lambda = multipliers(problem, capacity);
+        }
         self.reduce(problem);
-        fill(problem, &mut layout);
-        layout
+        if D > 1 {
+            let groups = problem.groups.iter().zip(&self.reduced);
+            for (item, (group, reduced)) in layout.items.iter_mut().zip(groups) {
+                let mut reduced = reduced[..group.choices().len()].iter();
+                *item = reduced.position(|&value| value == 0).unwrap_or(0) as u8;
+            }
+        }
+        self.fill(problem, &layout.items)
     }
 
     /// Takes the steps that fit, by falling slope. The first that does not fit gives lambda
     /// (Zemel 1980); its slope is rounded up, so the groups' best choices fit together.
-    fn take_steps(&mut self, problem: &Problem<N, K>) -> Layout<N> {
-        let mut layout = problem.smallest_layout(self.capacity);
-        self.lambda = 0;
+    fn take_steps(&mut self, problem: &Problem<N, K, D>, layout: &mut Layout<N>) {
+        let mut left = self.capacity[0] - problem.cost(&layout.items)[0];
+        self.lambda = [0; D];
         for step in problem.steps() {
+            let group = &problem.groups[usize::from(step.group)];
             let item = &mut layout.items[usize::from(step.group)];
-            let slope = problem.groups[usize::from(step.group)].slope(step.from, step.to);
-            if *item == step.from && i64::from(slope.cost) <= layout.left {
+            let slope = group.slope(step.from, step.to);
+            if *item != step.from || !group.choice(step.to).allowed {
+                continue;
+            }
+            if i64::from(slope.cost) <= left {
                 *item = step.to;
-                layout.left -= i64::from(slope.cost);
-                layout.price -= i64::from(slope.gain);
-            } else if self.lambda == 0 {
+                left -= i64::from(slope.cost);
+            } else if self.lambda[0] == 0 {
                 let gain = u64::from(slope.gain) << problem.shift;
-                self.lambda = gain.div_ceil(slope.cost.into()).cast_signed();
+                self.lambda[0] = gain.div_ceil(slope.cost.into()).cast_signed();
             }
         }
-        layout
     }
 
     /// Sets the reduced prices and the base.
     ///
-    /// Nothing overflows: the first choice of a group has v = price, so Σ min v < 2^54. With the
-    /// exact slope, base would be the value of the relaxation, which is not negative; rounding the
-    /// slope up by less than one unit takes less than one unit per cost from it. Hence
-    /// lambda · capacity < 2^54 + 2^48.
-    fn reduce(&mut self, problem: &Problem<N, K>) {
-        self.base = -self.lambda * self.capacity;
+    /// With one limit nothing overflows: the first choice of a group has v = price, so Σ min v <
+    /// 2^54. With the exact slope, base would be the value of the relaxation, which is not negative;
+    /// rounding the slope up by less than one unit takes less than one unit per cost from it. Hence
+    /// lambda · capacity < 2^54 + 2^48. With several, `multipliers` keeps every lambda · capacity
+    /// below 2^54.
+    fn reduce(&mut self, problem: &Problem<N, K, D>) {
+        self.base = 0;
+        for (lambda, capacity) in self.lambda.iter().zip(self.capacity) {
+            self.base -= lambda * capacity;
+        }
         for (group, reduced) in problem.groups.iter().zip(&mut self.reduced) {
             let reduced = &mut reduced[..group.choices().len()];
+            let mut smallest = FAR;
             for (value, choice) in reduced.iter_mut().zip(group.choices()) {
-                let price = i64::from(choice.price) << problem.shift;
-                *value = self
-                    .lambda
-                    .saturating_mul(choice.cost.into())
-                    .saturating_add(price);
+                *value = match choice.allowed {
+                    true => priced(problem, &self.lambda, choice),
+                    false => FAR,
+                };
+                smallest = smallest.min(*value);
             }
-            let smallest = reduced.iter().copied().min().unwrap_or(0);
             for value in reduced {
-                *value = (*value - smallest).min(FAR);
+                *value = if *value == FAR {
+                    FAR
+                } else {
+                    *value - smallest
+                };
             }
-            self.base += smallest;
+            // As much as this proves that no layout fits.
+            self.base = self.base.saturating_add(smallest).min(FAR);
         }
+    }
+
+    /// Gives every group in turn the best choice that fits beside the others; none if the costs are
+    /// still above the capacity then. Within the limits choices only become better, so afterwards no
+    /// exchange of a single choice lowers the price.
+    fn fill(&self, problem: &Problem<N, K, D>, items: &[u8; N]) -> Option<Layout<N>> {
+        let mut items = *items;
+        let mut cost = problem.cost(&items);
+        for (item, group) in items.iter_mut().zip(&problem.groups) {
+            let old = group.choice(*item);
+            let others: [i64; D] = core::array::from_fn(|d| cost[d] - i64::from(old.cost[d]));
+            let room = core::array::from_fn(|d| self.capacity[d] - others[d]);
+            if let Some(best) = group.best_within(&room) {
+                *item = best;
+            }
+            let new = group.choice(*item);
+            cost = core::array::from_fn(|d| others[d] + i64::from(new.cost[d]));
+        }
+        let fits = (0..D).all(|d| cost[d] <= self.capacity[d]);
+        let price = problem.price(&items);
+        fits.then_some(Layout { items, price })
+    }
+
+    /// Returns a lower bound of the relative prices, in units, of all layouts, allowed or not, that
+    /// have `less` of the first capacity.
+    pub(super) fn base_without(&self, problem: &Problem<N, K, D>, less: i64) -> i64 {
+        let mut base = self.lambda[0].saturating_mul(less);
+        for (lambda, capacity) in self.lambda.iter().zip(self.capacity) {
+            base -= lambda * capacity;
+        }
+        for group in &problem.groups {
+            let choices = group.choices().iter();
+            let values = choices.map(|choice| priced(problem, &self.lambda, choice));
+            base = base.saturating_add(values.min().unwrap_or(0));
+        }
+        base.min(FAR)
     }
 }
 
-/// Gives every group in turn the best choice that fits. Choices only become more expensive, so
-/// afterwards no exchange of a single choice lowers the price.
-fn fill<const N: usize, const K: usize>(problem: &Problem<N, K>, layout: &mut Layout<N>) {
-    for (item, group) in layout.items.iter_mut().zip(&problem.groups) {
-        let old = group.choice(*item);
-        *item = group.best_within(layout.left + i64::from(old.cost));
-        let new = group.choice(*item);
-        layout.left -= i64::from(new.cost - old.cost);
-        layout.price -= i64::from(old.price - new.price);
+/// Returns price + lambda · cost in units; `FAR` at most.
+pub(super) fn priced<const N: usize, const K: usize, const D: usize>(
+    problem: &Problem<N, K, D>,
+    lambda: &[i64; D],
+    choice: &Choice<D>,
+) -> i64 {
+    let mut value = i64::from(choice.price) << problem.shift;
+    for (lambda, cost) in lambda.iter().zip(choice.cost) {
+        value = value.saturating_add(lambda.saturating_mul(cost.into()));
     }
+    value.min(FAR)
 }

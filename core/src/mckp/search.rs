@@ -8,6 +8,15 @@
 //!
 //! A partial layout is cut if no better layout can come from it (see `table`), or if an exchange
 //! improves it (see `exchange`).
+//!
+//! # Surcharges
+//!
+//! Every class of a group has a least surcharge, and a layout's surcharge is at least the largest of
+//! its classes'. So the layouts fall into parts by this largest one, the *threshold*: in each part the
+//! first limit is lower by the threshold, and the classes above it are not allowed. The parts are
+//! searched one after the other, each with the incumbent of those before; most end with their
+//! relaxation. Within a part, a surcharge above the threshold counts as soon as the classes decided
+//! so far imply it, and a layout is accepted by its true surcharge.
 
 use core::cmp::Reverse;
 
@@ -18,156 +27,363 @@ use super::frame::{Frame, Node};
 use super::problem::{Layout, Problem};
 use super::relaxation::{FAR, Relaxation};
 use super::sort::sort_by;
+use super::surcharge::{OPEN, Surcharge};
 use super::table::{Core, Table};
 
 /// The first gap is the incumbent's loss divided by 2 to this power.
 const FIRST_GAP_SHIFT: u32 = 6;
 /// With how many of the groups decided last a choice is tried for exchanges.
 const EXCHANGE_GROUPS: usize = 16;
-/// After how many nodes the table gets a new multiplier.
+/// After how many nodes the table gets new multipliers.
 const REFINE_NODES: u64 = 32;
 
+/// What a search does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Enter the part of the threshold.
+    Enter,
+    /// Begin a round.
+    Round,
+    /// Go on from the frame of this depth.
+    Walk(u16),
+    /// Nothing: the incumbent is optimal, or there is no layout.
+    Done,
+}
+
 #[derive(Clone, Debug)]
-pub(super) struct Search<const N: usize, const K: usize> {
+pub(super) struct Search<const N: usize, const K: usize, const D: usize> {
     /// The groups of the core, in the order in which the search decides them.
     order: Vec<u16, N>,
-    table: Table<N>,
+    table: Table<N, D>,
     /// By depth: the partial layouts that are open.
-    frames: [Frame<K>; N],
+    frames: [Frame<K, D>; N],
     /// By group: the choices of the partial layout, and of the groups outside the core.
     items: [u8; N],
-}
-
-/// What a search found.
-pub(super) struct Outcome<const N: usize> {
-    pub(super) layout: Layout<N>,
-    /// A lower bound of all relative prices.
-    pub(super) bound: i64,
-    pub(super) nodes: u64,
-}
-
-/// What the rounds of a search share.
-struct Run<'a, const N: usize, const K: usize> {
-    problem: &'a Problem<N, K>,
-    relaxation: &'a Relaxation<N, K>,
+    /// By group: their classes; `OPEN` where nothing is decided.
+    classes: [u8; N],
+    stage: Stage,
+    /// The limits above the smallest costs.
+    spare: [i64; D],
+    threshold: u32,
+    /// The incumbent; its price is above all others' as long as there is none.
     best: Layout<N>,
+    found: bool,
     /// The largest loss of a layout that is better than `best`.
     limit: i64,
+    /// The gap with which the next round begins, or the present one began.
+    next_gap: i64,
     /// The largest loss that the round accepts.
     gap: i64,
     /// The smallest loss, or bound of one, that the round rejected.
     rejected: i64,
+    /// The part has no layout that is better than the best with a loss of at most this.
+    proven: i64,
+    /// No layout has a smaller relative price.
+    floor: i64,
     nodes: u64,
-    node_limit: u64,
 }
 
-impl<const N: usize, const K: usize> Search<N, K> {
+impl<const N: usize, const K: usize, const D: usize> Search<N, K, D> {
     pub(super) const fn new() -> Self {
         Self {
             order: Vec::new(),
             table: Table::new(),
             frames: [Frame::EMPTY; N],
             items: [0; N],
+            classes: [OPEN; N],
+            stage: Stage::Done,
+            spare: [0; D],
+            threshold: 0,
+            best: Layout {
+                items: [0; N],
+                price: 0,
+            },
+            found: false,
+            limit: 0,
+            next_gap: 0,
+            gap: 0,
+            rejected: 0,
+            proven: 0,
+            floor: 0,
+            nodes: 0,
         }
     }
 
-    /// Searches for a better layout than the incumbent until there is none, or until `node_limit`
-    /// nodes are open.
-    pub(super) fn run(
-        &mut self,
-        problem: &Problem<N, K>,
-        relaxation: &Relaxation<N, K>,
-        incumbent: Layout<N>,
-        node_limit: u64,
-    ) -> Outcome<N> {
-        let mut run = Run {
-            problem,
-            relaxation,
-            best: incumbent,
-            limit: 0,
-            gap: 0,
-            rejected: 0,
-            nodes: 0,
-            node_limit,
-        };
-        run.set_limit();
-        self.table.begin(relaxation.lambda, problem.useful_spare);
-        let mut gap = run.limit >> FIRST_GAP_SHIFT;
-        // There is no better layout than the best with a loss of at most this.
-        let mut proven = -1;
-        while proven < run.limit {
-            run.gap = gap.min(run.limit);
-            run.rejected = FAR;
-            if !self.round(&mut run) {
-                break;
+    /// Forgets what was searched.
+    pub(super) const fn reset(&mut self) {
+        self.stage = Stage::Done;
+        self.found = false;
+        self.nodes = 0;
+    }
+
+    /// The best layout so far.
+    pub(super) fn incumbent(&self) -> Option<&Layout<N>> {
+        self.found.then_some(&self.best)
+    }
+
+    pub(super) const fn nodes(&self) -> u64 {
+        self.nodes
+    }
+
+    /// Whether the search has ended: the incumbent is optimal, or there is no layout at all.
+    pub(super) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+}
+
+/// A search with what it searches.
+pub(super) struct Run<'a, const N: usize, const K: usize, const D: usize> {
+    pub(super) problem: &'a mut Problem<N, K, D>,
+    pub(super) relaxation: &'a mut Relaxation<N, K, D>,
+    pub(super) search: &'a mut Search<N, K, D>,
+    pub(super) surcharge: &'a dyn Surcharge<N>,
+}
+
+impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
+    /// Begins a search within limits, given above the smallest costs.
+    pub(super) fn start(&mut self, spare: [i64; D]) {
+        let threshold = self.first_threshold();
+        let best = self.problem.best_layout();
+        let fits = self.fits(&best, &spare);
+        let search = &mut *self.search;
+        search.spare = spare;
+        search.nodes = 0;
+        search.floor = 0;
+        search.threshold = threshold;
+        search.found = fits;
+        search.stage = if fits { Stage::Done } else { Stage::Enter };
+        search.best = best;
+        if !fits {
+            search.best.price = self.problem.price_span + 1;
+        }
+    }
+
+    /// Takes a layout for the incumbent, if it fits and is better.
+    pub(super) fn suggest(&mut self, choice: &[u8]) {
+        if let (Some(layout), Stage::Enter) = (self.problem.layout_of(choice), self.search.stage) {
+            self.try_incumbent(layout);
+        }
+    }
+
+    fn try_incumbent(&mut self, layout: Layout<N>) {
+        if layout.price < self.search.best.price && self.fits(&layout, &self.search.spare) {
+            self.search.best = layout;
+            self.search.found = true;
+        }
+    }
+
+    /// Searches until it is done, or until `node_limit` nodes are open.
+    pub(super) fn advance(&mut self, node_limit: u64) {
+        loop {
+            let goes_on = match self.search.stage {
+                Stage::Done => return,
+                Stage::Enter => self.enter(),
+                Stage::Round => self.begin_round(node_limit),
+                Stage::Walk(depth) => self.walk(depth.into(), node_limit),
+            };
+            if !goes_on {
+                return;
             }
-            proven = gap.max(run.rejected - 1);
-            gap = proven + proven / 2 + 1;
         }
-        let bound = run.price_of(proven + 1).min(run.best.price);
-        Outcome {
-            layout: run.best,
-            bound,
-            nodes: run.nodes,
+    }
+
+    /// Returns a lower bound of the relative price of every layout.
+    pub(super) fn bound(&self) -> i64 {
+        let best = self.search.best.price;
+        match self.search.stage {
+            Stage::Done => return best,
+            Stage::Enter => return self.search.floor,
+            Stage::Round | Stage::Walk(_) => {}
         }
+        let mut bound = best.min(self.price_of(self.search.proven + 1));
+        if let Some(next) = self.next_threshold() {
+            let less = i64::from(next - self.search.threshold);
+            let base = self.relaxation.base_without(self.problem, less);
+            bound = bound.min(self.rounded(base));
+        }
+        bound.max(self.search.floor)
+    }
+
+    /// Returns the layout's true surcharge.
+    pub(super) fn surcharge_of(&self, layout: &Layout<N>) -> u32 {
+        let mut classes = [OPEN; N];
+        let chosen = self.problem.groups.iter().zip(&layout.items);
+        for (class, (group, &item)) in classes.iter_mut().zip(chosen) {
+            *class = group.choice(item).class;
+        }
+        self.surcharge.of(&classes)
+    }
+
+    fn fits(&self, layout: &Layout<N>, spare: &[i64; D]) -> bool {
+        let cost = self.problem.cost(&layout.items);
+        let surcharge = i64::from(self.surcharge_of(layout));
+        cost[0] + surcharge <= spare[0] && (1..D).all(|d| cost[d] <= spare[d])
+    }
+
+    /// The least surcharge that allows a class in every group.
+    fn first_threshold(&self) -> u32 {
+        let groups = self.problem.groups.iter().enumerate();
+        let least = groups.map(|(index, group)| {
+            let classes = group.choices().iter().map(|choice| choice.class);
+            classes
+                .map(|class| self.surcharge.of_class(index, class))
+                .min()
+        });
+        least.flatten().max().unwrap_or(0)
+    }
+
+    /// The next larger surcharge of a class.
+    fn next_threshold(&self) -> Option<u32> {
+        let groups = self.problem.groups.iter().enumerate();
+        let all = groups.flat_map(|(index, group)| {
+            let classes = group.choices().iter().map(|choice| choice.class);
+            classes.map(move |class| self.surcharge.of_class(index, class))
+        });
+        all.filter(|&value| value > self.search.threshold).min()
+    }
+
+    /// Enters the part of the threshold: solves its relaxation and improves the incumbent.
+    fn enter(&mut self) -> bool {
+        let (threshold, surcharge) = (self.search.threshold, self.surcharge);
+        self.problem
+            .allow(|group, class| surcharge.of_class(group, class) <= threshold);
+        let mut capacity = self.search.spare;
+        capacity[0] -= i64::from(threshold);
+        if !self.problem.has_room(&capacity) {
+            return self.leave();
+        }
+        let incumbent = self.relaxation.solve(self.problem, capacity);
+        let smallest = self.problem.smallest_layout();
+        for layout in incumbent.into_iter().chain([smallest]) {
+            self.try_incumbent(layout);
+        }
+        self.set_limit();
+        self.search.proven = -1;
+        self.search.next_gap = self.search.limit >> FIRST_GAP_SHIFT;
+        self.search.table.begin(self.problem, self.relaxation);
+        self.search.stage = Stage::Round;
+        self.search.floor = self.bound();
+        true
+    }
+
+    /// Leaves a part that is searched: goes on to the next one.
+    fn leave(&mut self) -> bool {
+        if self.search.stage != Stage::Enter {
+            self.search.floor = self.bound();
+        }
+        self.search.stage = match self.next_threshold() {
+            Some(next) if i64::from(next) <= self.search.spare[0] => {
+                self.search.threshold = next;
+                Stage::Enter
+            }
+            _ => Stage::Done,
+        };
+        true
+    }
+
+    /// Begins the next round, if there is anything left to prove; false if the node limit does not
+    /// allow it.
+    fn begin_round(&mut self, node_limit: u64) -> bool {
+        if self.search.proven >= self.search.limit {
+            return self.leave();
+        }
+        self.search.gap = self.search.next_gap.min(self.search.limit);
+        self.search.rejected = FAR;
+        let root = self.select_core();
+        let core = Core {
+            problem: self.problem,
+            relaxation: self.relaxation,
+            order: &self.search.order,
+            gap: self.search.gap,
+        };
+        self.search.table.fill(&core);
+        let Some(root) = root else {
+            return self.end_round();
+        };
+        if self.search.order.is_empty() {
+            let loss = root.loss + self.search.table.bound(0, &root.left, 0).loss;
+            self.offer(loss, &root);
+            return self.end_round();
+        }
+        if self.search.nodes == node_limit {
+            return false;
+        }
+        self.open(0, root);
+        self.search.stage = Stage::Walk(0);
+        true
+    }
+
+    fn end_round(&mut self) -> bool {
+        let search = &mut *self.search;
+        search.proven = search.next_gap.max(search.rejected - 1);
+        search.next_gap = search.proven + search.proven / 2 + 1;
+        search.stage = Stage::Round;
+        true
     }
 
     /// Visits all layouts that the gap allows; false if the node limit was reached before.
-    fn round(&mut self, run: &mut Run<'_, N, K>) -> bool {
-        let left = self.select_core(run);
-        self.table.fill(&run.core(&self.order));
-        let root = Node {
-            loss: 0,
-            left,
-            column: 0,
-        };
-        if self.order.is_empty() {
-            let loss = self.table.bound(0, left, 0).loss;
-            run.offer(&self.items, loss, left);
-            return true;
-        }
-        if !self.open(run, 0, root) {
-            return false;
-        }
-        let mut depth = 0;
+    fn walk(&mut self, mut depth: usize, node_limit: u64) -> bool {
         loop {
-            let frame = &mut self.frames[depth];
-            let Some((item, bound)) = frame.next_child(run.gap) else {
+            let group = usize::from(self.search.order[depth]);
+            let Some((item, bound)) = self.search.frames[depth].child(self.search.gap) else {
+                self.search.classes[group] = OPEN;
                 if depth == 0 {
-                    return true;
+                    return self.end_round();
                 }
                 depth -= 1;
                 continue;
             };
-            let group = usize::from(self.order[depth]);
-            self.items[group] = item;
-            let node = Node {
-                loss: frame.node.loss + run.relaxation.reduced[group][usize::from(item)],
-                left: frame.node.left - i64::from(run.problem.groups[group].choice(item).cost),
-                column: frame.node.column,
-            };
-            if depth + 1 == self.order.len() {
-                run.offer(&self.items, bound, node.left);
-            } else if self.open(run, depth + 1, node) {
-                depth += 1;
-            } else {
+            let is_leaf = depth + 1 == self.search.order.len();
+            if !is_leaf && self.search.nodes == node_limit {
+                self.search.stage = Stage::Walk(depth as u16);
                 return false;
+            }
+            self.search.frames[depth].pop();
+            self.search.items[group] = item;
+            let choice = self.problem.groups[group].choice(item);
+            self.search.classes[group] = choice.class;
+            let frame = &self.search.frames[depth];
+            let surcharge = self.surcharge.at_least(&self.search.classes);
+            let mut node = frame.node;
+            node.loss += self.relaxation.reduced[group][usize::from(item)];
+            for (left, cost) in node.left.iter_mut().zip(choice.cost) {
+                *left -= i64::from(cost);
+            }
+            self.add_surcharge(&mut node, surcharge);
+            if is_leaf {
+                self.offer(bound, &node);
+            } else {
+                self.open(depth + 1, node);
+                depth += 1;
             }
         }
     }
 
-    /// Selects the groups with more than one choice that the gap allows, and returns the capacity
-    /// that the others leave. The wider a group's costs spread, the earlier it is decided: what is
-    /// left is then filled up by ever finer grains.
-    fn select_core(&mut self, run: &mut Run<'_, N, K>) -> i64 {
-        let mut left = run.relaxation.capacity;
-        self.order.clear();
-        for (index, group) in run.problem.groups.iter().enumerate() {
-            let reduced = &run.relaxation.reduced[index][..group.choices().len()];
+    /// Makes a node allow for a surcharge of at least this.
+    fn add_surcharge(&self, node: &mut Node<D>, surcharge: u32) {
+        let more = surcharge.saturating_sub(node.surcharge);
+        if more > 0 {
+            let loss = self.relaxation.lambda[0].saturating_mul(more.into());
+            node.loss = node.loss.saturating_add(loss).min(FAR);
+            node.left[0] -= i64::from(more);
+            node.surcharge = surcharge;
+        }
+    }
+
+    /// Selects the groups with more than one choice that the gap allows, and returns the root: what
+    /// the others leave; none if they leave nothing. The wider a group's costs spread, the earlier it
+    /// is decided: what is left is then filled up by ever finer grains.
+    fn select_core(&mut self) -> Option<Node<D>> {
+        let search = &mut *self.search;
+        let mut left = self.relaxation.capacity;
+        search.order.clear();
+        search.classes = [OPEN; N];
+        for (index, group) in self.problem.groups.iter().enumerate() {
+            let reduced = &self.relaxation.reduced[index][..group.choices().len()];
             let (mut allowed, mut best) = (0, 0);
             for (item, &loss) in reduced.iter().enumerate().rev() {
-                if loss > run.gap {
-                    run.rejected = run.rejected.min(loss);
+                if loss > search.gap {
+                    search.rejected = search.rejected.min(loss);
                 } else {
                     allowed += 1;
                 }
@@ -177,114 +393,172 @@ impl<const N: usize, const K: usize> Search<N, K> {
             }
             if allowed > 1 {
                 // There is room for all groups.
-                let _ = self.order.push(index as u16);
+                let _ = search.order.push(index as u16);
             } else {
-                self.items[index] = best;
-                left -= i64::from(group.choice(best).cost);
+                search.items[index] = best;
+                let choice = group.choice(best);
+                search.classes[index] = choice.class;
+                for (left, cost) in left.iter_mut().zip(choice.cost) {
+                    *left -= i64::from(cost);
+                }
             }
         }
+        let (problem, relaxation, surcharge) = (&*self.problem, &*self.relaxation, self.surcharge);
+        let gap = search.gap;
         let spread = |&group: &u16| {
-            let order = [group];
-            let core = run.core(&order);
-            let mut costs = core.choices(0).map(|(_, cost)| cost);
-            let smallest = costs.next().unwrap_or(0);
-            (
-                Reverse(costs.next_back().unwrap_or(smallest) - smallest),
-                group,
-            )
+            let index = usize::from(group);
+            let choices = problem.groups[index].choices().iter();
+            let allowed = choices.zip(&relaxation.reduced[index]);
+            let allowed = allowed.filter(|(_, reduced)| **reduced <= gap);
+            let (mut low, mut high) = ([u64::MAX; D], [0; D]);
+            for (choice, _) in allowed {
+                let first = surcharge.of_class(index, choice.class);
+                for d in 0..D {
+                    let more = if d == 0 { first } else { 0 };
+                    let cost = u64::from(choice.cost[d]) + u64::from(more);
+                    low[d] = low[d].min(cost);
+                    high[d] = high[d].max(cost);
+                }
+            }
+            // Several costs are compared by their multipliers.
+            let weight = |d: usize| match D {
+                1 => 1,
+                _ => relaxation.lambda[d].cast_unsigned(),
+            };
+            let width = |d: usize| (high[d] - low[d]).saturating_mul(weight(d));
+            let width = (0..D).map(width).fold(0, u64::saturating_add);
+            (Reverse(width), group)
         };
-        sort_by(&mut self.order, |a, b| spread(a) < spread(b));
-        left
+        sort_by(&mut search.order, |a, b| spread(a) < spread(b));
+        let mut root = Node {
+            loss: 0,
+            left,
+            surcharge: search.threshold,
+            column: 0,
+        };
+        let surcharge = self.surcharge.at_least(&self.search.classes);
+        self.add_surcharge(&mut root, surcharge);
+        root.left.iter().all(|&left| left >= 0).then_some(root)
     }
 
-    /// Lists the children of a node that may lead to a better layout; false if the node limit does
-    /// not allow it.
-    fn open(&mut self, run: &mut Run<'_, N, K>, depth: usize, node: Node) -> bool {
-        if run.nodes == run.node_limit {
-            return false;
+    /// Lists the children of a node that may lead to a better layout.
+    fn open(&mut self, depth: usize, node: Node<D>) {
+        self.search.nodes += 1;
+        if self.search.nodes.is_multiple_of(REFINE_NODES) {
+            self.refine(depth);
         }
-        run.nodes += 1;
-        if run.nodes.is_multiple_of(REFINE_NODES) {
-            self.refine(run, depth);
+        let search = &mut *self.search;
+        let index = usize::from(search.order[depth]);
+        search.frames[depth].reset(node);
+        // the class that was looked at last, and the surcharge with it
+        let mut with_class = None;
+        for item in 0..self.problem.groups[index].choices().len() {
+            let choice = self.problem.groups[index].choices()[item];
+            let reduced = self.relaxation.reduced[index][item];
+            if !choice.allowed || !choice.fits(&node.left) {
+                continue;
+            }
+            let mut child = node;
+            child.loss += reduced;
+            let mut total = child.loss;
+            if child.loss <= self.search.gap {
+                let surcharge = match with_class {
+                    Some((class, surcharge)) if class == choice.class => surcharge,
+                    _ => {
+                        self.search.classes[index] = choice.class;
+                        let surcharge = self.surcharge.at_least(&self.search.classes);
+                        with_class = Some((choice.class, surcharge));
+                        surcharge
+                    }
+                };
+                for (left, cost) in child.left.iter_mut().zip(choice.cost) {
+                    *left -= i64::from(cost);
+                }
+                self.add_surcharge(&mut child, surcharge);
+                if child.left[0] < 0 {
+                    continue;
+                }
+                let column = self.search.frames[depth].node.column;
+                let bound = self.search.table.bound(depth + 1, &child.left, column);
+                self.search.frames[depth].node.column = bound.column;
+                total = child.loss.saturating_add(bound.loss);
+            }
+            if total > self.search.gap {
+                self.search.rejected = self.search.rejected.min(total);
+            } else if !self.can_exchange(depth, index, item as u8) {
+                self.search.frames[depth].insert(item as u8, total);
+            }
         }
-        let index = usize::from(self.order[depth]);
-        let problem = run.problem;
-        let group = &problem.groups[index];
-        let decided = &self.order[depth.saturating_sub(EXCHANGE_GROUPS)..depth];
-        let can_exchange = |choice| {
-            decided.iter().rev().any(|&other| {
-                let other = usize::from(other);
-                improves(&problem.groups[other], self.items[other], group, choice)
-            })
-        };
-        let frame = &mut self.frames[depth];
-        frame.reset(node);
-        for (item, &choice) in group.choices().iter().enumerate() {
-            let left = node.left - i64::from(choice.cost);
-            if left < 0 {
-                break;
-            }
-            let loss = node.loss + run.relaxation.reduced[index][item];
-            let mut total = loss;
-            if loss <= run.gap {
-                let bound = self.table.bound(depth + 1, left, frame.node.column);
-                frame.node.column = bound.column;
-                total += bound.loss;
-            }
-            if total > run.gap {
-                run.rejected = run.rejected.min(total);
-            } else if !can_exchange(choice) {
-                frame.insert(item as u8, total);
-            }
-        }
-        true
+        self.search.classes[index] = OPEN;
+    }
+
+    /// Whether an exchange with one of the groups decided last makes a choice needless.
+    fn can_exchange(&self, depth: usize, index: usize, item: u8) -> bool {
+        let decided = &self.search.order[depth.saturating_sub(EXCHANGE_GROUPS)..depth];
+        let groups = &self.problem.groups;
+        let choice = groups[index].choice(item);
+        decided.iter().rev().any(|&other| {
+            let other = usize::from(other);
+            improves(
+                &groups[other],
+                self.search.items[other],
+                &groups[index],
+                choice,
+            )
+        })
     }
 
     /// Refines the table for the shallowest open node for which that has not been done.
-    fn refine(&mut self, run: &Run<'_, N, K>, depth: usize) {
-        let Some(above) = (1..depth).find(|&above| !self.frames[above].refined) else {
+    fn refine(&mut self, depth: usize) {
+        let search = &mut *self.search;
+        let Some(above) = (1..depth).find(|&above| !search.frames[above].refined) else {
             return;
         };
-        self.frames[above].refined = true;
-        let left = self.frames[above].node.left;
-        self.table.refine(&run.core(&self.order), above, left);
-    }
-}
-
-impl<'a, const N: usize, const K: usize> Run<'a, N, K> {
-    fn core(&self, order: &'a [u16]) -> Core<'a, N, K> {
-        Core {
+        search.frames[above].refined = true;
+        let core = Core {
             problem: self.problem,
             relaxation: self.relaxation,
-            order,
-            gap: self.gap,
-        }
+            order: &search.order,
+            gap: search.gap,
+        };
+        let left = search.frames[above].node.left;
+        search.table.refine(&core, above, &left);
     }
 
-    /// Returns the smallest relative price that a layout of at least this loss can have: prices are
-    /// whole.
+    /// Returns the smallest relative price that a layout of at least this loss can have.
     fn price_of(&self, loss: i64) -> i64 {
+        self.rounded(self.relaxation.base.saturating_add(loss))
+    }
+
+    /// Returns units as a price: prices are whole.
+    fn rounded(&self, units: i64) -> i64 {
         let unit = 1 << self.problem.shift;
-        (self.relaxation.base + loss + unit - 1) >> self.problem.shift
+        units.saturating_add(unit - 1) >> self.problem.shift
     }
 
     /// Sets the limit to the loss of a layout that is better than the best by 1.
     fn set_limit(&mut self) {
-        self.limit = ((self.best.price - 1) << self.problem.shift) - self.relaxation.base;
+        let better = (self.search.best.price - 1) << self.problem.shift;
+        self.search.limit = better - self.relaxation.base;
     }
 
-    /// Makes the layout with this loss the best, if the round accepts it.
-    fn offer(&mut self, items: &[u8; N], loss: i64, left: i64) {
-        if loss > self.gap {
-            self.rejected = self.rejected.min(loss);
+    /// Makes the layout of a node without open groups the best, if the round accepts its loss and its
+    /// true surcharge fits.
+    fn offer(&mut self, loss: i64, node: &Node<D>) {
+        if loss > self.search.gap {
+            self.search.rejected = self.search.rejected.min(loss);
             return;
         }
-        self.best = Layout {
-            items: *items,
-            left,
+        let surcharge = self.surcharge.of(&self.search.classes);
+        if i64::from(surcharge.saturating_sub(node.surcharge)) > node.left[0] {
+            return;
+        }
+        self.search.best = Layout {
+            items: self.search.items,
             price: self.price_of(loss),
         };
+        self.search.found = true;
         self.set_limit();
-        self.gap = self.gap.min(self.limit);
+        self.search.gap = self.search.gap.min(self.search.limit);
     }
 }

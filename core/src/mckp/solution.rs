@@ -6,11 +6,13 @@ use heapless::Vec;
 
 /// A layout, and how good it is known to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Solution<const N: usize> {
+pub struct Solution<const N: usize, const D: usize = 1> {
     /// The index of the chosen item for every group; groups and items as they were given.
     pub choice: Vec<u8, N>,
-    /// The sum of the costs of the chosen items.
-    pub cost: u64,
+    /// The sums of the costs of the chosen items.
+    pub cost: [u64; D],
+    /// What the layout costs beyond them, against the first limit.
+    pub surcharge: u32,
     /// The sum of the prices of the chosen items.
     pub price: i64,
     /// A proven lower bound of the optimal price; equal to `price` if that is optimal.
@@ -21,7 +23,7 @@ pub struct Solution<const N: usize> {
     pub status: Status,
 }
 
-impl<const N: usize> Solution<N> {
+impl<const N: usize, const D: usize> Solution<N, D> {
     /// Returns `price - bound`: by how much, at most, the layout is worse than the optimum.
     #[must_use]
     pub const fn gap(&self) -> u64 {
@@ -70,26 +72,35 @@ impl fmt::Display for ProblemError {
 
 impl core::error::Error for ProblemError {}
 
-/// There is no layout within the capacity.
+/// There is no layout within the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Infeasible {
-    /// The capacity that was asked for.
-    pub capacity: u64,
-    /// The smallest capacity for which there is a layout.
-    pub smallest_capacity: u64,
+pub struct Infeasible<const D: usize = 1> {
+    /// The limits that were asked for.
+    pub limits: [u64; D],
+    /// The smallest sums of costs, each by itself and without surcharge: no limit below them can be
+    /// met, but limits above them need not be.
+    pub smallest: [u64; D],
+    /// Whether it is proven that there is no layout; else the node limit was reached before one was
+    /// found.
+    pub proven: bool,
 }
 
-impl fmt::Display for Infeasible {
+impl<const D: usize> fmt::Display for Infeasible<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            capacity,
-            smallest_capacity,
-        } = self;
-        write!(
-            f,
-            "no layout within {capacity}: the smallest one costs {smallest_capacity}"
-        )
+        let list = |f: &mut fmt::Formatter<'_>, values: &[u64; D]| {
+            values.iter().enumerate().try_for_each(|(d, value)| {
+                write!(f, "{}{value}", if d == 0 { "" } else { " and " })
+            })
+        };
+        f.write_str(if self.proven {
+            "no layout within "
+        } else {
+            "no layout found yet within "
+        })?;
+        list(f, &self.limits)?;
+        f.write_str(": the smallest one costs ")?;
+        list(f, &self.smallest)
     }
 }
 
-impl core::error::Error for Infeasible {}
+impl<const D: usize> core::error::Error for Infeasible<D> {}

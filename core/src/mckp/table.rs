@@ -1,20 +1,21 @@
 //! Lower bounds of the loss that the groups which are still open will add.
 //!
-//! Groups `depth..` of the search order have to share `left`. For any multiplier mu ≥ -lambda,
+//! Groups `depth..` of the search order have to share `left`. For any multipliers mu ≥ -lambda, one
+//! per limit,
 //!
 //! Σ reduced + lambda · (left - Σ cost) ≥ Σ min (reduced + mu · cost) - mu · left,
 //!
 //! because mu + lambda ≥ 0 and Σ cost ≤ left. The sum on the right does not depend on `left`: it is
-//! tabulated for a few multipliers. The right side is concave in mu (Fisher 1981), so the best of
-//! the tabulated multipliers is found by climbing. Where the best mu falls between two of them, the
-//! search asks for a better one (`refine`) and another one makes room for it.
+//! tabulated for a few multipliers, the *columns*. The right side is concave in mu (Fisher 1981): with
+//! one limit the best column is found by climbing, with several all are tried. Where a better mu lies
+//! between the columns, the search asks for it (`refine`) and another one makes room for it.
 
 use super::problem::Problem;
 use super::relaxation::{FAR, Relaxation};
 
-/// The number of multipliers.
+/// The number of columns.
 const COLUMNS: usize = 16;
-/// The first multipliers are negative, the next one is 0, the others are positive.
+/// With one limit the first multipliers are negative, the next one is 0, the others are positive.
 const ZERO: usize = 7;
 /// The positive multipliers reach up to lambda times 2 to this power.
 const REACH_SHIFT: u32 = 3;
@@ -24,25 +25,39 @@ const REFINE_HALVINGS: u32 = 8;
 const PRODUCT_LIMIT: i64 = 1 << 61;
 
 /// The groups that the search decides, in its order, with the choices that it allows.
-pub(super) struct Core<'a, const N: usize, const K: usize> {
-    pub(super) problem: &'a Problem<N, K>,
-    pub(super) relaxation: &'a Relaxation<N, K>,
+pub(super) struct Core<'a, const N: usize, const K: usize, const D: usize> {
+    pub(super) problem: &'a Problem<N, K, D>,
+    pub(super) relaxation: &'a Relaxation<N, K, D>,
     pub(super) order: &'a [u16],
     /// The largest reduced price of a choice that is allowed.
     pub(super) gap: i64,
 }
 
-impl<const N: usize, const K: usize> Core<'_, N, K> {
-    /// Returns reduced price and cost of the choices of a group of the order. There is always one:
+impl<const N: usize, const K: usize, const D: usize> Core<'_, N, K, D> {
+    /// Returns reduced price and costs of the choices of a group of the order. There is always one:
     /// the group's best.
-    pub(super) fn choices(&self, depth: usize) -> impl DoubleEndedIterator<Item = (i64, i64)> {
+    fn choices(&self, depth: usize) -> impl Iterator<Item = (i64, &[u32; D])> {
         let group = usize::from(self.order[depth]);
         let choices = self.problem.groups[group].choices().iter();
         choices
             .zip(&self.relaxation.reduced[group])
             .filter(|&(_, &reduced)| reduced <= self.gap)
-            .map(|(choice, &reduced)| (reduced, i64::from(choice.cost)))
+            .map(|(choice, &reduced)| (reduced, &choice.cost))
     }
+
+    /// Returns the smallest reduced + mu · cost of a group of the order, and the costs where it is.
+    fn smallest(&self, depth: usize, mu: &[i64; D]) -> (i64, &[u32; D]) {
+        let values = self
+            .choices(depth)
+            .map(|(reduced, cost)| (reduced + product(mu, &cost.map(i64::from)), cost));
+        values
+            .min_by_key(|(value, _)| *value)
+            .unwrap_or((0, &[0; D]))
+    }
+}
+
+fn product<const D: usize>(a: &[i64; D], b: &[i64; D]) -> i64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// A lower bound, and where it was found.
@@ -53,10 +68,12 @@ pub(super) struct Bound {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Table<const N: usize> {
-    lambda: i64,
-    /// Rising.
-    multipliers: [i64; COLUMNS],
+pub(super) struct Table<const N: usize, const D: usize> {
+    lambda: [i64; D],
+    /// The largest multipliers.
+    reach: [i64; D],
+    /// Rising, with one limit; with several the first one is 0.
+    multipliers: [[i64; D]; COLUMNS],
     /// When the column last had the best bound.
     used: [i64; COLUMNS],
     clock: i64,
@@ -65,11 +82,12 @@ pub(super) struct Table<const N: usize> {
     depths: usize,
 }
 
-impl<const N: usize> Table<N> {
+impl<const N: usize, const D: usize> Table<N, D> {
     pub(super) const fn new() -> Self {
         Self {
-            lambda: 0,
-            multipliers: [0; COLUMNS],
+            lambda: [0; D],
+            reach: [0; D],
+            multipliers: [[0; D]; COLUMNS],
             used: [0; COLUMNS],
             clock: 0,
             sums: [[0; COLUMNS]; N],
@@ -77,54 +95,77 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Chooses the first multipliers: -lambda, halved towards 0, then doubled away from it.
-    pub(super) fn begin(&mut self, lambda: i64, useful_spare: i64) {
-        let limit = PRODUCT_LIMIT / useful_spare.max(1);
-        self.lambda = lambda;
+    /// Chooses the first multipliers. With one limit: -lambda, halved towards 0, then doubled away
+    /// from it. With several: 0, then for every limit in turn -lambda, lambda, and halves of them.
+    pub(super) fn begin<const K: usize>(
+        &mut self,
+        problem: &Problem<N, K, D>,
+        relaxation: &Relaxation<N, K, D>,
+    ) {
+        self.lambda = relaxation.lambda;
         self.used = [0; COLUMNS];
         self.clock = 0;
-        for (column, mu) in self.multipliers.iter_mut().enumerate() {
-            let exact = match column {
-                ..ZERO => -(lambda >> column),
-                ZERO => 0,
-                _ => (lambda << REACH_SHIFT) >> (COLUMNS - 1 - column),
-            };
-            *mu = exact.clamp(-limit, limit);
+        let all_prices = problem.price_span << problem.shift;
+        for d in 0..D {
+            let largest = problem.cost_span[d].max(1);
+            let limit = PRODUCT_LIMIT / largest / D as i64;
+            let lambda = self.lambda[d];
+            let reach = (lambda << REACH_SHIFT).max(all_prices / largest);
+            self.reach[d] = reach.min(limit);
+            for (column, mu) in self.multipliers.iter_mut().enumerate() {
+                let exact = if D == 1 {
+                    match column {
+                        ..ZERO => -(lambda >> column),
+                        ZERO => 0,
+                        _ => reach >> (COLUMNS - 1 - column),
+                    }
+                } else {
+                    let place = column.wrapping_sub(1);
+                    let halves = place / (2 * D);
+                    match place % (2 * D) {
+                        _ if column == 0 => 0,
+                        at if at == d => -(lambda >> halves),
+                        at if at == d + D => lambda >> halves,
+                        _ => 0,
+                    }
+                };
+                mu[d] = exact.clamp(-limit, limit);
+            }
         }
     }
 
     /// Tabulates the sums.
-    pub(super) fn fill<const K: usize>(&mut self, core: &Core<'_, N, K>) {
+    pub(super) fn fill<const K: usize>(&mut self, core: &Core<'_, N, K, D>) {
         self.depths = core.order.len();
         for column in 0..COLUMNS {
             self.fill_column(core, column);
         }
     }
 
-    fn fill_column<const K: usize>(&mut self, core: &Core<'_, N, K>, column: usize) {
+    fn fill_column<const K: usize>(&mut self, core: &Core<'_, N, K, D>, column: usize) {
         let mu = self.multipliers[column];
         let mut sum = 0;
         for depth in (0..self.depths).rev() {
-            let values = core
-                .choices(depth)
-                .map(|(reduced, cost)| reduced + mu * cost);
-            sum += values.min().unwrap_or(0);
+            sum += core.smallest(depth, &mu).0;
             self.sums[depth][column] = sum;
         }
     }
 
-    /// Returns the largest bound for groups `depth..`; the climb begins at column `start`.
-    pub(super) fn bound(&mut self, depth: usize, left: i64, start: u8) -> Bound {
+    /// Returns the largest bound for groups `depth..`; with one limit the climb begins at column
+    /// `start`.
+    pub(super) fn bound(&mut self, depth: usize, left: &[i64; D], start: u8) -> Bound {
         if depth == self.depths {
             // No group is open: this is the loss itself, but for values that are too large anyway.
+            let unused = self.lambda.iter().zip(left);
+            let unused = unused.map(|(lambda, left)| lambda.saturating_mul(*left));
             return Bound {
-                loss: self.lambda.saturating_mul(left).min(FAR),
+                loss: unused.fold(0, i64::saturating_add).min(FAR),
                 column: start,
             };
         }
         let value = |column: u8| {
             let column = usize::from(column);
-            self.sums[depth][column] - self.multipliers[column] * left
+            self.sums[depth][column] - product(&self.multipliers[column], left)
         };
         let mut best = Bound {
             loss: value(start),
@@ -133,88 +174,104 @@ impl<const N: usize> Table<N> {
         // Equal values do not end the climb, for two multipliers may be equal.
         for column in start + 1..COLUMNS as u8 {
             let loss = value(column);
-            if loss < best.loss {
+            if loss >= best.loss {
+                best = Bound { loss, column };
+            } else if D == 1 {
                 break;
             }
-            best = Bound { loss, column };
         }
         for column in (0..start).rev() {
             let loss = value(column);
-            if loss < best.loss {
+            if loss >= best.loss {
+                best = Bound { loss, column };
+            } else if D == 1 {
                 break;
             }
-            best = Bound { loss, column };
         }
         self.clock += 1;
         self.used[usize::from(best.column)] = self.clock;
         best
     }
 
-    /// Tabulates the best multiplier for groups `depth..`, instead of the one that has not been the
-    /// best for longest. The smallest and the largest one stay.
+    /// Tabulates the best multipliers for groups `depth..`, instead of those that have not been the
+    /// best for longest. The smallest and the largest one stay; with several limits 0 stays.
     pub(super) fn refine<const K: usize>(
         &mut self,
-        core: &Core<'_, N, K>,
+        core: &Core<'_, N, K, D>,
         depth: usize,
-        left: i64,
+        left: &[i64; D],
     ) {
-        let mu = self.best_multiplier(core, depth, left);
-        let mut place = self.multipliers.partition_point(|&other| other < mu);
-        if self.multipliers.get(place).is_none_or(|&next| next == mu) {
+        let mu = self.best_multipliers(core, depth, left);
+        if self.multipliers.contains(&mu) {
             return;
         }
-        let victim = (1..COLUMNS - 1)
+        let last = COLUMNS - usize::from(D == 1);
+        let victim = (1..last)
             .min_by_key(|&column| self.used[column])
             .unwrap_or(ZERO);
-        if victim < place {
-            place -= 1;
+        let mut place = victim;
+        if D == 1 {
+            place = self.multipliers.partition_point(|&other| other < mu);
+            if place == COLUMNS {
+                return;
+            }
+            if victim < place {
+                place -= 1;
+            }
+            self.move_column(victim, place);
         }
-        self.move_column(victim, place);
         self.multipliers[place] = mu;
         self.used[place] = self.clock;
-        debug_assert!(self.multipliers.is_sorted());
+        debug_assert!(D > 1 || self.multipliers.is_sorted());
         self.fill_column(core, place);
     }
 
-    /// Returns the multiplier of the best bound, nearly: the bound rises with mu as long as the
-    /// choices that attain the minimum cost more than `left` (Fisher 1981).
-    fn best_multiplier<const K: usize>(
+    /// Returns the multipliers of the best bound, nearly, one after the other: the bound rises with
+    /// mu as long as the choices that attain the minimum cost more than `left` (Fisher 1981).
+    fn best_multipliers<const K: usize>(
         &mut self,
-        core: &Core<'_, N, K>,
+        core: &Core<'_, N, K, D>,
         depth: usize,
-        left: i64,
-    ) -> i64 {
+        left: &[i64; D],
+    ) -> [i64; D] {
         let column = usize::from(self.bound(depth, left, ZERO as u8).column);
-        let mut low = self.multipliers[column.saturating_sub(1)];
-        let mut high = self.multipliers[(column + 1).min(COLUMNS - 1)];
-        for _ in 0..REFINE_HALVINGS {
-            let middle = low + (high - low) / 2;
-            let cost = |depth| {
-                let values = core
-                    .choices(depth)
-                    .map(|(reduced, cost)| (reduced + middle * cost, cost));
-                values.min().map_or(0, |(_, cost)| cost)
-            };
-            if (depth..self.depths).map(cost).sum::<i64>() > left {
-                low = middle;
+        let mut mu = self.multipliers[column];
+        for d in 0..D {
+            let (mut low, mut high) = if D == 1 {
+                (
+                    self.multipliers[column.saturating_sub(1)][d],
+                    self.multipliers[(column + 1).min(COLUMNS - 1)][d],
+                )
             } else {
-                high = middle;
+                (-self.lambda[d], self.reach[d])
+            };
+            for _ in 0..REFINE_HALVINGS * if D == 1 { 1 } else { 2 } {
+                mu[d] = low + (high - low) / 2;
+                let cost = |depth| i64::from(core.smallest(depth, &mu).1[d]);
+                if (depth..self.depths).map(cost).sum::<i64>() > left[d] {
+                    low = mu[d];
+                } else {
+                    high = mu[d];
+                }
             }
+            mu[d] = high;
         }
-        high
+        mu
     }
 
     /// Moves a column, and those between the two places by one.
     fn move_column(&mut self, from: usize, to: usize) {
-        let shift = |row: &mut [i64; COLUMNS]| {
+        fn shift<T>(row: &mut [T; COLUMNS], from: usize, to: usize) {
             if from < to {
                 row[from..=to].rotate_left(1);
             } else {
                 row[to..=from].rotate_right(1);
             }
-        };
-        shift(&mut self.multipliers);
-        shift(&mut self.used);
-        self.sums[..self.depths].iter_mut().for_each(shift);
+        }
+        shift(&mut self.multipliers, from, to);
+        shift(&mut self.used, from, to);
+        for row in &mut self.sums[..self.depths] {
+            shift(row, from, to);
+        }
     }
 }

@@ -232,9 +232,7 @@ impl From<EngineError> for Refusal {
                 expected: expected as u32,
                 found: found as u32,
             },
-            EngineError::Misaligned | EngineError::Problem(_) | EngineError::NoSuchLevel { .. } => {
-                Self::Engine
-            }
+            EngineError::Misaligned | EngineError::NoSuchLevel { .. } => Self::Engine,
         }
     }
 }

@@ -17,6 +17,7 @@ use bitbudget::layouts::{self, Each, Mean, Sum};
 use bitbudget::loss::mean_and_error;
 use bitbudget::metric::{Metric, Replay};
 use bitbudget::profile::{self, Control, Profile};
+use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
 use clap::Args;
@@ -194,7 +195,6 @@ impl Compare {
         let rows = rows.collect();
         Ok(Comparison {
             names: first.names.clone(),
-            arena_bytes: first.arena_bytes,
             efforts: subject
                 .profiles
                 .iter()
@@ -231,9 +231,10 @@ impl Compare {
         }
         let network = &subject.profiles[0].network;
         let layouts = compare::all_layouts(network);
-        let bytes = |layout: &Layout| compare::bytes_and_price(network, layout).0;
+        let lifetimes = Lifetimes::new(network);
+        let bytes = |layout: &Layout| compare::Bytes::of(network, &lifetimes, layout);
         Ok(Some(Oracle {
-            weight_bytes: layouts.iter().map(bytes).collect(),
+            bytes: layouts.iter().map(bytes).collect(),
             calibration: subject.measure(0, &layouts, self.oracle_samples)?,
             test: subject.measure(1, &layouts, self.oracle_samples)?,
             layouts,
@@ -288,7 +289,6 @@ struct Row {
 /// All that was found out.
 struct Comparison {
     names: Vec<String>,
-    arena_bytes: u64,
     efforts: Vec<(Metric, profile::Effort)>,
     loss: bitbudget::loss::Loss,
     fp32: [Mean; 2],
@@ -310,7 +310,6 @@ impl Comparison {
         let oracle = self.oracle.as_ref()?;
         let rows = || self.rows.iter().filter(|row| row.budget == *budget);
         let limit = rows().next()?.limit;
-        let fits = |bytes| compare::fits(limit, bytes, self.arena_bytes);
         let test = |at: usize| oracle.test[at].loss();
         let chosen = rows().filter_map(|row| {
             let at = oracle.find(&compare::layout_of(&row.plan.levels))?;
@@ -318,8 +317,8 @@ impl Comparison {
         });
         Some(Floor {
             fp32: test(oracle.find(&vec![Level::Fp32; self.names.len()])?),
-            floor: test(oracle.best(&oracle.test, fits)?),
-            calibration_chosen: test(oracle.best(&oracle.calibration, fits)?),
+            floor: test(oracle.best(&oracle.test, limit)?),
+            calibration_chosen: test(oracle.best(&oracle.calibration, limit)?),
             metrics: chosen.collect(),
         })
     }

@@ -62,8 +62,8 @@ fn print_image(planned: &Planned, image_bytes: usize) {
         pre.std.as_slice()
     );
     say!(
-        "activations take {} bytes, all-FP32 weights {}\n",
-        planned.arena_bytes,
+        "all in FP32: {} bytes of activations, {} of weights\n",
+        network.fp32_arena_bytes(),
         network.fp32_weight_bytes()
     );
     let mut table = report::table(&[
@@ -134,7 +134,7 @@ fn image_json(planned: &Planned, image_bytes: usize) -> serde_json::Value {
         "scale": network.preprocess.scale,
         "mean": network.preprocess.mean.as_slice(),
         "std": network.preprocess.std.as_slice(),
-        "arena_bytes": planned.arena_bytes,
+        "fp32_arena_bytes": network.fp32_arena_bytes(),
         "fp32_weight_bytes": network.fp32_weight_bytes(),
         "price_unit": network.prices.unit,
         "layers": layers.collect::<Vec<_>>(),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use bitbudget::evaluate::HostPlan;
 use bitbudget::file;
-use bitbudget_core::plan::Budget;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -32,7 +31,7 @@ pub(crate) struct Pareto {
 impl Pareto {
     pub(crate) fn run(self) -> Outcome {
         let mut planned = Planned::open(&self.file)?;
-        let layouts = staircase(&mut planned);
+        let layouts = planned.staircase();
         let fp32 = planned.fp32();
         if let Some(path) = &self.svg {
             let point = |plan: &HostPlan| (plan.total_bytes(), planned.loss(plan.price));
@@ -64,26 +63,6 @@ impl Pareto {
         );
         Ok(())
     }
-}
-
-/// The optimal layouts by rising bytes and strictly falling price.
-fn staircase(planned: &mut Planned) -> Vec<HostPlan> {
-    let mut layouts: Vec<HostPlan> = Vec::new();
-    let mut capacity = u64::MAX;
-    while let Ok(plan) = planned.plan(Budget::Weights(capacity)) {
-        // of equally good layouts the smaller one counts
-        if layouts.last().is_some_and(|last| last.price == plan.price) {
-            layouts.pop();
-        }
-        let bytes = u64::from(plan.weight_bytes);
-        layouts.push(plan);
-        match bytes.checked_sub(1) {
-            Some(less) => capacity = less,
-            None => break,
-        }
-    }
-    layouts.reverse();
-    layouts
 }
 
 fn layout_json(planned: &Planned, plan: &HostPlan) -> Value {

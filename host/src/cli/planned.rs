@@ -7,11 +7,9 @@ use bitbudget::evaluate::HostPlan;
 use bitbudget::file::{self, FileError};
 use bitbudget::pack::HostImage;
 use bitbudget::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Profile};
-use bitbudget_core::arena::Placement;
 use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan, Planner};
-use miette::IntoDiagnostic;
 use serde_json::{Value, json};
 
 use super::report;
@@ -30,7 +28,6 @@ struct TooSmall {
 pub(crate) struct Planned {
     pub(crate) network: Box<HostNetwork>,
     pub(crate) names: Vec<String>,
-    pub(crate) arena_bytes: u64,
     planner: Box<Planner<MAX_LAYERS, MAX_LEVELS>>,
 }
 
@@ -75,10 +72,8 @@ impl Planned {
     }
 
     pub(crate) fn new(network: Box<HostNetwork>, names: Vec<String>) -> miette::Result<Self> {
-        let placement = Placement::for_all_layouts(&network);
-        let planner = Planner::new(&network, &placement).into_diagnostic()?;
+        let planner = Planner::new(&network);
         Ok(Self {
-            arena_bytes: u64::from(placement.bytes()),
             planner: Box::new(planner),
             network,
             names,
@@ -87,12 +82,28 @@ impl Planned {
 
     /// A budget in bytes.
     pub(crate) fn resolve(&self, budget: &BudgetText) -> Budget {
-        budget.resolve(self.network.fp32_weight_bytes(), self.arena_bytes)
+        let network = &self.network;
+        budget.resolve(network.fp32_weight_bytes(), network.fp32_arena_bytes())
     }
 
     /// The optimal plan for a budget.
     pub(crate) fn plan(&mut self, budget: Budget) -> Result<HostPlan, BudgetTooSmall> {
         self.planner.plan(&self.network, budget, u64::MAX)
+    }
+
+    /// The optimal plans by rising bytes in all and strictly falling price.
+    pub(crate) fn staircase(&mut self) -> Vec<HostPlan> {
+        let mut plans: Vec<HostPlan> = Vec::new();
+        let budget = Budget::Total(u64::MAX);
+        for plan in self.planner.staircase(&self.network, budget) {
+            // of equally good layouts the smaller one counts
+            if plans.last().is_some_and(|last| last.price == plan.price) {
+                plans.pop();
+            }
+            plans.push(plan);
+        }
+        plans.reverse();
+        plans
     }
 
     /// The optimal plan for a budget as written; an error tells the smallest budget.
@@ -103,10 +114,9 @@ impl Planned {
             text: text.to_string(),
             smallest: match budget {
                 Budget::Total(_) => format!(
-                    "{} ({}, {} of it for activations)",
+                    "{} ({})",
                     source.smallest_bytes,
-                    report::bytes(source.smallest_bytes),
-                    report::bytes(self.arena_bytes)
+                    report::bytes(source.smallest_bytes)
                 ),
                 Budget::Weights(_) => format!(
                     "weights={} ({})",
@@ -121,18 +131,8 @@ impl Planned {
     /// The plan that keeps every layer FP32, whether or not it is on offer.
     pub(crate) fn fp32(&self) -> HostPlan {
         let layers = self.network.layers.iter();
-        let weights = self.network.fp32_weight_bytes();
-        Plan {
-            levels: layers
-                .map(|layer| layer.op.has_weights().then_some(Level::Fp32))
-                .collect(),
-            weight_bytes: weights as u32,
-            arena_bytes: self.arena_bytes as u32,
-            price: 0,
-            bound: 0,
-            nodes: 0,
-            status: bitbudget_core::mckp::Status::Optimal,
-        }
+        let levels = layers.map(|layer| layer.op.has_weights().then_some(Level::Fp32));
+        Plan::by_hand(&self.network, levels.collect())
     }
 
     /// A sum of prices as a change of loss.

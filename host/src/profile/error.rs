@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use bitbudget_core::mckp::ProblemError;
 use bitbudget_core::network::NetworkError;
 
 use crate::dataset::DataError;
@@ -70,9 +69,6 @@ pub enum ProfileError {
     /// The network that came out cannot run.
     #[error("the calibrated network does not hold together")]
     Network(#[from] NetworkError),
-    /// The price matrix exceeds the solver's capacities.
-    #[error("the layouts cannot be solved for")]
-    Problem(#[from] ProblemError),
     /// candle failed.
     #[error("the float model failed")]
     Float(#[from] candle_core::Error),

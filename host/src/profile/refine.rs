@@ -13,7 +13,7 @@
 //! Both are ridge regressions (Hoerl and Kennard 1970) around the prices of before.
 
 use bitbudget_core::level::Level;
-use bitbudget_core::mckp::Solver;
+use bitbudget_core::plan::{Budget, Planner};
 
 use std::sync::Mutex;
 
@@ -37,23 +37,10 @@ type Observation = (Layout, f64);
 /// The optimal layouts under the network's prices, from the best to the smallest, at most [`LAYOUTS`]
 /// of them evenly spread.
 fn optimal_layouts(network: &HostNetwork) -> Result<Vec<Layout>, ProfileError> {
-    let mut solver = Box::new(Solver::<MAX_LAYERS, MAX_LEVELS>::new(
-        network.prices.groups(),
-    )?);
-    let mut capacity = u64::MAX;
-    let mut layouts = Vec::new();
-    while let Ok(solution) = solver.solve(capacity, u64::MAX) {
-        let chosen = network.prices.rows.iter().zip(&solution.choice);
-        let levels = chosen.map(|(row, item)| {
-            let item = row.get(usize::from(*item));
-            item.map_or(Level::Fp32, |item| item.level)
-        });
-        layouts.push(levels.collect());
-        match solution.cost.checked_sub(1) {
-            Some(less) => capacity = less,
-            None => break,
-        }
-    }
+    let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));
+    let plans = planner.staircase(network, Budget::Weights(u64::MAX));
+    let layouts = plans.map(|plan| compare::layout_of(&plan.levels));
+    let layouts: Vec<Layout> = layouts.collect();
     let count = layouts.len();
     if count <= LAYOUTS {
         return Ok(layouts);

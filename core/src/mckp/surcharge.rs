@@ -1,0 +1,35 @@
+//! Costs that are no sum over the groups.
+
+/// A class that is not decided yet.
+pub const OPEN: u8 = u8::MAX;
+
+/// What a layout costs beyond the sum of its items' first costs; it depends on the classes of the
+/// items alone.
+///
+/// `N` is the solver's: classes stand by group, and those of groups that are not there are [`OPEN`].
+pub trait Surcharge<const N: usize> {
+    /// The least surcharge of any layout in which `group` has an item of `class`.
+    fn of_class(&self, group: usize, class: u8) -> u32;
+
+    /// At most the surcharge of every layout that has these classes; at least [`Self::of_class`] of
+    /// each, and never less for one more class that is decided.
+    fn at_least(&self, classes: &[u8; N]) -> u32;
+
+    /// The surcharge of the layout of these classes; [`Self::at_least`] at least.
+    fn of(&self, classes: &[u8; N]) -> u32;
+}
+
+/// No surcharge.
+impl<const N: usize> Surcharge<N> for () {
+    fn of_class(&self, _: usize, _: u8) -> u32 {
+        0
+    }
+
+    fn at_least(&self, _: &[u8; N]) -> u32 {
+        0
+    }
+
+    fn of(&self, _: &[u8; N]) -> u32 {
+        0
+    }
+}

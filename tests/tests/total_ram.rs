@@ -1,0 +1,115 @@
+//! Plans for all the RAM, arena and all, against every layout of real networks.
+
+use bitbudget::compare::{self, Bytes};
+use bitbudget::dataset::Dataset;
+use bitbudget::graph::Graph;
+use bitbudget::pack::{HostImage, pack};
+use bitbudget::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Options, Profile};
+use bitbudget_core::arena::Lifetimes;
+use bitbudget_core::engine::{Engine, EngineError};
+use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_tests::arena::Arena;
+use bitbudget_tests::{digits, shared};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+/// The digits network, then larger ones where they are, each profiled on a few images.
+fn profiles() -> Vec<(Graph, Profile)> {
+    let profiled = |graph: Graph, data: &Dataset, options: Options| {
+        let options = Options {
+            refine: 0,
+            ..options
+        };
+        let profile = digits::profiled(graph.clone(), data, &options);
+        (graph, profile)
+    };
+    let (graph, data, options) = digits::model();
+    let mut profiles = vec![profiled(graph, &data, options)];
+    if let Some(folder) = shared::folder() {
+        for name in ["resnet8_plain", "resnet8_residual"] {
+            let (graph, data) = shared::cifar10(&folder, name, 24);
+            let options = Options {
+                preprocess: shared::cifar10_preprocess(),
+                ..Options::default()
+            };
+            profiles.push(profiled(graph, &data, options));
+        }
+    }
+    profiles
+}
+
+/// Total bytes and price of every layout, by rising bytes, with the least price so far.
+fn all_layouts(network: &HostNetwork) -> Vec<(u64, i64)> {
+    let lifetimes = Lifetimes::new(network);
+    let price = |layout: &compare::Layout| -> i64 {
+        let rows = network.prices.rows.iter().zip(layout);
+        let items = rows.filter_map(|(row, level)| row.iter().find(|item| item.level == *level));
+        items.map(|item| i64::from(item.price)).sum()
+    };
+    let total = |layout: &compare::Layout| {
+        let bytes = Bytes::of(network, &lifetimes, layout);
+        bytes.weights + bytes.arena
+    };
+    let layouts = compare::all_layouts(network);
+    let mut all: Vec<_> = layouts.iter().map(|l| (total(l), price(l))).collect();
+    all.sort_unstable();
+    let mut least = i64::MAX;
+    for (_, price) in &mut all {
+        least = least.min(*price);
+        *price = least;
+    }
+    all
+}
+
+#[test]
+fn plans_equal_exhaustive_search() {
+    let mut rng = SmallRng::seed_from_u64(1);
+    for (_, profile) in profiles() {
+        let network = &profile.network;
+        let all = all_layouts(network);
+        let (smallest, largest) = (all[0].0, all[all.len() - 1].0);
+        let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));
+        let mut most_nodes = 0;
+        for _ in 0..1_000 {
+            let bytes = rng.random_range(smallest..=largest);
+            let plan = planner.plan(network, Budget::Total(bytes), u64::MAX);
+            let plan = plan.expect("it fits");
+            let fitting = all.partition_point(|(total, _)| *total <= bytes);
+            assert_eq!(plan.price, all[fitting - 1].1, "{bytes} bytes");
+            assert!(plan.is_optimal() && plan.total_bytes() <= bytes);
+            most_nodes = most_nodes.max(plan.nodes);
+        }
+        let refused = planner.plan(network, Budget::Total(smallest - 1), u64::MAX);
+        assert_eq!(refused.expect_err("too small").smallest_bytes, smallest);
+        println!("{} layouts, at most {most_nodes} nodes", all.len());
+    }
+}
+
+#[test]
+fn an_arena_of_the_plans_bytes_suffices_and_one_byte_less_does_not() {
+    let mut rng = SmallRng::seed_from_u64(2);
+    for (graph, profile) in profiles() {
+        let bytes = pack(&graph, &profile).expect("an image");
+        let image = HostImage::parse(&bytes).expect("a sound image");
+        let network = image.network();
+        let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));
+        let plans: Vec<_> = planner
+            .staircase(network, Budget::Total(u64::MAX))
+            .collect();
+        for _ in 0..12 {
+            let plan = &plans[rng.random_range(0..plans.len())];
+            let needed = plan.total_bytes() as usize;
+            let mut exact = Arena::new(needed);
+            let mut engine = Box::new(Engine::new(&image, exact.lend()).expect("an engine"));
+            assert_eq!(engine.load(plan.clone()), Ok(plan));
+            assert!(engine.spare().is_empty());
+            let mut short = Arena::new(needed - 1);
+            let mut engine = Box::new(Engine::new(&image, short.lend()).expect("an engine"));
+            let expected = EngineError::ArenaTooSmall {
+                needed_bytes: needed as u64,
+                arena_bytes: needed - 1,
+            };
+            assert_eq!(engine.load(plan.clone()), Err(expected));
+        }
+    }
+}
