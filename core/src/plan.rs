@@ -40,6 +40,31 @@ pub struct Plan<const N: usize> {
 }
 
 impl<const N: usize> Plan<N> {
+    /// The plan of a solution; under a budget for the weights alone it says nothing of the arena.
+    fn solved<const K: usize>(
+        network: &Network<N, K>,
+        solution: &Solution<N>,
+        arena: &Arena<'_, N, K>,
+        budget: Budget,
+    ) -> Self {
+        let chosen = network.prices.rows.iter().zip(&solution.choice);
+        let levels: Vec<Option<Level>, N> = chosen
+            .map(|(row, item)| row.get(usize::from(*item)).map(|item| item.level))
+            .collect();
+        Self {
+            weight_bytes: solution.cost[0] as u32,
+            arena_bytes: match budget {
+                Budget::Total(_) => solution.surcharge,
+                Budget::Weights(_) => arena.of(&arena.classes(&levels)),
+            },
+            levels,
+            price: solution.price,
+            bound: solution.bound,
+            nodes: solution.nodes,
+            status: solution.status,
+        }
+    }
+
     /// The plan of levels that were chosen by hand or elsewhere, with what they take. Its bound is its
     /// price; levels outside the price matrix have none.
     #[must_use]
@@ -117,8 +142,8 @@ impl core::error::Error for BudgetTooSmall {}
 pub struct Planner<const N: usize, const K: usize> {
     solver: Solver<N, K>,
     lifetimes: Lifetimes<N>,
-    /// By layer and form of its input: the least arena of any layout with it.
-    least_arena: Vec<[u32; Form::ALL.len()], N>,
+    /// By layer.
+    readers: Vec<Reader, N>,
     /// The choice of the layout that takes least RAM in all, and what it takes.
     smallest: (Vec<u8, N>, u64),
     budget: Budget,
@@ -139,7 +164,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         Self {
             solver: Solver::empty(),
             lifetimes: Lifetimes::empty(),
-            least_arena: Vec::new(),
+            readers: Vec::new(),
             smallest: (Vec::new(), 0),
             budget: Budget::Total(0),
         }
@@ -149,24 +174,20 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// short it is better not moved.
     pub fn set_network(&mut self, network: &Network<N, K>) {
         self.lifetimes = Lifetimes::new(network);
-        self.least_arena.clear();
+        self.readers.clear();
         for layer in 0..network.layers.len() {
-            let least = |form: Form| {
-                let forms = network.least_forms(|i| (i == layer).then_some(form));
-                match network.layers[layer].op.has_weights() {
-                    true => self.lifetimes.live_bytes(&forms),
-                    false => 0,
-                }
-            };
-            // rows are as many as layers, at most N
-            let _ = self.least_arena.push(Form::ALL.map(least));
+            // there is room for all layers
+            let _ = self
+                .readers
+                .push(Reader::new(network, &self.lifetimes, layer));
         }
+        let readers = &self.readers;
         let rows = network.prices.rows.iter().enumerate();
         let fits = self.solver.set_groups(rows.map(|(layer, row)| {
             row.iter().map(move |item| Item {
                 cost: [item.bytes],
                 price: item.price,
-                class: class(network, layer, item.level),
+                class: readers[layer].class(item.level),
             })
         }));
         debug_assert!(fits.is_ok(), "the price matrix has the solver's capacities");
@@ -182,7 +203,11 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// Finds the layout that takes least in all, by bisection: whether a total is feasible is what a
     /// search finds out.
     fn find_smallest(&mut self, network: &Network<N, K>) {
-        let arena = Arena::new(network, &self.lifetimes, &self.least_arena);
+        let arena = Arena {
+            network,
+            lifetimes: &self.lifetimes,
+            readers: &self.readers,
+        };
         let solver = &mut self.solver;
         // no layout takes less than `least`; a step without success raises it
         let mut least = solver.smallest_cost()[0] + u64::from(arena.at_least(&[OPEN; N]));
@@ -252,9 +277,12 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         match budget {
             Budget::Weights(bytes) => self.solver.start([bytes], &()),
             Budget::Total(bytes) => {
-                let arena = Arena::new(network, &self.lifetimes, &self.least_arena);
+                let arena = Arena {
+                    network,
+                    lifetimes: &self.lifetimes,
+                    readers: &self.readers,
+                };
                 self.solver.start([bytes], &arena);
-                self.solver.suggest(&self.smallest.0, &arena);
             }
         }
     }
@@ -269,14 +297,25 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         network: &Network<N, K>,
         nodes: u64,
     ) -> Result<Plan<N>, BudgetTooSmall> {
-        let arena = Arena::new(network, &self.lifetimes, &self.least_arena);
+        let arena = Arena {
+            network,
+            lifetimes: &self.lifetimes,
+            readers: &self.readers,
+        };
         let budget = self.budget;
-        let solution = match budget {
+        let mut solution = match budget {
             Budget::Weights(_) => self.solver.solve_for(nodes, &()),
             Budget::Total(_) => self.solver.solve_for(nodes, &arena),
         };
+        if solution
+            .as_ref()
+            .is_err_and(|infeasible| !infeasible.proven)
+        {
+            self.solver.suggest(&self.smallest.0, &arena);
+            solution = self.solver.solve_for(0, &arena);
+        }
         match solution {
-            Ok(solution) => Ok(describe(network, &arena, &solution)),
+            Ok(solution) => Ok(Plan::solved(network, &solution, &arena, budget)),
             Err(_) => Err(BudgetTooSmall {
                 budget,
                 smallest_bytes: match budget {
@@ -288,46 +327,45 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     }
 }
 
-fn describe<const N: usize, const K: usize>(
-    network: &Network<N, K>,
-    arena: &Arena<'_, N, K>,
-    solution: &Solution<N>,
-) -> Plan<N> {
-    let chosen = network.prices.rows.iter().zip(&solution.choice);
-    let levels: Vec<Option<Level>, N> = chosen
-        .map(|(row, item)| row.get(usize::from(*item)).map(|item| item.level))
-        .collect();
-    let mut classes = [OPEN; N];
-    for (layer, level) in levels.iter().enumerate() {
-        classes[layer] = level.map_or(0, |level| class(network, layer, level));
-    }
-    Plan {
-        weight_bytes: solution.cost[0] as u32,
-        arena_bytes: arena.of(&classes),
-        levels,
-        price: solution.price,
-        bound: solution.bound,
-        nodes: solution.nodes,
-        status: solution.status,
-    }
+/// How a layer reads its input, as far as the arena is concerned.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reader {
+    /// By form of the input: the least arena of any layout with it.
+    least: [u32; Form::ALL.len()],
+    /// Whether other layers with weights read the same tensor. Only then the rounding counts.
+    is_shared: bool,
 }
 
-/// The class of a level: the place in [`Form::ALL`] of a form of the layer's input that takes as much.
-/// The rounding counts only where other layers with weights read the same tensor.
-fn class<const N: usize, const K: usize>(
-    network: &Network<N, K>,
-    layer: usize,
-    level: Level,
-) -> u8 {
-    let input = &network.layers[layer].inputs;
-    let mut others = network.layers.iter().enumerate();
-    let is_shared = others.any(|(other, reader)| {
-        let reads = reader.inputs.iter().any(|tensor| input.contains(tensor));
-        other != layer && reader.op.has_weights() && reads
-    });
-    match level.input_form() {
-        Form::I8(_) if !is_shared => Form::I8(Rounding::Nearest).index(),
-        form @ (Form::F32 | Form::I8(_)) => form.index(),
+impl Reader {
+    fn new<const N: usize, const K: usize>(
+        network: &Network<N, K>,
+        lifetimes: &Lifetimes<N>,
+        layer: usize,
+    ) -> Self {
+        if !network.layers[layer].op.has_weights() {
+            return Self::default();
+        }
+        let least = |form: Form| {
+            let forms = network.least_forms(|i| (i == layer).then_some(form));
+            lifetimes.live_bytes(&forms)
+        };
+        let inputs = &network.layers[layer].inputs;
+        let mut others = network.layers.iter().enumerate();
+        Self {
+            least: Form::ALL.map(least),
+            is_shared: others.any(|(other, reader)| {
+                let reads = reader.inputs.iter().any(|tensor| inputs.contains(tensor));
+                other != layer && reader.op.has_weights() && reads
+            }),
+        }
+    }
+
+    /// The class of a level: the place in [`Form::ALL`] of a form that takes as much.
+    fn class(&self, level: Level) -> u8 {
+        match level.input_form() {
+            Form::I8(_) if !self.is_shared => Form::I8(Rounding::Nearest).index(),
+            form @ (Form::F32 | Form::I8(_)) => form.index(),
+        }
     }
 }
 
@@ -336,26 +374,27 @@ fn class<const N: usize, const K: usize>(
 struct Arena<'a, const N: usize, const K: usize> {
     network: &'a Network<N, K>,
     lifetimes: &'a Lifetimes<N>,
-    least: &'a [[u32; Form::ALL.len()]],
+    readers: &'a [Reader],
 }
 
-impl<'a, const N: usize, const K: usize> Arena<'a, N, K> {
-    const fn new(
-        network: &'a Network<N, K>,
-        lifetimes: &'a Lifetimes<N>,
-        least: &'a [[u32; Form::ALL.len()]],
-    ) -> Self {
-        Self {
-            network,
-            lifetimes,
-            least,
+impl<const N: usize, const K: usize> Arena<'_, N, K> {
+    fn classes(&self, levels: &[Option<Level>]) -> [u8; N] {
+        let mut classes = [OPEN; N];
+        for (class, (level, reader)) in classes.iter_mut().zip(levels.iter().zip(self.readers)) {
+            *class = level.map_or(0, |level| reader.class(level));
         }
+        classes
     }
 }
 
 impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
     fn of_class(&self, group: usize, class: u8) -> u32 {
-        self.least[group][usize::from(class)]
+        self.readers[group].least[usize::from(class)]
+    }
+
+    fn can_raise(&self, group: usize, class: u8) -> bool {
+        // an open layer counts as the narrowest form that it offers, whatever the rounding
+        self.readers[group].is_shared || class == Form::F32.index()
     }
 
     fn at_least(&self, classes: &[u8; N]) -> u32 {

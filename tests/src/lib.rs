@@ -8,6 +8,7 @@ pub mod check;
 pub mod digits;
 pub mod emulated;
 pub mod generate;
+pub mod instances;
 pub mod model;
 pub mod oracle;
 pub mod shared;

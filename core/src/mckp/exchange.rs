@@ -9,7 +9,7 @@
 //! is never cut, and it is optimal. Groups of equal costs make this worthwhile: of all permutations
 //! of their choices few survive.
 
-use super::problem::{Choice, Group};
+use super::problem::{Choice, Group, Problem};
 
 /// Returns whether two groups, decided in this order, have better choices than these two.
 pub(super) fn improves<const K: usize, const D: usize>(
@@ -42,4 +42,34 @@ pub(super) fn improves<const K: usize, const D: usize>(
         }
     }
     false
+}
+
+/// Returns the exchange of the choices of two of these groups, for others of their classes, that lowers
+/// the price of a layout most and costs no more than there is room; none if no exchange lowers it.
+pub(super) fn best_exchange<const N: usize, const K: usize, const D: usize>(
+    problem: &Problem<N, K, D>,
+    groups: &[u16],
+    items: &[u8; N],
+    room: &[i64; D],
+) -> Option<[(usize, u8); 2]> {
+    let mut best = None;
+    let mut best_gain = 0;
+    for (at, &first) in groups.iter().enumerate() {
+        let first = usize::from(first);
+        let others = problem.groups[first].alike(items[first]);
+        for (item, with_first, gain) in others {
+            let room: [i64; D] = core::array::from_fn(|d| room[d] - with_first[d]);
+            for &second in &groups[at + 1..] {
+                let second = usize::from(second);
+                for (other, with_second, more) in problem.groups[second].alike(items[second]) {
+                    let fits = (0..D).all(|d| with_second[d] <= room[d]);
+                    if fits && gain + more > best_gain {
+                        best_gain = gain + more;
+                        best = Some([(first, item), (second, other)]);
+                    }
+                }
+            }
+        }
+    }
+    best
 }

@@ -92,7 +92,8 @@ pub struct Solver<const N: usize, const K: usize, const D: usize = 1> {
 }
 
 impl<const N: usize, const K: usize, const D: usize> Solver<N, K, D> {
-    /// The size of a solver in bytes.
+    /// The size of a solver in bytes: at most N · (33 K + 208) + 512 with one limit, and
+    /// N · (4 K + 8) + 1024 more for every further one.
     pub const STATE_BYTES: usize = size_of::<Self>();
 
     /// Returns the solver of these groups, with all the work done that does not depend on the
@@ -115,6 +116,11 @@ impl<const N: usize, const K: usize, const D: usize> Solver<N, K, D> {
     /// Returns the solver of no groups: a place for [`Self::set_groups`].
     #[must_use]
     pub const fn empty() -> Self {
+        const {
+            let further = D.saturating_sub(1);
+            let one_limit = N * (33 * K + 208) + 512;
+            assert!(Self::STATE_BYTES <= one_limit + further * (N * (4 * K + 8) + 1024));
+        }
         Self {
             problem: Problem::empty(),
             relaxation: Relaxation::new(),
@@ -197,14 +203,13 @@ impl<const N: usize, const K: usize, const D: usize> Solver<N, K, D> {
         let mut run = self.run(surcharge);
         run.advance(node_limit);
         let bound = run.bound();
-        let Some(layout) = run.search.incumbent() else {
+        let Some((layout, surcharge)) = run.search.incumbent() else {
             return Err(Infeasible {
                 proven: run.search.is_done(),
                 limits: self.limits,
                 smallest: self.problem.smallest_cost,
             });
         };
-        let surcharge = run.surcharge_of(layout);
         let problem = &*run.problem;
         let cost = problem.cost(&layout.items);
         Ok(Solution {

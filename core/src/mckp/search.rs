@@ -22,20 +22,24 @@ use core::cmp::Reverse;
 
 use heapless::Vec;
 
-use super::exchange::improves;
+use super::exchange::{best_exchange, improves};
 use super::frame::{Frame, Node};
 use super::problem::{Layout, Problem};
 use super::relaxation::{FAR, Relaxation};
 use super::sort::sort_by;
 use super::surcharge::{OPEN, Surcharge};
-use super::table::{Core, Table};
+use super::table::{Bound, Core, Table};
 
 /// The first gap is the incumbent's loss divided by 2 to this power.
-const FIRST_GAP_SHIFT: u32 = 6;
+const FIRST_GAP_SHIFT: u32 = 2;
 /// With how many of the groups decided last a choice is tried for exchanges.
 const EXCHANGE_GROUPS: usize = 16;
-/// After how many nodes the table gets new multipliers.
-const REFINE_NODES: u64 = 32;
+/// After how many nodes the table gets new multipliers, with one limit and with several.
+const REFINE_NODES: [u64; 2] = [32, 8];
+/// From so many nodes on, at every power of two, the incumbent is polished.
+const POLISH_NODES: u64 = 256;
+/// How many groups take part in that.
+const POLISH_GROUPS: usize = 64;
 
 /// What a search does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +69,11 @@ pub(super) struct Search<const N: usize, const K: usize, const D: usize> {
     /// The limits above the smallest costs.
     spare: [i64; D],
     threshold: u32,
+    /// The one of the next part.
+    next_threshold: Option<u32>,
     /// The incumbent; its price is above all others' as long as there is none.
     best: Layout<N>,
-    found: bool,
+    best_surcharge: Option<u32>,
     /// The largest loss of a layout that is better than `best`.
     limit: i64,
     /// The gap with which the next round begins, or the present one began.
@@ -94,11 +100,12 @@ impl<const N: usize, const K: usize, const D: usize> Search<N, K, D> {
             stage: Stage::Done,
             spare: [0; D],
             threshold: 0,
+            next_threshold: None,
             best: Layout {
                 items: [0; N],
                 price: 0,
             },
-            found: false,
+            best_surcharge: None,
             limit: 0,
             next_gap: 0,
             gap: 0,
@@ -112,13 +119,13 @@ impl<const N: usize, const K: usize, const D: usize> Search<N, K, D> {
     /// Forgets what was searched.
     pub(super) const fn reset(&mut self) {
         self.stage = Stage::Done;
-        self.found = false;
+        self.best_surcharge = None;
         self.nodes = 0;
     }
 
-    /// The best layout so far.
-    pub(super) fn incumbent(&self) -> Option<&Layout<N>> {
-        self.found.then_some(&self.best)
+    /// The best layout so far, and its surcharge.
+    pub(super) fn incumbent(&self) -> Option<(&Layout<N>, u32)> {
+        Some((&self.best, self.best_surcharge?))
     }
 
     pub(super) const fn nodes(&self) -> u64 {
@@ -144,31 +151,36 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     pub(super) fn start(&mut self, spare: [i64; D]) {
         let threshold = self.first_threshold();
         let best = self.problem.best_layout();
-        let fits = self.fits(&best, &spare);
+        let surcharge = self.fitting_surcharge(&best, &spare);
         let search = &mut *self.search;
         search.spare = spare;
         search.nodes = 0;
         search.floor = 0;
         search.threshold = threshold;
-        search.found = fits;
-        search.stage = if fits { Stage::Done } else { Stage::Enter };
         search.best = best;
-        if !fits {
+        search.best_surcharge = surcharge;
+        search.stage = Stage::Done;
+        if surcharge.is_none() {
             search.best.price = self.problem.price_span + 1;
+            search.stage = Stage::Enter;
         }
     }
 
     /// Takes a layout for the incumbent, if it fits and is better.
     pub(super) fn suggest(&mut self, choice: &[u8]) {
-        if let (Some(layout), Stage::Enter) = (self.problem.layout_of(choice), self.search.stage) {
+        if let Some(layout) = self.problem.layout_of(choice) {
             self.try_incumbent(layout);
+            self.set_limit();
+            self.search.gap = self.search.gap.min(self.search.limit);
         }
     }
 
     fn try_incumbent(&mut self, layout: Layout<N>) {
-        if layout.price < self.search.best.price && self.fits(&layout, &self.search.spare) {
+        if layout.price < self.search.best.price
+            && let Some(surcharge) = self.fitting_surcharge(&layout, &self.search.spare)
+        {
             self.search.best = layout;
-            self.search.found = true;
+            self.search.best_surcharge = Some(surcharge);
         }
     }
 
@@ -189,35 +201,43 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
 
     /// Returns a lower bound of the relative price of every layout.
     pub(super) fn bound(&self) -> i64 {
-        let best = self.search.best.price;
-        match self.search.stage {
-            Stage::Done => return best,
-            Stage::Enter => return self.search.floor,
-            Stage::Round | Stage::Walk(_) => {}
+        let search = &*self.search;
+        match search.stage {
+            Stage::Done => search.best.price,
+            Stage::Enter => search.floor,
+            Stage::Round | Stage::Walk(_) => {
+                let part = self.price_of(search.proven + 1);
+                let bound = part.min(self.bound_of_rest()).min(search.best.price);
+                bound.max(search.floor)
+            }
         }
-        let mut bound = best.min(self.price_of(self.search.proven + 1));
-        if let Some(next) = self.next_threshold() {
-            let less = i64::from(next - self.search.threshold);
-            let base = self.relaxation.base_without(self.problem, less);
-            bound = bound.min(self.rounded(base));
-        }
-        bound.max(self.search.floor)
     }
 
-    /// Returns the layout's true surcharge.
-    pub(super) fn surcharge_of(&self, layout: &Layout<N>) -> u32 {
+    /// Returns a lower bound of the relative price in the parts behind this one.
+    fn bound_of_rest(&self) -> i64 {
+        self.search.next_threshold.map_or(FAR, |next| {
+            let less = i64::from(next - self.search.threshold);
+            self.rounded(self.relaxation.base_without(self.problem, less))
+        })
+    }
+
+    /// Returns the layout's surcharge, if it is within the limits with it.
+    fn fitting_surcharge(&self, layout: &Layout<N>, spare: &[i64; D]) -> Option<u32> {
+        let cost = self.problem.cost(&layout.items);
+        let room = spare[0] - cost[0];
+        if (0..D).any(|d| cost[d] > spare[d]) {
+            return None;
+        }
         let mut classes = [OPEN; N];
         let chosen = self.problem.groups.iter().zip(&layout.items);
         for (class, (group, &item)) in classes.iter_mut().zip(chosen) {
             *class = group.choice(item).class;
         }
-        self.surcharge.of(&classes)
-    }
-
-    fn fits(&self, layout: &Layout<N>, spare: &[i64; D]) -> bool {
-        let cost = self.problem.cost(&layout.items);
-        let surcharge = i64::from(self.surcharge_of(layout));
-        cost[0] + surcharge <= spare[0] && (1..D).all(|d| cost[d] <= spare[d])
+        if i64::from(self.surcharge.at_least(&classes)) > room {
+            return None;
+        }
+        let surcharge = self.surcharge.of(&classes);
+        (i64::from(surcharge) <= room).then_some(surcharge)
     }
 
     /// The least surcharge that allows a class in every group.
@@ -232,8 +252,8 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         least.flatten().max().unwrap_or(0)
     }
 
-    /// The next larger surcharge of a class.
-    fn next_threshold(&self) -> Option<u32> {
+    /// The least surcharge of a class that is larger than the threshold.
+    fn find_next_threshold(&self) -> Option<u32> {
         let groups = self.problem.groups.iter().enumerate();
         let all = groups.flat_map(|(index, group)| {
             let classes = group.choices().iter().map(|choice| choice.class);
@@ -247,6 +267,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         let (threshold, surcharge) = (self.search.threshold, self.surcharge);
         self.problem
             .allow(|group, class| surcharge.of_class(group, class) <= threshold);
+        self.search.next_threshold = self.find_next_threshold();
         let mut capacity = self.search.spare;
         capacity[0] -= i64::from(threshold);
         if !self.problem.has_room(&capacity) {
@@ -262,16 +283,21 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         self.search.next_gap = self.search.limit >> FIRST_GAP_SHIFT;
         self.search.table.begin(self.problem, self.relaxation);
         self.search.stage = Stage::Round;
-        self.search.floor = self.bound();
         true
     }
 
-    /// Leaves a part that is searched: goes on to the next one.
+    /// Leaves a part that is searched: goes on to the next one, if there may be anything better.
     fn leave(&mut self) -> bool {
-        if self.search.stage != Stage::Enter {
-            self.search.floor = self.bound();
+        let has_relaxation = self.search.stage != Stage::Enter;
+        if has_relaxation {
+            let rest = self.bound_of_rest();
+            if rest >= self.search.best.price {
+                self.search.stage = Stage::Done;
+                return true;
+            }
+            self.search.floor = self.search.floor.max(rest);
         }
-        self.search.stage = match self.next_threshold() {
+        self.search.stage = match self.search.next_threshold {
             Some(next) if i64::from(next) <= self.search.spare[0] => {
                 self.search.threshold = next;
                 Stage::Enter
@@ -290,18 +316,12 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         self.search.gap = self.search.next_gap.min(self.search.limit);
         self.search.rejected = FAR;
         let root = self.select_core();
-        let core = Core {
-            problem: self.problem,
-            relaxation: self.relaxation,
-            order: &self.search.order,
-            gap: self.search.gap,
-        };
-        self.search.table.fill(&core);
+        self.search.table.clear(self.search.order.len());
         let Some(root) = root else {
             return self.end_round();
         };
         if self.search.order.is_empty() {
-            let loss = root.loss + self.search.table.bound(0, &root.left, 0).loss;
+            let loss = root.loss + self.table_bound(0, &root.left, 0).loss;
             self.offer(loss, &root);
             return self.end_round();
         }
@@ -316,7 +336,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     fn end_round(&mut self) -> bool {
         let search = &mut *self.search;
         search.proven = search.next_gap.max(search.rejected - 1);
-        search.next_gap = search.proven + search.proven / 2 + 1;
+        search.next_gap = 2 * search.proven + 1;
         search.stage = Stage::Round;
         true
     }
@@ -343,7 +363,10 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             let choice = self.problem.groups[group].choice(item);
             self.search.classes[group] = choice.class;
             let frame = &self.search.frames[depth];
-            let surcharge = self.surcharge.at_least(&self.search.classes);
+            let surcharge = match self.surcharge.can_raise(group, choice.class) {
+                true => self.surcharge.at_least(&self.search.classes),
+                false => frame.node.surcharge,
+            };
             let mut node = frame.node;
             node.loss += self.relaxation.reduced[group][usize::from(item)];
             for (left, cost) in node.left.iter_mut().zip(choice.cost) {
@@ -444,8 +467,15 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     /// Lists the children of a node that may lead to a better layout.
     fn open(&mut self, depth: usize, node: Node<D>) {
         self.search.nodes += 1;
-        if self.search.nodes.is_multiple_of(REFINE_NODES) {
+        if self
+            .search
+            .nodes
+            .is_multiple_of(REFINE_NODES[usize::from(D > 1)])
+        {
             self.refine(depth);
+        }
+        if self.search.nodes >= POLISH_NODES && self.search.nodes.is_power_of_two() {
+            self.polish();
         }
         let search = &mut *self.search;
         let index = usize::from(search.order[depth]);
@@ -464,6 +494,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             if child.loss <= self.search.gap {
                 let surcharge = match with_class {
                     Some((class, surcharge)) if class == choice.class => surcharge,
+                    _ if !self.surcharge.can_raise(index, choice.class) => node.surcharge,
                     _ => {
                         self.search.classes[index] = choice.class;
                         let surcharge = self.surcharge.at_least(&self.search.classes);
@@ -479,7 +510,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
                     continue;
                 }
                 let column = self.search.frames[depth].node.column;
-                let bound = self.search.table.bound(depth + 1, &child.left, column);
+                let bound = self.table_bound(depth + 1, &child.left, column);
                 self.search.frames[depth].node.column = bound.column;
                 total = child.loss.saturating_add(bound.loss);
             }
@@ -490,6 +521,51 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             }
         }
         self.search.classes[index] = OPEN;
+    }
+
+    /// Improves the incumbent by exchanging the choices of two groups for others of their classes, as
+    /// long as that helps.
+    fn polish(&mut self) {
+        let Some(surcharge) = self.search.best_surcharge else {
+            return;
+        };
+        // other groups at every power of two
+        let windows = self.search.order.len().div_ceil(POLISH_GROUPS).max(1);
+        let window = self.search.nodes.trailing_zeros() as usize % windows;
+        let mut best = self.search.best.clone();
+        let mut room = self.problem.cost(&best.items);
+        for (d, room) in room.iter_mut().enumerate() {
+            let surcharge = if d == 0 { i64::from(surcharge) } else { 0 };
+            *room = self.search.spare[d] - surcharge - *room;
+        }
+        let groups = self.search.order.rchunks(POLISH_GROUPS).nth(window);
+        let groups = groups.unwrap_or(&[]);
+        while let Some([first, second]) = best_exchange(self.problem, groups, &best.items, &room) {
+            for (group, item) in [first, second] {
+                let old = self.problem.groups[group].choice(best.items[group]);
+                let new = self.problem.groups[group].choice(item);
+                for (d, room) in room.iter_mut().enumerate() {
+                    *room += i64::from(old.cost[d]) - i64::from(new.cost[d]);
+                }
+                best.items[group] = item;
+            }
+        }
+        best.price = self.problem.price(&best.items);
+        if best.price < self.search.best.price {
+            self.search.best = best;
+            self.set_limit();
+            self.search.gap = self.search.gap.min(self.search.limit);
+        }
+    }
+
+    fn table_bound(&mut self, depth: usize, left: &[i64; D], start: u8) -> Bound {
+        let core = Core {
+            problem: self.problem,
+            relaxation: self.relaxation,
+            order: &self.search.order,
+            gap: self.search.gap,
+        };
+        self.search.table.bound(&core, depth, left, start)
     }
 
     /// Whether an exchange with one of the groups decided last makes a choice needless.
@@ -557,7 +633,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             items: self.search.items,
             price: self.price_of(loss),
         };
-        self.search.found = true;
+        self.search.best_surcharge = Some(surcharge);
         self.set_limit();
         self.search.gap = self.search.gap.min(self.search.limit);
     }

@@ -11,6 +11,9 @@ pub trait Surcharge<const N: usize> {
     /// The least surcharge of any layout in which `group` has an item of `class`.
     fn of_class(&self, group: usize, class: u8) -> u32;
 
+    /// Whether a group of this class can have a higher [`Self::at_least`] than an open one.
+    fn can_raise(&self, group: usize, class: u8) -> bool;
+
     /// At most the surcharge of every layout that has these classes; at least [`Self::of_class`] of
     /// each, and never less for one more class that is decided.
     fn at_least(&self, classes: &[u8; N]) -> u32;
@@ -23,6 +26,10 @@ pub trait Surcharge<const N: usize> {
 impl<const N: usize> Surcharge<N> for () {
     fn of_class(&self, _: usize, _: u8) -> u32 {
         0
+    }
+
+    fn can_raise(&self, _: usize, _: u8) -> bool {
+        false
     }
 
     fn at_least(&self, _: &[u8; N]) -> u32 {

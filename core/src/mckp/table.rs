@@ -49,15 +49,16 @@ impl<const N: usize, const K: usize, const D: usize> Core<'_, N, K, D> {
     fn smallest(&self, depth: usize, mu: &[i64; D]) -> (i64, &[u32; D]) {
         let values = self
             .choices(depth)
-            .map(|(reduced, cost)| (reduced + product(mu, &cost.map(i64::from)), cost));
+            .map(|(reduced, cost)| (reduced + product(mu, cost), cost));
         values
             .min_by_key(|(value, _)| *value)
             .unwrap_or((0, &[0; D]))
     }
 }
 
-fn product<const D: usize>(a: &[i64; D], b: &[i64; D]) -> i64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+fn product<const D: usize>(mu: &[i64; D], cost: &[u32; D]) -> i64 {
+    let products = mu.iter().zip(cost).map(|(mu, cost)| mu * i64::from(*cost));
+    products.sum()
 }
 
 /// A lower bound, and where it was found.
@@ -80,6 +81,8 @@ pub(super) struct Table<const N: usize, const D: usize> {
     /// Σ min (reduced + mu · cost), by depth and column; the first `depths` rows are in use.
     sums: [[i64; COLUMNS]; N],
     depths: usize,
+    /// The columns that are tabulated, by bit.
+    filled: u16,
 }
 
 impl<const N: usize, const D: usize> Table<N, D> {
@@ -92,6 +95,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
             clock: 0,
             sums: [[0; COLUMNS]; N],
             depths: 0,
+            filled: 0,
         }
     }
 
@@ -134,26 +138,49 @@ impl<const N: usize, const D: usize> Table<N, D> {
         }
     }
 
-    /// Tabulates the sums.
-    pub(super) fn fill<const K: usize>(&mut self, core: &Core<'_, N, K, D>) {
-        self.depths = core.order.len();
-        for column in 0..COLUMNS {
-            self.fill_column(core, column);
-        }
+    /// Begins with other sums; each column is tabulated when it is needed.
+    pub(super) const fn clear(&mut self, depths: usize) {
+        self.depths = depths;
+        self.filled = 0;
     }
 
     fn fill_column<const K: usize>(&mut self, core: &Core<'_, N, K, D>, column: usize) {
+        self.filled |= 1 << column;
         let mu = self.multipliers[column];
         let mut sum = 0;
         for depth in (0..self.depths).rev() {
-            sum += core.smallest(depth, &mu).0;
+            let values = core.choices(depth);
+            let values = values.map(|(reduced, cost)| reduced + product(&mu, cost));
+            sum += values.min().unwrap_or(0);
             self.sums[depth][column] = sum;
         }
     }
 
+    /// Returns the bound of one column.
+    fn value<const K: usize>(
+        &mut self,
+        core: &Core<'_, N, K, D>,
+        depth: usize,
+        left: &[i64; D],
+        column: u8,
+    ) -> i64 {
+        let column = usize::from(column);
+        if self.filled & 1 << column == 0 {
+            self.fill_column(core, column);
+        }
+        let mu = self.multipliers[column].iter().zip(left);
+        self.sums[depth][column] - mu.map(|(mu, left)| mu * left).sum::<i64>()
+    }
+
     /// Returns the largest bound for groups `depth..`; with one limit the climb begins at column
     /// `start`.
-    pub(super) fn bound(&mut self, depth: usize, left: &[i64; D], start: u8) -> Bound {
+    pub(super) fn bound<const K: usize>(
+        &mut self,
+        core: &Core<'_, N, K, D>,
+        depth: usize,
+        left: &[i64; D],
+        start: u8,
+    ) -> Bound {
         if depth == self.depths {
             // No group is open: this is the loss itself, but for values that are too large anyway.
             let unused = self.lambda.iter().zip(left);
@@ -163,17 +190,13 @@ impl<const N: usize, const D: usize> Table<N, D> {
                 column: start,
             };
         }
-        let value = |column: u8| {
-            let column = usize::from(column);
-            self.sums[depth][column] - product(&self.multipliers[column], left)
-        };
         let mut best = Bound {
-            loss: value(start),
+            loss: self.value(core, depth, left, start),
             column: start,
         };
         // Equal values do not end the climb, for two multipliers may be equal.
         for column in start + 1..COLUMNS as u8 {
-            let loss = value(column);
+            let loss = self.value(core, depth, left, column);
             if loss >= best.loss {
                 best = Bound { loss, column };
             } else if D == 1 {
@@ -181,7 +204,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
             }
         }
         for column in (0..start).rev() {
-            let loss = value(column);
+            let loss = self.value(core, depth, left, column);
             if loss >= best.loss {
                 best = Bound { loss, column };
             } else if D == 1 {
@@ -234,7 +257,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
         depth: usize,
         left: &[i64; D],
     ) -> [i64; D] {
-        let column = usize::from(self.bound(depth, left, ZERO as u8).column);
+        let column = usize::from(self.bound(core, depth, left, ZERO as u8).column);
         let mut mu = self.multipliers[column];
         for d in 0..D {
             let (mut low, mut high) = if D == 1 {
@@ -273,5 +296,8 @@ impl<const N: usize, const D: usize> Table<N, D> {
         for row in &mut self.sums[..self.depths] {
             shift(row, from, to);
         }
+        let mut filled: [bool; COLUMNS] = core::array::from_fn(|i| self.filled >> i & 1 == 1);
+        shift(&mut filled, from, to);
+        self.filled = (0..COLUMNS).fold(0, |bits, i| bits | u16::from(filled[i]) << i);
     }
 }

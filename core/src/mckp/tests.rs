@@ -285,6 +285,10 @@ impl super::Surcharge<5> for Chain {
         self.neighbours(|g| if g == group { class } else { super::OPEN })
     }
 
+    fn can_raise(&self, group: usize, class: u8) -> bool {
+        self.size(group, class) > self.size(group, super::OPEN)
+    }
+
     fn at_least(&self, classes: &[u8; 5]) -> u32 {
         self.neighbours(|g| classes[g])
     }
