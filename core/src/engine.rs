@@ -7,7 +7,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 
-use crate::arena::Placement;
+use crate::arena::{Lifetimes, Placement};
 use crate::image::Image;
 use crate::level::{Form, Forms, Level, Stored};
 use crate::network::{Network, PerTensor};
@@ -267,15 +267,20 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         self.planner.plan(self.image.network(), budget, node_limit)
     }
 
-    /// Makes a plan resident that was made elsewhere, such as one of levels chosen by hand.
+    /// Makes a plan resident that was made elsewhere: looked up among an image's
+    /// [`stored_plans`](Image::stored_plans), or of levels chosen by hand.
     ///
     /// # Errors
     /// [`EngineError::NoSuchLevel`] or [`EngineError::ArenaTooSmall`], with the plan of before
     /// resident; [`EngineError::Storage`] with nothing resident.
     pub fn load(&mut self, plan: Plan<N>) -> Result<&Plan<N>, EngineError> {
         let next = Layout::new(self.image.network(), &plan.levels)?;
-        self.prepare();
-        let placement = self.planner.lifetimes().place(&next.forms);
+        // a plan that was looked up needs no planner
+        let placement = if self.planner.is_empty() {
+            Lifetimes::new(self.image.network()).place(&next.forms)
+        } else {
+            self.planner.lifetimes().place(&next.forms)
+        };
         let needed_bytes = u64::from(next.weight_bytes) + u64::from(placement.bytes());
         let arena_bytes = self.arena.len();
         if needed_bytes > arena_bytes as u64 {

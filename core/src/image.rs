@@ -5,20 +5,22 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | the magic `bitbudgt` |
-//! | 8 | 4 | version, 2 |
+//! | 8 | 4 | version, 3 |
 //! | 12 | 4 | n: length of the network section |
-//! | 16 | 4 | m: length of the names section, padded to a multiple of four with the section before |
-//! | 20 | 4 | w: length of the weights section |
-//! | 24 | n | the [`Network`], postcard |
-//! | 24 + n | m | the layers' names, one postcard string each, then zeros |
-//! | 24 + n + m | w | for every layer with weights, see below |
-//! | 24 + n + m + w | 4 | CRC-32 (ISO-HDLC) of everything before |
+//! | 16 | 4 | m: length of the names section |
+//! | 20 | 4 | p: length of the plans section, padded to a multiple of four with the sections before |
+//! | 24 | 4 | w: length of the weights section |
+//! | 28 | n | the [`Network`], postcard |
+//! | 28 + n | m | the layers' names, one postcard string each |
+//! | 28 + n + m | p | optimal plans, or none ([`crate::stored`]), then zeros |
+//! | 28 + n + m + p | w | for every layer with weights, see below |
+//! | 28 + n + m + p + w | 4 | CRC-32 (ISO-HDLC) of everything before |
 //!
 //! A layer with weights has, in `f32`: weights `[O, …]`, bias `[O]`, and for every width of integer
 //! weights among its levels, widest first: scales `[O]`, bias `[O]` (the layer's own, or one that makes
 //! up for the mean error of the weights).
 //!
-//! n + m is a multiple of four, so that weights are aligned wherever the image is.
+//! n + m + p is a multiple of four, so that weights are aligned wherever the image is.
 //! [`Image::parse`] checks all of it; nothing that is read from a parsed image can panic.
 
 use core::fmt;
@@ -29,15 +31,17 @@ use heapless::Vec;
 
 use crate::level::Width;
 use crate::network::{Network, NetworkError};
+use crate::plan::Plan;
 use crate::quant::{MAX_SCALE, MIN_SCALE};
 use crate::resident::f32_at;
 use crate::storage::{Mapped, OutOfBounds, stream};
+use crate::stored::{self, StoredPlans};
 
 /// The first eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"bitbudgt";
 /// The version of the format that this crate reads and writes.
-pub const VERSION: u32 = 2;
-const HEADER_BYTES: usize = 24;
+pub const VERSION: u32 = 3;
+const HEADER_BYTES: usize = 28;
 const CRC_BYTES: usize = 4;
 const CRC32: Crc<u32, crc::Table<1>> = Crc::<u32, crc::Table<1>>::new(&CRC_32_ISO_HDLC);
 
@@ -46,6 +50,7 @@ const CRC32: Crc<u32, crc::Table<1>> = Crc::<u32, crc::Table<1>>::new(&CRC_32_IS
 pub struct Image<'a, const N: usize, const K: usize> {
     network: Network<N, K>,
     names: &'a [u8],
+    plans: &'a [u8],
     weights: &'a [u8],
     weights_at: u32,
     offsets: Vec<u32, N>,
@@ -78,9 +83,11 @@ pub enum ImageError {
     Network,
     /// The network section is a network that cannot run.
     Check(NetworkError),
-    /// The names section has not one name for each layer, or does not end in zeros up to a multiple
-    /// of four.
+    /// The names section has not one name for each layer.
     Names,
+    /// The plans section is not made of plans of the network by rising bytes, or does not end in zeros
+    /// up to a multiple of four.
+    Plans,
     /// The weights section has another length than the network needs.
     WeightBytes {
         /// Bytes that the network needs.
@@ -88,9 +95,9 @@ pub enum ImageError {
         /// Bytes of the section.
         found: usize,
     },
-    /// The buffer for the network and names sections is too small.
+    /// The buffer for the network, names and plans sections is too small.
     MetaBytes {
-        /// Bytes of both sections.
+        /// Bytes of these sections.
         expected: usize,
         /// Bytes of the buffer.
         found: usize,
@@ -138,9 +145,10 @@ impl fmt::Display for ImageError {
             Self::Network => f.write_str("the network section is malformed or has too many layers"),
             Self::Check(error) => write!(f, "{error}"),
             Self::Names => f.write_str("the names section is malformed"),
+            Self::Plans => f.write_str("the plans section is malformed"),
             Self::MetaBytes { expected, found } => write!(
                 f,
-                "a buffer of {found} bytes for network and names, which take {expected}"
+                "a buffer of {found} bytes for network, names and plans, which take {expected}"
             ),
             Self::Storage => f.write_str("the storage could not be read"),
             Self::WeightBytes { expected, found } => {
@@ -182,7 +190,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
 
     /// The image at the beginning of `storage`, all of it checked; its weights stay where they are.
     ///
-    /// `meta` receives the network and names sections and stays borrowed by the image.
+    /// `meta` receives the network, names and plans sections and stays borrowed by the image.
     ///
     /// # Errors
     /// The first fault found; [`ImageError::MetaBytes`] tells how large `meta` must be.
@@ -208,15 +216,21 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
 
     /// The image of these sections, its weights not checked yet.
     fn from_sections(header: &Header, meta: &'a [u8]) -> Result<Self, ImageError> {
-        let (network, names) = meta.split_at(header.network as usize);
+        let (network, rest) = meta.split_at(header.network as usize);
+        let (names, plans) = rest.split_at(header.names as usize);
         let network: Network<N, K> = match postcard::take_from_bytes(network) {
             Ok((network, [])) => network,
             Ok(_) | Err(_) => return Err(ImageError::Network),
         };
         network.check()?;
         check_names(names, network.layers.len())?;
-        if !meta.len().is_multiple_of(4) {
-            return Err(ImageError::Names);
+        let stored = StoredPlans::parse(&network, plans).map_err(|()| ImageError::Plans)?;
+        let sound = match stored {
+            Some(stored) => stored.is_sound(),
+            None => plans.iter().all(|byte| *byte == 0) && plans.len() < 4,
+        };
+        if !meta.len().is_multiple_of(4) || !sound {
+            return Err(ImageError::Plans);
         }
         let mut offsets = Vec::new();
         let mut expected = 0_u64;
@@ -233,6 +247,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         Ok(Self {
             network,
             names,
+            plans,
             weights: &[],
             weights_at: (HEADER_BYTES + meta.len()) as u32,
             offsets,
@@ -279,6 +294,12 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         &self.network
     }
 
+    /// The optimal plans for every budget, if the image carries them.
+    #[must_use]
+    pub fn stored_plans(&self) -> Option<StoredPlans<'_, N, K>> {
+        StoredPlans::parse(&self.network, self.plans).ok()?
+    }
+
     /// Where the weights section begins in the image.
     #[must_use]
     pub const fn weights_at(&self) -> u32 {
@@ -323,6 +344,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
 struct Header {
     network: u32,
     names: u32,
+    plans: u32,
     weights: u32,
 }
 
@@ -359,7 +381,8 @@ impl Header {
         let header = Self {
             network: word(12)?,
             names: word(16)?,
-            weights: word(20)?,
+            plans: word(20)?,
+            weights: word(24)?,
         };
         match header.image_bytes() {
             Some(expected) if expected <= len => Ok(header),
@@ -372,14 +395,14 @@ impl Header {
 
     /// The length of the whole image; `None` where 32 bits cannot address it.
     fn image_bytes(&self) -> Option<usize> {
-        let sections = [self.network, self.names, self.weights].map(u64::from);
+        let sections = [self.network, self.names, self.plans, self.weights].map(u64::from);
         let sum = sections.iter().sum::<u64>() + (HEADER_BYTES + CRC_BYTES) as u64;
         u32::try_from(sum).ok().map(|sum| sum as usize)
     }
 
-    /// The length of the network and names sections.
+    /// The length of the network, names and plans sections.
     const fn meta_bytes(&self) -> usize {
-        self.network as usize + self.names as usize
+        self.network as usize + self.names as usize + self.plans as usize
     }
 }
 
@@ -418,7 +441,7 @@ fn check_names(mut names: &[u8], layers: usize) -> Result<(), ImageError> {
         let name = postcard::take_from_bytes::<&str>(names);
         names = name.map_err(|_| ImageError::Names)?.1;
     }
-    if names.len() < 4 && names.iter().all(|b| *b == 0) {
+    if names.is_empty() {
         Ok(())
     } else {
         Err(ImageError::Names)
@@ -449,7 +472,8 @@ impl fmt::Display for EmitError {
 
 impl core::error::Error for EmitError {}
 
-/// Writes an image into `buffer` and returns its length; `weights` is the weights section.
+/// Writes an image into `buffer` and returns its length; `weights` is the weights section, `plans` are
+/// those that a device may look up, by rising bytes in all ([`StoredPlans`]), or none.
 ///
 /// What is written is not checked: [`Image::parse`] does that.
 ///
@@ -458,6 +482,7 @@ impl core::error::Error for EmitError {}
 pub fn emit<'n, const N: usize, const K: usize>(
     network: &Network<N, K>,
     names: impl IntoIterator<Item = &'n str>,
+    plans: &[Plan<N>],
     weights: &[u8],
     buffer: &mut [u8],
 ) -> Result<usize, EmitError> {
@@ -477,6 +502,11 @@ pub fn emit<'n, const N: usize, const K: usize>(
     if count != network.layers.len() {
         return Err(EmitError::Names);
     }
+    let names_end = end;
+    if !plans.is_empty() {
+        let len = stored::write(network, plans, &mut body[end..]);
+        end += len.ok_or(EmitError::BufferFull)?;
+    }
     let padded = end.next_multiple_of(4);
     let padding = body.get_mut(end..padded).ok_or(EmitError::BufferFull)?;
     padding.fill(0);
@@ -487,7 +517,8 @@ pub fn emit<'n, const N: usize, const K: usize>(
     let header = [
         VERSION as usize,
         network_len,
-        padded - network_len,
+        names_end - network_len,
+        padded - names_end,
         weights.len(),
     ];
     buffer[..8].copy_from_slice(&MAGIC);

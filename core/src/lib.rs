@@ -20,8 +20,10 @@ pub mod price;
 pub mod protocol;
 pub mod quant;
 pub mod resident;
+pub mod rules;
 pub mod shape;
 pub mod storage;
+pub mod stored;
 pub mod tensor;
 
 /// The README's code compiles.

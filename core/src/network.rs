@@ -185,6 +185,12 @@ pub enum NetworkError {
         /// The layer.
         layer: usize,
     },
+    /// Tied layers do not offer the same levels in the same order, or not one of them leads all, or
+    /// their prices together are out of range.
+    Tie {
+        /// The layers, as the price matrix has them.
+        layers: [u16; 2],
+    },
     /// An item's bytes are not what the layer occupies at that level.
     Bytes {
         /// The layer.
@@ -226,6 +232,9 @@ impl fmt::Display for NetworkError {
             }
             Self::Levels { layer } => {
                 write!(f, "layer {layer} has no usable list of levels")
+            }
+            Self::Tie { layers: [a, b] } => {
+                write!(f, "layers {a} and {b} cannot be tied as the prices say")
             }
             Self::Bytes {
                 layer,
@@ -342,6 +351,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
         if !(self.prices.unit.is_finite() && self.prices.unit > 0.0) {
             return Err(NetworkError::Unit);
         }
+        self.check_ties()?;
         let mut total = 0_u64;
         for (layer, row) in self.prices.rows.iter().enumerate() {
             let twice = |i: usize| row[..i].iter().any(|item| item.level == row[i].level);
@@ -374,6 +384,28 @@ impl<const N: usize, const K: usize> Network<N, K> {
         }
         if total > u64::from(u32::MAX) {
             return Err(NetworkError::TooLarge);
+        }
+        Ok(())
+    }
+
+    fn check_ties(&self) -> Result<(), NetworkError> {
+        let prices = &self.prices;
+        let rows = &prices.rows;
+        for (at, &layers) in prices.ties.iter().enumerate() {
+            let [leader, layer] = layers.map(usize::from);
+            let in_order = leader < layer && layer < rows.len();
+            let once = !prices.ties[..at].iter().any(|tie| tie[1] == layers[1]);
+            let leads = prices.leader(leader) == leader;
+            let usable = in_order && once && leads && {
+                let levels = |layer: usize| rows[layer].iter().map(|item| item.level);
+                let in_range = |at| i32::try_from(prices.tied_item(leader, at).1).is_ok();
+                !rows[layer].is_empty()
+                    && levels(leader).eq(levels(layer))
+                    && (0..rows[leader].len()).all(in_range)
+            };
+            if !usable {
+                return Err(NetworkError::Tie { layers });
+            }
         }
         Ok(())
     }

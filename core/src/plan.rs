@@ -20,6 +20,25 @@ pub enum Budget {
     Weights(u64),
 }
 
+impl Budget {
+    /// The limit.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Total(bytes) | Self::Weights(bytes) => bytes,
+        }
+    }
+
+    /// Another limit on the same memory.
+    #[must_use]
+    pub const fn with_bytes(self, bytes: u64) -> Self {
+        match self {
+            Self::Total(_) => Self::Total(bytes),
+            Self::Weights(_) => Self::Weights(bytes),
+        }
+    }
+}
+
 /// One level per layer, what it takes and what it costs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan<const N: usize> {
@@ -47,9 +66,12 @@ impl<const N: usize> Plan<N> {
         arena: &Arena<'_, N, K>,
         budget: Budget,
     ) -> Self {
-        let chosen = network.prices.rows.iter().zip(&solution.choice);
-        let levels: Vec<Option<Level>, N> = chosen
-            .map(|(row, item)| row.get(usize::from(*item)).map(|item| item.level))
+        let rows = network.prices.rows.iter().enumerate();
+        let levels: Vec<Option<Level>, N> = rows
+            .map(|(layer, row)| {
+                let choice = solution.choice[usize::from(arena.readers[layer].leader)];
+                row.get(usize::from(choice)).map(|item| item.level)
+            })
             .collect();
         Self {
             weight_bytes: solution.cost[0] as u32,
@@ -102,6 +124,15 @@ impl<const N: usize> Plan<N> {
     #[must_use]
     pub const fn total_bytes(&self) -> u64 {
         self.weight_bytes as u64 + self.arena_bytes as u64
+    }
+
+    /// The bytes that count under a budget.
+    #[must_use]
+    pub const fn bytes(&self, budget: Budget) -> u64 {
+        match budget {
+            Budget::Total(_) => self.total_bytes(),
+            Budget::Weights(_) => self.weight_bytes as u64,
+        }
     }
 
     /// Whether the price is proven optimal.
@@ -182,12 +213,20 @@ impl<const N: usize, const K: usize> Planner<N, K> {
                 .push(Reader::new(network, &self.lifetimes, layer));
         }
         let readers = &self.readers;
-        let rows = network.prices.rows.iter().enumerate();
+        let prices = &network.prices;
+        let rows = prices.rows.iter().enumerate();
         let fits = self.solver.set_groups(rows.map(|(layer, row)| {
-            row.iter().map(move |item| Item {
-                cost: [item.bytes],
-                price: item.price,
-                class: readers[layer].class(item.level),
+            let reader = &readers[layer];
+            let leads = usize::from(reader.leader) == layer;
+            let row = if leads { &row[..] } else { &[] };
+            row.iter().enumerate().map(move |(at, item)| {
+                let (bytes, price) = prices.tied_item(layer, at);
+                Item {
+                    cost: [bytes],
+                    // in range: the network was checked
+                    price: price as i32,
+                    class: reader.class(item.level),
+                }
             })
         }));
         debug_assert!(fits.is_ok(), "the price matrix has the solver's capacities");
@@ -253,6 +292,36 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     ) -> Result<Plan<N>, BudgetTooSmall> {
         self.start(network, budget);
         self.plan_for(network, node_limit)
+    }
+
+    /// The plan of fewest bytes whose price is at most `price`, and of those of least price: the
+    /// question of [`Self::plan`] the other way round. `budget` says which bytes count, and how many are
+    /// there at most; `None` if not even with all of them the price is that low.
+    ///
+    /// Bisection over budgets: as many searches as the answer has bits.
+    pub fn cheapest(
+        &mut self,
+        network: &Network<N, K>,
+        budget: Budget,
+        price: i64,
+    ) -> Option<Plan<N>> {
+        let mut within = |bytes: u64| {
+            let plan = self.plan(network, budget.with_bytes(bytes), u64::MAX);
+            plan.ok().filter(|plan| plan.price <= price)
+        };
+        let mut best = within(budget.bytes())?;
+        let mut least = 0;
+        loop {
+            let most = best.bytes(budget);
+            if least >= most {
+                return Some(best);
+            }
+            let middle = u64::midpoint(least, most);
+            match within(middle) {
+                Some(plan) => best = plan,
+                None => least = middle + 1,
+            }
+        }
     }
 
     /// The optimal plans for `budget` and every smaller one of its kind, from the best to the smallest:
@@ -327,10 +396,12 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     }
 }
 
-/// How a layer reads its input, as far as the arena is concerned.
+/// How a layer and those tied to it read their inputs, as far as the arena is concerned.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reader {
-    /// By form of the input: the least arena of any layout with it.
+    /// The layer whose level this one has: itself unless it is tied to an earlier one.
+    leader: u16,
+    /// By form of the input: the least arena of any layout with it; nothing for layers that follow.
     least: [u32; Form::ALL.len()],
     /// Whether other layers with weights read the same tensor. Only then the rounding counts.
     is_shared: bool,
@@ -342,21 +413,31 @@ impl Reader {
         lifetimes: &Lifetimes<N>,
         layer: usize,
     ) -> Self {
-        if !network.layers[layer].op.has_weights() {
-            return Self::default();
+        let leader = network.prices.leader(layer);
+        let reader = Self {
+            leader: leader as u16,
+            ..Self::default()
+        };
+        if leader != layer || !network.layers[layer].op.has_weights() {
+            return reader;
         }
+        let follows = |other: usize| network.prices.leader(other) == layer;
         let least = |form: Form| {
-            let forms = network.least_forms(|i| (i == layer).then_some(form));
+            let forms = network.least_forms(|other| follows(other).then_some(form));
             lifetimes.live_bytes(&forms)
         };
-        let inputs = &network.layers[layer].inputs;
-        let mut others = network.layers.iter().enumerate();
-        Self {
-            least: Form::ALL.map(least),
-            is_shared: others.any(|(other, reader)| {
+        let is_shared = |layer: usize| {
+            let inputs = &network.layers[layer].inputs;
+            let mut others = network.layers.iter().enumerate();
+            others.any(|(other, reader)| {
                 let reads = reader.inputs.iter().any(|tensor| inputs.contains(tensor));
                 other != layer && reader.op.has_weights() && reads
-            }),
+            })
+        };
+        Self {
+            least: Form::ALL.map(least),
+            is_shared: network.prices.followers(layer).any(is_shared),
+            ..reader
         }
     }
 
@@ -385,6 +466,12 @@ impl<const N: usize, const K: usize> Arena<'_, N, K> {
         }
         classes
     }
+
+    /// The form in which a layer reads its input; `None` where that is open.
+    fn form(&self, classes: &[u8; N], layer: usize) -> Option<Form> {
+        let class = classes[usize::from(self.readers[layer].leader)];
+        Form::ALL.get(usize::from(class)).copied()
+    }
 }
 
 impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
@@ -398,15 +485,13 @@ impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
     }
 
     fn at_least(&self, classes: &[u8; N]) -> u32 {
-        let form = |layer: usize| Form::ALL.get(usize::from(classes[layer])).copied();
-        self.lifetimes.live_bytes(&self.network.least_forms(form))
+        let forms = self.network.least_forms(|layer| self.form(classes, layer));
+        self.lifetimes.live_bytes(&forms)
     }
 
     fn of(&self, classes: &[u8; N]) -> u32 {
-        let form = |layer: usize| Form::ALL.get(usize::from(classes[layer])).copied();
-        self.lifetimes
-            .place(&self.network.least_forms(form))
-            .bytes()
+        let forms = self.network.least_forms(|layer| self.form(classes, layer));
+        self.lifetimes.place(&forms).bytes()
     }
 }
 
@@ -424,13 +509,9 @@ impl<const N: usize, const K: usize> Iterator for Staircase<'_, N, K> {
     fn next(&mut self) -> Option<Plan<N>> {
         let plan = self.planner.plan(self.network, self.budget?, u64::MAX);
         let plan = plan.ok()?;
-        self.budget = match self.budget? {
-            Budget::Total(_) => plan.total_bytes().checked_sub(1).map(Budget::Total),
-            Budget::Weights(_) => {
-                let less = u64::from(plan.weight_bytes).checked_sub(1);
-                less.map(Budget::Weights)
-            }
-        };
+        let budget = self.budget?;
+        let less = plan.bytes(budget).checked_sub(1);
+        self.budget = less.map(|bytes| budget.with_bytes(bytes));
         Some(plan)
     }
 }

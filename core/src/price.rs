@@ -28,6 +28,9 @@ pub struct PriceMatrix<const N: usize, const K: usize> {
     pub unit: f64,
     /// `rows[layer]` lists the levels that the layer may take.
     pub rows: Vec<Vec<PriceItem, K>, N>,
+    /// Pairs of layers: the second one always has the level of the first. The first is an earlier layer
+    /// and not the second one of a pair; both offer the same levels in the same order.
+    pub ties: Vec<[u16; 2], N>,
 }
 
 impl<const N: usize, const K: usize> PriceMatrix<N, K> {

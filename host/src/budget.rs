@@ -99,14 +99,6 @@ impl BudgetText {
     }
 }
 
-/// The bytes of a budget.
-#[must_use]
-pub const fn budget_bytes(budget: Budget) -> u64 {
-    match budget {
-        Budget::Total(bytes) | Budget::Weights(bytes) => bytes,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

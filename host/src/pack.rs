@@ -2,11 +2,15 @@
 
 use bitbudget_core::image::{Image, ImageError, emit};
 use bitbudget_core::level::Level;
+use bitbudget_core::plan::{Budget, Planner};
 use bitbudget_core::price::PriceItem;
 
+use crate::evaluate::HostPlan;
 use crate::graph::Graph;
 use crate::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Profile, graph_fingerprint};
 
+/// A planner with the host's capacities.
+pub type HostPlanner = Planner<MAX_LAYERS, MAX_LEVELS>;
 /// An image with the host's capacities.
 pub type HostImage<'a> = Image<'a, MAX_LAYERS, MAX_LEVELS>;
 
@@ -35,11 +39,12 @@ pub enum PackError {
     Check(#[from] ImageError),
 }
 
-/// The image of `profile`, with the weights of `graph`, as bytes that [`Image::parse`] takes.
+/// The image of `profile`, with the weights of `graph`, as bytes that [`Image::parse`] takes; `plans`
+/// are those that a device may look up ([`optimal_plans`]), or none.
 ///
 /// # Errors
 /// [`PackError`].
-pub fn pack(graph: &Graph, profile: &Profile) -> Result<Vec<u8>, PackError> {
+pub fn pack(graph: &Graph, profile: &Profile, plans: &[HostPlan]) -> Result<Vec<u8>, PackError> {
     let (expected, found) = (profile.origin.model_fingerprint, graph_fingerprint(graph));
     if expected != found {
         return Err(PackError::OtherModel {
@@ -49,16 +54,36 @@ pub fn pack(graph: &Graph, profile: &Profile) -> Result<Vec<u8>, PackError> {
         });
     }
     let mut weights = Vec::new();
-    for (layer, grids) in graph.layers.iter().zip(&profile.grids) {
+    for (at, (layer, grids)) in graph.layers.iter().zip(&profile.grids).enumerate() {
         if let Some(own) = &layer.weights {
-            let grids = grids.iter().flat_map(|grid| [&grid.scales, &grid.bias]);
+            // rules may have left fewer widths than were profiled
+            let grids = grids.iter().filter(|grid| {
+                let mut widths = profile.network.widths(at);
+                widths.any(|width| width == grid.width)
+            });
+            let grids = grids.flat_map(|grid| [&grid.scales, &grid.bias]);
             for part in [&own.weight, &own.bias].into_iter().chain(grids) {
                 weights.extend(part.iter().flat_map(|x| x.to_le_bytes()));
             }
         }
     }
     let names: Vec<&str> = profile.names.iter().map(String::as_str).collect();
-    write(&profile.network, &names, &weights)
+    write(&profile.network, &names, plans, &weights)
+}
+
+/// The optimal plans of a network for all budgets, by rising bytes in all and strictly falling price.
+#[must_use]
+pub fn optimal_plans(network: &HostNetwork, planner: &mut HostPlanner) -> Vec<HostPlan> {
+    let mut plans: Vec<HostPlan> = Vec::new();
+    for plan in planner.staircase(network, Budget::Total(u64::MAX)) {
+        // of equally good layouts the smaller one counts
+        if plans.last().is_some_and(|last| last.price == plan.price) {
+            plans.pop();
+        }
+        plans.push(plan);
+    }
+    plans.reverse();
+    plans
 }
 
 /// The same image with the level `fp32` on offer for every layer, at price 0: what an evaluation
@@ -83,16 +108,22 @@ pub fn with_fp32(image: &HostImage<'_>) -> Result<Vec<u8>, PackError> {
         let _ = network.prices.rows[layer].push(item);
     }
     let names: Vec<&str> = (0..network.layers.len()).map(|i| image.name(i)).collect();
-    write(&network, &names, image.weights())
+    write(&network, &names, &[], image.weights())
 }
 
-fn write(network: &HostNetwork, names: &[&str], weights: &[u8]) -> Result<Vec<u8>, PackError> {
+fn write(
+    network: &HostNetwork,
+    names: &[&str],
+    plans: &[HostPlan],
+    weights: &[u8],
+) -> Result<Vec<u8>, PackError> {
     const { assert!(Level::ALL.len() <= MAX_LEVELS) };
     let text: usize = names.iter().map(|name| name.len() + 8).sum();
-    // a layer's parameters and prices take some hundred bytes
-    let sections = 1024 * (1 + network.layers.len()) + text;
+    // a layer's parameters and prices take some hundred bytes, its change from plan to plan seven
+    let layers = network.layers.len();
+    let sections = 1024 * (1 + layers) + text + plans.len() * (8 + 7 * layers);
     let mut image = vec![0; weights.len() + sections];
-    let len = emit(network, names.iter().copied(), weights, &mut image)?;
+    let len = emit(network, names.iter().copied(), plans, weights, &mut image)?;
     image.truncate(len);
     HostImage::parse(&image)?;
     Ok(image)

@@ -56,6 +56,7 @@ impl Builder {
             prices: PriceMatrix {
                 unit: rng.random_range(1e-9..1.0),
                 rows: Fixed::new(),
+                ties: Fixed::new(),
             },
         };
         Self {

@@ -99,7 +99,8 @@ impl Model {
         let section = self.section();
         let mut buffer = vec![0; section.len() + 64 * 1024];
         let names = self.names.iter().map(String::as_str);
-        let len = image::emit(&self.network, names, &section, &mut buffer).expect("room enough");
+        let len =
+            image::emit(&self.network, names, &[], &section, &mut buffer).expect("room enough");
         buffer.truncate(len);
         buffer
     }

@@ -322,7 +322,7 @@ fn layouts_are_measured_alike_alone_together_and_by_the_engine() {
     let together: Vec<Mean> =
         layouts::measure(&batches, &replay, &layouts, &|_| ()).expect("losses");
 
-    let image = pack(&graph, &profile).expect("an image");
+    let image = pack(&graph, &profile, &[]).expect("an image");
     let image = HostImage::parse(&image).expect("an image");
     for (layout, together) in layouts.iter().zip(&together) {
         let levels: Vec<(usize, Level)> = layout.iter().copied().enumerate().collect();

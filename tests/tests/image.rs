@@ -17,7 +17,7 @@ fn fault(fault: impl FnOnce(&mut Model)) -> ImageError {
 }
 
 /// An image of these sections, with the header and checksum that belong to them.
-fn assemble(sections: [&[u8]; 3]) -> Vec<u8> {
+fn assemble(sections: [&[u8]; 4]) -> Vec<u8> {
     let lengths = sections.map(|section| (section.len() as u32).to_le_bytes());
     let header = [*b"bitb", *b"udgt", VERSION.to_le_bytes()];
     let mut bytes = [
@@ -31,15 +31,16 @@ fn assemble(sections: [&[u8]; 3]) -> Vec<u8> {
     bytes
 }
 
-/// The sections of a sound image: network, names, weights.
-fn sections(bytes: &[u8]) -> [&[u8]; 3] {
+/// The sections of a sound image: network, names, plans, weights.
+fn sections(bytes: &[u8]) -> [&[u8]; 4] {
     let length = |i: usize| {
         let word = bytes[12 + 4 * i..][..4].try_into().expect("four bytes");
         u32::from_le_bytes(word) as usize
     };
-    let (network, rest) = bytes[24..].split_at(length(0));
+    let (network, rest) = bytes[28..].split_at(length(0));
     let (names, rest) = rest.split_at(length(1));
-    [network, names, &rest[..length(2)]]
+    let (plans, rest) = rest.split_at(length(2));
+    [network, names, plans, &rest[..length(3)]]
 }
 
 #[test]
@@ -70,17 +71,18 @@ fn images_are_as_their_documentation_says() {
     let model = small();
     let bytes = model.emit();
     let parts = sections(&bytes);
-    assert_eq!(parts[2], model.section());
-    assert_eq!((parts[0].len() + parts[1].len()) % 4, 0);
+    assert_eq!(parts[3], model.section());
+    let padding = parts[2].len();
+    assert_eq!((parts[0].len() + parts[1].len() + padding) % 4, 0);
+    assert_eq!(parts[2], &[0; 3][..padding]);
     let mut names = Vec::new();
     for name in &model.names {
         names.push(name.len() as u8);
         names.extend(name.as_bytes());
     }
-    names.resize(parts[1].len(), 0);
     assert_eq!(parts[1], names);
     assert_eq!(assemble(parts), bytes);
-    assert_eq!(bytes.len(), 24 + parts.concat().len() + 4);
+    assert_eq!(bytes.len(), 28 + parts.concat().len() + 4);
 }
 
 #[test]
@@ -90,7 +92,7 @@ fn faults_of_the_header() {
     assert_eq!(error_of(b""), ImageError::Magic);
     assert_eq!(error_of(b"bitbudgf0000"), ImageError::Magic);
     let short = ImageError::Length {
-        expected: Some(28),
+        expected: Some(32),
         found: 8,
     };
     assert_eq!(error_of(b"bitbudgt"), short);
@@ -102,6 +104,7 @@ fn faults_of_the_header() {
         (12, length(found + 1)),
         (16, length(found + 1)),
         (20, length(found + 1)),
+        (24, length(found + 1)),
     ] {
         bytes[at] += 1;
         seal(&mut bytes);
@@ -114,12 +117,12 @@ fn faults_of_the_header() {
     assert!(
         matches!(error_of(&bytes), ImageError::Crc { expected, found } if expected ^ found == 1 << 24)
     );
-    bytes[8] = 3;
-    seal(&mut bytes);
-    assert_eq!(error_of(&bytes), ImageError::Version(3));
-    let lengths = [[0xff; 4]; 3].concat();
     bytes[8] = 2;
-    bytes[12..24].copy_from_slice(&lengths);
+    seal(&mut bytes);
+    assert_eq!(error_of(&bytes), ImageError::Version(2));
+    let lengths = [[0xff; 4]; 4].concat();
+    bytes[8] = 3;
+    bytes[12..28].copy_from_slice(&lengths);
     assert!(matches!(error_of(&bytes), ImageError::Length { .. }));
 }
 
@@ -127,20 +130,21 @@ fn faults_of_the_header() {
 fn faults_of_the_sections() {
     let model = small();
     let bytes = model.emit();
-    let [network, names, weights] = sections(&bytes);
+    let [network, names, plans, weights] = sections(&bytes);
     let longer = [network, &[0; 4]].concat();
-    let padded = [names, &[0; 4]].concat();
+    let [more_names, more_plans] = [names, plans].map(|part| [part, &[0; 4]].concat());
     for (parts, expected) in [
-        ([&[], names, weights], ImageError::Network),
+        ([&[], names, plans, weights], ImageError::Network),
         (
-            [&network[..network.len() - 1], names, weights],
+            [&network[..network.len() - 1], names, plans, weights],
             ImageError::Network,
         ),
-        ([&longer, names, weights], ImageError::Network),
-        ([network, &[], weights], ImageError::Names),
-        ([network, &padded, weights], ImageError::Names),
+        ([&longer, names, plans, weights], ImageError::Network),
+        ([network, &[], plans, weights], ImageError::Names),
+        ([network, &more_names, plans, weights], ImageError::Names),
+        ([network, names, &more_plans, weights], ImageError::Plans),
         (
-            [network, &names[..names.len() - 8], weights],
+            [network, &names[..names.len() - 8], plans, weights],
             ImageError::Names,
         ),
     ] {
@@ -150,42 +154,40 @@ fn faults_of_the_sections() {
     for parts in [&weights[4..], &[], &more] {
         let (expected, found) = (weights.len() as u64, parts.len());
         let error = ImageError::WeightBytes { expected, found };
-        assert_eq!(error_of(&assemble([network, names, parts])), error);
+        assert_eq!(error_of(&assemble([network, names, plans, parts])), error);
     }
     let mut unreadable = names.to_vec();
     unreadable[1] = 0xff;
     assert_eq!(
-        error_of(&assemble([network, &unreadable, weights])),
+        error_of(&assemble([network, &unreadable, plans, weights])),
         ImageError::Names
     );
 }
 
 /// Names of any length leave sections of a multiple of four bytes, padded with zeros.
 #[test]
-fn faults_of_the_names_padding() {
+fn faults_of_the_padding() {
     let mut tried = [0; 4];
     for len in 0..8 {
         let mut model = small();
         model.names[0] = "n".repeat(len);
         let bytes = model.emit();
-        let [network, names, weights] = sections(&bytes);
-        let written: usize = model.names.iter().map(|name| 1 + name.len()).sum();
-        let padding = names.len() - written;
+        let [network, names, plans, weights] = sections(&bytes);
+        let padding = plans.len();
         tried[padding] += 1;
         for other in (0..4).filter(|other| *other != padding) {
-            let mut odd = names[..written].to_vec();
-            odd.resize(written + other, 0);
+            let odd = vec![0; other];
             assert_eq!(
-                error_of(&assemble([network, &odd, weights])),
-                ImageError::Names
+                error_of(&assemble([network, names, &odd, weights])),
+                ImageError::Plans
             );
         }
         if padding > 0 {
-            let mut dirty = names.to_vec();
-            dirty[written] = 1;
+            let mut dirty = plans.to_vec();
+            dirty[0] = 1;
             assert_eq!(
-                error_of(&assemble([network, &dirty, weights])),
-                ImageError::Names
+                error_of(&assemble([network, names, &dirty, weights])),
+                ImageError::Plans
             );
         }
     }
@@ -229,12 +231,19 @@ fn images_that_cannot_be_written() {
     let names: Vec<&str> = model.names.iter().map(String::as_str).collect();
     let len = model.emit().len();
     let mut buffer = vec![0; len];
-    let written = emit(&model.network, names.iter().copied(), &section, &mut buffer);
+    let written = emit(
+        &model.network,
+        names.iter().copied(),
+        &[],
+        &section,
+        &mut buffer,
+    );
     assert_eq!(written, Ok(len));
     for short in 0..len {
         let written = emit(
             &model.network,
             names.iter().copied(),
+            &[],
             &section,
             &mut buffer[..short],
         );
@@ -242,7 +251,13 @@ fn images_that_cannot_be_written() {
     }
     for names in [&names[1..], &[names.as_slice(), &["more"]].concat()] {
         let mut buffer = vec![0; 2 * len];
-        let written = emit(&model.network, names.iter().copied(), &section, &mut buffer);
+        let written = emit(
+            &model.network,
+            names.iter().copied(),
+            &[],
+            &section,
+            &mut buffer,
+        );
         assert_eq!(written, Err(EmitError::Names));
     }
 }

@@ -129,15 +129,15 @@ fn bytes_at_random() {
         for _ in 0..300 {
             let mut bytes = sound.clone();
             for _ in 0..rng.random_range(1..4) {
-                let at = rng.random_range(24..24 + network_len);
+                let at = rng.random_range(28..28 + network_len);
                 match rng.random_range(0..6) {
                     0 => bytes[at] = [0, 0x7f, 0x80, 0xff][rng.random_range(0..4)],
                     1 => bytes[at] ^= 1 << rng.random_range(0..8),
                     2 => bytes[at] = bytes[at].wrapping_add(1),
                     3 => bytes[at] = bytes[at].wrapping_sub(1),
-                    4 => bytes[at] = bytes[rng.random_range(24..24 + network_len)],
+                    4 => bytes[at] = bytes[rng.random_range(28..28 + network_len)],
                     // the lengths stay the same
-                    _ => bytes[24..24 + network_len].rotate_left(1),
+                    _ => bytes[28..28 + network_len].rotate_left(1),
                 }
             }
             seal(&mut bytes);

@@ -67,7 +67,7 @@ fn plans_and_outputs_are_those_of_an_image_in_memory() {
         let bytes = model.emit();
         let mapped = TestImage::parse(&bytes).expect("an image");
         let mut flash = Flash::new(&bytes);
-        let mut meta = vec![0; mapped.weights_at() as usize - 24];
+        let mut meta = vec![0; mapped.weights_at() as usize - 28];
         let opened = TestImage::open(&mut &mut flash, &mut meta).expect("an image");
         assert_eq!(opened.network(), mapped.network());
         for layer in 0..mapped.network().layers.len() {
@@ -145,7 +145,7 @@ fn a_failed_read_is_told_and_the_next_replan_recovers() {
 #[test]
 fn faults_of_a_stored_image_are_named() {
     let bytes = generate::small().emit();
-    let meta_bytes = TestImage::parse(&bytes).expect("an image").weights_at() as usize - 24;
+    let meta_bytes = TestImage::parse(&bytes).expect("an image").weights_at() as usize - 28;
     let open = |bytes: &[u8], meta: usize, fails: usize| {
         let mut flash = Flash::new(bytes);
         flash.fails = fails;

@@ -89,7 +89,7 @@ fn plans_equal_exhaustive_search() {
 fn an_arena_of_the_plans_bytes_suffices_and_one_byte_less_does_not() {
     let mut rng = SmallRng::seed_from_u64(2);
     for (graph, profile) in profiles() {
-        let bytes = pack(&graph, &profile).expect("an image");
+        let bytes = pack(&graph, &profile, &[]).expect("an image");
         let image = HostImage::parse(&bytes).expect("a sound image");
         let network = image.network();
         let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));

@@ -64,7 +64,7 @@ fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
         ..options
     };
     let profile = digits::profiled(graph.clone(), &data, &options);
-    let image = pack(&graph, &profile).expect("an image");
+    let image = pack(&graph, &profile, &[]).expect("an image");
     let image = HostImage::parse(&image).expect("an image");
     let network = image.network();
     let planner = |level: Option<(usize, Level)>| {
@@ -117,7 +117,7 @@ fn residual_and_plain_networks_go_the_whole_path() {
     ] {
         let (graph, data) = shared::cifar10(&folder, name, 24);
         let profile = digits::profiled(graph.clone(), &data, &options);
-        let image = pack(&graph, &profile).expect("an image");
+        let image = pack(&graph, &profile, &[]).expect("an image");
         let image = HostImage::parse(&image).expect("an image");
         let mut memory = ArenaMemory::new(2 << 20);
         let mut engine = HostEngine::new(&image, memory.lend()).expect("an engine");

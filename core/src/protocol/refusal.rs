@@ -114,6 +114,8 @@ pub enum ImageFault {
     MetaBytes,
     /// [`ImageError::Storage`].
     Storage,
+    /// [`ImageError::Plans`].
+    Plans,
 }
 
 impl fmt::Display for ImageFault {
@@ -130,6 +132,7 @@ impl fmt::Display for ImageFault {
             Self::Weight => "an image with an unusable weight",
             Self::MetaBytes => "an image whose description is larger than the room for it",
             Self::Storage => "an image in a storage that cannot be read",
+            Self::Plans => "an image with malformed plans",
         })
     }
 }
@@ -202,6 +205,7 @@ impl From<ImageError> for Refusal {
             ImageError::Weight { .. } => ImageFault::Weight,
             ImageError::MetaBytes { .. } => ImageFault::MetaBytes,
             ImageError::Storage => ImageFault::Storage,
+            ImageError::Plans => ImageFault::Plans,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget::batches::Batches;
-use bitbudget::budget::{BudgetText, budget_bytes};
+use bitbudget::budget::BudgetText;
 use bitbudget::compare::{self, Layout, MAX_LAYOUTS, Oracle};
 use bitbudget::dataset::Dataset;
 use bitbudget::evaluate::HostPlan;
@@ -150,7 +150,7 @@ impl Compare {
     fn compare(&self, subject: &Subject) -> miette::Result<Comparison> {
         let mut planners = Vec::new();
         for profile in &subject.profiles {
-            let planned = Planned::new(profile.network.clone(), profile.names.clone())?;
+            let planned = Planned::new(profile.network.clone(), profile.names.clone());
             planners.push((profile.origin.metric, planned));
         }
         let mut chosen = Vec::new();
@@ -450,7 +450,7 @@ impl Comparison {
         let rows = self.rows.iter().map(|row| {
             json!({
                 "budget": row.budget.to_string(),
-                "budget_bytes": budget_bytes(row.limit),
+                "budget_bytes": row.limit.bytes(),
                 "metric": row.metric.name(),
                 "levels": report::levels_json(&self.names, &row.plan.levels),
                 "weight_bytes": row.plan.weight_bytes,

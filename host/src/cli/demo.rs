@@ -87,7 +87,7 @@ impl Demo {
         }
         tell("\n2. pack: weights, quantizers and prices in one image for the device");
         let path = folder.join("digits.image");
-        let image = pack::pack(&graph, &profile)?;
+        let image = pack::pack(&graph, &profile, &[])?;
         file::write(&path, &image)?;
         tell(&format!(
             "   digits.image, {}",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bitbudget::budget::{BudgetText, budget_bytes};
+use bitbudget::budget::BudgetText;
 use bitbudget::dataset::Dataset;
 use bitbudget::evaluate::{Against, Evaluation, HostPlan, evaluate};
 use bitbudget::file;
@@ -69,7 +69,7 @@ impl Report {
         loss: Option<Loss>,
         budgets: &[BudgetText],
     ) -> miette::Result<Self> {
-        let mut planned = Planned::of_image(image)?;
+        let mut planned = Planned::of_image(image);
         let plans = budgets.iter().map(|budget| planned.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
         let bar = report::progress("evaluating", data.len * (plans.len() + 1));
@@ -86,7 +86,7 @@ impl Report {
         };
         let reference = with_fp32(image)?;
         let reference = parse_image(path, &reference)?;
-        let fp32_plan = Planned::of_image(&reference)?.fp32();
+        let fp32_plan = Planned::of_image(&reference).fp32();
         let fp32 = run(&reference, &fp32_plan, None)?;
         let mut evaluated = Vec::new();
         for (budget, plan) in budgets.iter().zip(plans) {
@@ -152,7 +152,7 @@ impl Report {
         let budgets = self.budgets.iter().map(|(text, plan, evaluation)| {
             json!({
                 "budget": text.to_string(),
-                "budget_bytes": budget_bytes(self.planned.resolve(text)),
+                "budget_bytes": self.planned.resolve(text).bytes(),
                 "weight_bytes": plan.weight_bytes,
                 "arena_bytes": plan.arena_bytes,
                 "total_bytes": plan.total_bytes(),

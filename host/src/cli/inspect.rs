@@ -37,7 +37,7 @@ impl Inspect {
             let (path, kind) = (self.file, "profile or image");
             return Err(FileError::Kind { path, kind }.into());
         }
-        let planned = Planned::of_image(&parse_image(&self.file, &bytes)?)?;
+        let planned = Planned::of_image(&parse_image(&self.file, &bytes)?);
         if self.json {
             return report::print_json(&image_json(&planned, bytes.len()));
         }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
-use bitbudget::budget::{BudgetText, budget_bytes};
+use bitbudget::budget::BudgetText;
 use bitbudget::device::{Answer, Row, Session, Unit};
 use bitbudget::evaluate::sample;
 use bitbudget::file;
@@ -49,7 +49,7 @@ impl Job<'_> {
         let samples: Vec<_> = (0..data.len)
             .map(|i| sample(&data, i, sample_len))
             .collect();
-        let mut planned = Planned::of_image(&image)?;
+        let mut planned = Planned::of_image(&image);
         let pipe = connect()?;
         let bar = report::progress("loading", bytes.len());
         let loaded = |sent: usize| bar.set_position(sent as u64);
@@ -60,7 +60,7 @@ impl Job<'_> {
             let budget = planned.resolve(text);
             let host = planned.plan(budget);
             let answer = session.run(budget, &host, &samples)?;
-            rows.push((text.clone(), budget_bytes(budget), answer));
+            rows.push((text.clone(), budget.bytes(), answer));
         }
         let report = Report {
             board: session.board().to_owned(),

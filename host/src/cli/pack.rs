@@ -2,16 +2,21 @@
 
 use std::path::PathBuf;
 
+use bitbudget::pack::HostPlanner;
 use bitbudget::profile::Profile;
 use bitbudget::{file, import, pack};
 use clap::Args;
 use serde_json::json;
 
+use super::planned::RuleArgs;
 use super::{Outcome, report};
 
 /// Pack a model and its profile into one image for the device
 #[derive(Args, Debug)]
-#[command(after_help = "Example:\n  bitbudget pack resnet8.onnx resnet8.profile -o resnet8.image")]
+#[command(
+    after_help = "Example:\n  bitbudget pack resnet8.onnx resnet8.profile -o resnet8.image\n  \
+    bitbudget pack resnet8.onnx resnet8.profile --pin fc=fp32 --forbid int2 -o resnet8.image"
+)]
 pub(crate) struct Pack {
     /// The model that was profiled
     #[arg(value_name = "MODEL.onnx")]
@@ -19,6 +24,11 @@ pub(crate) struct Pack {
     /// Its profile
     #[arg(value_name = "FILE.profile")]
     profile: PathBuf,
+    /// Also store the optimal plans for all budgets, so that a device may look them up instead of solving
+    #[arg(long)]
+    store_plans: bool,
+    #[command(flatten)]
+    rules: RuleArgs,
     /// The image to write
     #[arg(short, long, value_name = "NAME.image")]
     output: PathBuf,
@@ -29,17 +39,30 @@ pub(crate) struct Pack {
 
 impl Pack {
     pub(crate) fn run(self) -> Outcome {
-        let profile = Profile::decode(&self.profile, &file::read(&self.profile)?)?;
-        let image = pack::pack(&import::load(&self.model)?, &profile)?;
+        let mut profile = Profile::decode(&self.profile, &file::read(&self.profile)?)?;
+        let rules = self.rules.rules();
+        rules.apply(&mut profile.network, &profile.names)?;
+        let network = &profile.network;
+        let plans = if self.store_plans {
+            pack::optimal_plans(network, &mut HostPlanner::new(network))
+        } else {
+            Vec::new()
+        };
+        let image = pack::pack(&import::load(&self.model)?, &profile, &plans)?;
         file::write(&self.output, &image)?;
         if self.json {
             return report::print_json(&json!({
                 "image": self.output.display().to_string(),
                 "image_bytes": image.len(),
+                "stored_plans": plans.len(),
             }));
         }
+        let stored = match plans.len() {
+            0 => String::new(),
+            count => format!(", {count} stored plans"),
+        };
         say!(
-            "{}: {} ({} layers, metric {})",
+            "{}: {} ({} layers, metric {}{stored})",
             self.output.display(),
             report::bytes(image.len() as u64),
             profile.network.layers.len(),

@@ -7,7 +7,7 @@ use bitbudget::file;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::planned::Planned;
+use super::planned::{Planned, RuleArgs};
 use super::{Outcome, chart, report};
 
 /// Show every optimal layout, from the smallest to the best
@@ -23,6 +23,8 @@ pub(crate) struct Pareto {
     /// Draw the layouts into this file, too
     #[arg(long, value_name = "NAME.svg")]
     svg: Option<PathBuf>,
+    #[command(flatten)]
+    rules: RuleArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -30,7 +32,7 @@ pub(crate) struct Pareto {
 
 impl Pareto {
     pub(crate) fn run(self) -> Outcome {
-        let mut planned = Planned::open(&self.file)?;
+        let mut planned = Planned::open(&self.file, &self.rules.rules())?;
         let layouts = planned.staircase();
         let fp32 = planned.fp32();
         if let Some(path) = &self.svg {

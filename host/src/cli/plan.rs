@@ -2,19 +2,25 @@
 
 use std::path::PathBuf;
 
-use bitbudget::budget::{BudgetText, budget_bytes};
+use bitbudget::budget::BudgetText;
+use bitbudget::evaluate::HostPlan;
+use bitbudget::explain::{self, Neighbours};
+use bitbudget_core::plan::Budget;
 use clap::Args;
+use serde_json::{Value, json};
 
-use super::planned::Planned;
+use super::planned::{Planned, RuleArgs};
 use super::{Outcome, report};
 
 /// Choose every layer's level under a memory budget
 ///
-/// The choice has the least predicted loss of all layouts that fit, and is proven to.
+/// The choice has the least predicted loss of all layouts that fit, and is proven to. With --max-loss it
+/// is the smallest layout of all whose predicted loss is low enough.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  bitbudget plan resnet8.profile --budget 64KiB\n  \
-    bitbudget plan resnet8.image --budget weights=80% --json"
+    after_help = "Example:\n  bitbudget plan resnet8.profile --budget 64KiB --explain\n  \
+    bitbudget plan resnet8.image --budget weights=80% --pin fc=fp32 --json\n  \
+    bitbudget plan resnet8.image --max-loss 0.005"
 )]
 pub(crate) struct Plan {
     /// Profile or image
@@ -22,21 +28,59 @@ pub(crate) struct Plan {
     file: PathBuf,
     /// RAM for weights and activations (64KiB, 80%), or for the weights alone (weights=80%);
     /// percentages are of the all-FP32 layout
+    #[arg(long, required_unless_present = "max_loss")]
+    budget: Option<BudgetText>,
+    /// Find the smallest layout whose predicted change of the loss is at most this
+    #[arg(long, value_name = "CHANGE", allow_negative_numbers = true)]
+    max_loss: Option<f64>,
+    #[command(flatten)]
+    rules: RuleArgs,
+    /// Tell what more and less memory would change
     #[arg(long)]
-    budget: BudgetText,
+    explain: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
+/// No layout has a predicted loss as low as asked for.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("no layout has a predicted change of the loss of {limit:+} or less")]
+#[diagnostic(help("the least within the budget is {least:+.9}"))]
+struct TooLow {
+    limit: f64,
+    least: f64,
+}
+
 impl Plan {
     pub(crate) fn run(self) -> Outcome {
-        let mut planned = Planned::open(&self.file)?;
-        let bytes = budget_bytes(planned.resolve(&self.budget));
-        let plan = planned.plan_for(&self.budget)?;
+        let mut planned = Planned::open(&self.file, &self.rules.rules())?;
+        let budget = match &self.budget {
+            Some(text) => planned.resolve(text),
+            None => Budget::Total(u64::MAX),
+        };
+        let best = match &self.budget {
+            Some(text) => planned.plan_for(text)?,
+            None => planned
+                .plan(budget)
+                .map_err(|error| miette::miette!(error))?,
+        };
+        let (budget, plan) = match self.max_loss {
+            None => (budget, best),
+            Some(limit) => {
+                let least = planned.loss(best.price);
+                let plan = planned.cheapest(budget, limit);
+                let plan = plan.ok_or(TooLow { limit, least })?;
+                (budget.with_bytes(plan.bytes(budget)), plan)
+            }
+        };
+        let neighbours = self.explain.then(|| planned.neighbours(budget, &plan));
         if self.json {
             let mut json = planned.json(&plan);
-            json["budget_bytes"] = bytes.into();
+            json["budget_bytes"] = budget.bytes().into();
+            if let Some(neighbours) = &neighbours {
+                json["explain"] = explained_json(&planned, budget, &plan, neighbours);
+            }
             return report::print_json(&json);
         }
         let mut table = report::table(&["layer", "level", "bytes", "price"]);
@@ -49,13 +93,17 @@ impl Plan {
             ]);
         }
         report::print_table(&table);
+        let limit = match (&self.budget, self.max_loss) {
+            (_, Some(limit)) => format!("the least for a loss of {limit:+}"),
+            (Some(text), None) => format!("of a budget of {} ({text})", budget.bytes()),
+            (None, None) => String::new(),
+        };
         say!("");
         say!(
-            "total   {} = {} weights + {} activations, of a budget of {bytes} ({})",
+            "total   {} = {} weights + {} activations, {limit}",
             plan.total_bytes(),
             plan.weight_bytes,
             plan.arena_bytes,
-            self.budget,
         );
         say!(
             "price   {} predicted change of the loss; {} (bound {}, gap {:.6}, {} nodes)",
@@ -69,6 +117,79 @@ impl Plan {
             planned.loss(plan.price - plan.bound),
             plan.nodes,
         );
+        if let Some(neighbours) = &neighbours {
+            say!("");
+            explain(&planned, budget, &plan, neighbours);
+        }
         Ok(())
     }
+}
+
+/// `conv1 int4 -> int8, fc fp32 -> int8`.
+fn changes(planned: &Planned, from: &HostPlan, to: &HostPlan) -> String {
+    let changes = explain::changes(from, to).into_iter();
+    let changes = changes.map(|(layer, a, b)| format!("{} {a} -> {b}", planned.names[layer]));
+    changes.collect::<Vec<_>>().join(", ")
+}
+
+fn explain(planned: &Planned, budget: Budget, plan: &HostPlan, neighbours: &Neighbours) {
+    let price = |other: &HostPlan| report::change(planned.loss(other.price - plan.price));
+    match &neighbours.next_kib {
+        Some(next) => say!(
+            "1 KiB more       buys {}: {}",
+            price(next),
+            changes(planned, plan, next)
+        ),
+        None => say!("1 KiB more       buys nothing"),
+    }
+    match &neighbours.better {
+        Some(better) => say!(
+            "next step up     from a budget of {} ({} more), {}: {}",
+            better.bytes(budget),
+            better.bytes(budget).saturating_sub(budget.bytes()),
+            price(better),
+            changes(planned, plan, better)
+        ),
+        None => say!("next step up     none: no layout has a lower price"),
+    }
+    let spare = budget.bytes().saturating_sub(plan.bytes(budget));
+    match &neighbours.smaller {
+        Some(smaller) => say!(
+            "next step down   below a budget of {} ({spare} to spare), {}: {}",
+            plan.bytes(budget),
+            price(smaller),
+            changes(planned, plan, smaller)
+        ),
+        None => say!("next step down   none: this is the smallest layout"),
+    }
+}
+
+fn explained_json(
+    planned: &Planned,
+    budget: Budget,
+    plan: &HostPlan,
+    neighbours: &Neighbours,
+) -> Value {
+    let step = |other: &Option<HostPlan>| {
+        other.as_ref().map(|other| {
+            let changes = explain::changes(plan, other).into_iter();
+            let changes = changes.map(|(layer, from, to)| {
+                json!({
+                    "name": planned.names[layer],
+                    "from": from.name(),
+                    "to": to.name(),
+                })
+            });
+            json!({
+                "bytes": other.bytes(budget),
+                "price_change": planned.loss(other.price - plan.price),
+                "changes": changes.collect::<Vec<_>>(),
+            })
+        })
+    };
+    json!({
+        "next_kib": step(&neighbours.next_kib),
+        "better": step(&neighbours.better),
+        "smaller": step(&neighbours.smaller),
+    })
 }

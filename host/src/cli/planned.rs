@@ -4,12 +4,15 @@ use std::path::Path;
 
 use bitbudget::budget::BudgetText;
 use bitbudget::evaluate::HostPlan;
+use bitbudget::explain::{self, Neighbours};
 use bitbudget::file::{self, FileError};
-use bitbudget::pack::HostImage;
-use bitbudget::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Profile};
+use bitbudget::pack::{self, HostImage, HostPlanner};
+use bitbudget::profile::{HostNetwork, Profile};
+use bitbudget::rules::{LayerLevel, Rules, Tie};
 use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan, Planner};
+use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan};
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::report;
@@ -17,18 +20,43 @@ use super::report;
 /// A budget that no layout fits, and the smallest that would do.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("the budget {text} is too small")]
-#[diagnostic(help("the smallest budget that does: --budget {smallest}"))]
+#[diagnostic(help("the smallest budget that does: --budget {smallest}, of which {parts}"))]
 struct TooSmall {
     text: String,
     smallest: String,
+    parts: String,
     source: BudgetTooSmall,
+}
+
+/// Rules about levels.
+#[derive(Args, Debug)]
+pub(crate) struct RuleArgs {
+    /// Give a layer this level and no other
+    #[arg(long, value_name = "LAYER=LEVEL")]
+    pin: Vec<LayerLevel>,
+    /// Keep a layer, or without a name all layers, from this level
+    #[arg(long, value_name = "[LAYER=]LEVEL")]
+    forbid: Vec<LayerLevel>,
+    /// Give these layers the same level
+    #[arg(long, value_name = "LAYER,LAYER,..")]
+    tie: Vec<Tie>,
+}
+
+impl RuleArgs {
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            pins: self.pin.clone(),
+            forbids: self.forbid.clone(),
+            ties: self.tie.clone(),
+        }
+    }
 }
 
 /// A network with its names and a planner, whatever file it came from.
 pub(crate) struct Planned {
     pub(crate) network: Box<HostNetwork>,
     pub(crate) names: Vec<String>,
-    planner: Box<Planner<MAX_LAYERS, MAX_LEVELS>>,
+    planner: Box<HostPlanner>,
 }
 
 /// The image in `bytes`, read from `path`.
@@ -52,32 +80,34 @@ pub(crate) fn names(image: &HostImage<'_>) -> Vec<String> {
 
 impl Planned {
     /// The network in a profile or an image.
-    pub(crate) fn open(path: &Path) -> miette::Result<Self> {
+    pub(crate) fn open(path: &Path, rules: &Rules) -> miette::Result<Self> {
         let bytes = file::read(path)?;
-        if Profile::matches(&bytes) {
+        let (mut network, names) = if Profile::matches(&bytes) {
             let profile = Profile::decode(path, &bytes)?;
-            return Self::new(profile.network, profile.names);
-        }
-        if bytes.starts_with(&MAGIC) {
-            return Self::of_image(&parse_image(path, &bytes)?);
-        }
-        let path = path.into();
-        let kind = "profile or image";
-        Err(FileError::Kind { path, kind }.into())
+            (profile.network, profile.names)
+        } else if bytes.starts_with(&MAGIC) {
+            let image = parse_image(path, &bytes)?;
+            (Box::new(image.network().clone()), names(&image))
+        } else {
+            let path = path.into();
+            let kind = "profile or image";
+            return Err(FileError::Kind { path, kind }.into());
+        };
+        rules.apply(&mut network, &names)?;
+        Ok(Self::new(network, names))
     }
 
     /// The network in an image.
-    pub(crate) fn of_image(image: &HostImage<'_>) -> miette::Result<Self> {
+    pub(crate) fn of_image(image: &HostImage<'_>) -> Self {
         Self::new(Box::new(image.network().clone()), names(image))
     }
 
-    pub(crate) fn new(network: Box<HostNetwork>, names: Vec<String>) -> miette::Result<Self> {
-        let planner = Planner::new(&network);
-        Ok(Self {
-            planner: Box::new(planner),
+    pub(crate) fn new(network: Box<HostNetwork>, names: Vec<String>) -> Self {
+        Self {
+            planner: Box::new(HostPlanner::new(&network)),
             network,
             names,
-        })
+        }
     }
 
     /// A budget in bytes.
@@ -93,39 +123,54 @@ impl Planned {
 
     /// The optimal plans by rising bytes in all and strictly falling price.
     pub(crate) fn staircase(&mut self) -> Vec<HostPlan> {
-        let mut plans: Vec<HostPlan> = Vec::new();
-        let budget = Budget::Total(u64::MAX);
-        for plan in self.planner.staircase(&self.network, budget) {
-            // of equally good layouts the smaller one counts
-            if plans.last().is_some_and(|last| last.price == plan.price) {
-                plans.pop();
-            }
-            plans.push(plan);
-        }
-        plans.reverse();
-        plans
+        pack::optimal_plans(&self.network, &mut self.planner)
     }
 
     /// The optimal plan for a budget as written; an error tells the smallest budget.
     pub(crate) fn plan_for(&mut self, text: &BudgetText) -> miette::Result<HostPlan> {
         let budget = self.resolve(text);
-        let plan = self.plan(budget);
-        Ok(plan.map_err(|source| TooSmall {
-            text: text.to_string(),
-            smallest: match budget {
-                Budget::Total(_) => format!(
-                    "{} ({})",
-                    source.smallest_bytes,
-                    report::bytes(source.smallest_bytes)
-                ),
-                Budget::Weights(_) => format!(
-                    "weights={} ({})",
-                    source.smallest_bytes,
-                    report::bytes(source.smallest_bytes)
-                ),
-            },
-            source,
-        })?)
+        self.plan(budget).map_err(|source| {
+            let bytes = source.smallest_bytes;
+            let measure = match budget {
+                Budget::Total(_) => "",
+                Budget::Weights(_) => "weights=",
+            };
+            let too_small = TooSmall {
+                text: text.to_string(),
+                smallest: format!("{measure}{bytes} ({})", report::bytes(bytes)),
+                parts: self.largest_parts(budget.with_bytes(bytes)),
+                source,
+            };
+            too_small.into()
+        })
+    }
+
+    /// What takes most under a budget, in words.
+    fn largest_parts(&mut self, budget: Budget) -> String {
+        let Ok(plan) = self.plan(budget) else {
+            return String::new();
+        };
+        let layers = self.rows(&plan).into_iter();
+        let part = |row: Row| (row.bytes, format!("{} at {}", row.name, row.level));
+        let mut parts: Vec<(u32, String)> = layers.map(part).collect();
+        if matches!(budget, Budget::Total(_)) {
+            parts.push((plan.arena_bytes, "the activations".to_owned()));
+        }
+        parts.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let parts = parts.into_iter().take(3);
+        let parts = parts.map(|(bytes, what)| format!("{what} {bytes} bytes"));
+        format!("most is for: {}", parts.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The plan of fewest bytes whose predicted change of the loss is at most `loss`, within a budget.
+    pub(crate) fn cheapest(&mut self, budget: Budget, loss: f64) -> Option<HostPlan> {
+        let price = (loss / self.network.prices.unit).round() as i64;
+        self.planner.cheapest(&self.network, budget, price)
+    }
+
+    /// The next plans up and down from an optimal one.
+    pub(crate) fn neighbours(&mut self, budget: Budget, plan: &HostPlan) -> Neighbours {
+        explain::neighbours(&self.network, &mut self.planner, budget, plan)
     }
 
     /// The plan that keeps every layer FP32, whether or not it is on offer.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitbudget::budget::{BudgetText, budget_bytes};
+use bitbudget::budget::BudgetText;
 use bitbudget::evaluate::{ArenaMemory, HostEngine, sample};
 use bitbudget::loss::argmax;
 use bitbudget::{dataset, file};
@@ -49,7 +49,7 @@ impl Run {
             let (path, index) = (self.input.display(), self.index);
             return Err(miette!(help = help, "{path} has no sample {index}"));
         }
-        let mut planned = Planned::of_image(&image)?;
+        let mut planned = Planned::of_image(&image);
         let plan = planned.plan_for(&self.budget)?;
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
         let mut engine = HostEngine::new(&image, memory.lend()).into_diagnostic()?;
@@ -61,7 +61,7 @@ impl Run {
             return report::print_json(&json!({
                 "outputs": outputs,
                 "class": class,
-                "budget_bytes": budget_bytes(planned.resolve(&self.budget)),
+                "budget_bytes": planned.resolve(&self.budget).bytes(),
                 "total_bytes": plan.total_bytes(),
                 "levels": report::levels_json(&planned.names, &plan.levels),
             }));

@@ -277,6 +277,7 @@ impl Run<'_> {
             prices: PriceMatrix {
                 unit: 1.0,
                 rows: heapless::Vec::new(),
+                ties: heapless::Vec::new(),
             },
         });
         for (i, layer) in graph.layers.iter().enumerate() {
