@@ -40,6 +40,15 @@ const UNITS: [(&str, f64); 9] = [
     ("", 1.0),
 ];
 
+/// A finite number that may have a unit of bytes: `64KiB`, `2e6`.
+#[must_use]
+pub fn amount(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let (unit, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(unit))?;
+    let value: f64 = text[..text.len() - unit.len()].trim().parse().ok()?;
+    (value * factor).is_finite().then_some(value * factor)
+}
+
 impl FromStr for BudgetText {
     type Err = BudgetSyntax;
 
@@ -50,19 +59,18 @@ impl FromStr for BudgetText {
             Some(rest) => (true, rest),
             None => (false, trimmed),
         };
-        let number = |digits: &str| {
-            let value: f64 = digits.trim().parse().map_err(|_| wrong())?;
-            let plausible = value.is_finite() && (0.0..1e15).contains(&value);
-            plausible.then_some(value).ok_or_else(wrong)
+        let plausible = |value: &f64| (0.0..1e18).contains(value);
+        let amount = match rest.strip_suffix('%') {
+            Some(percent) => percent.trim().parse().ok().map(Amount::Percent),
+            None => amount(rest)
+                .filter(plausible)
+                .map(|bytes| Amount::Bytes(bytes as u64)),
         };
-        let amount = if let Some(percent) = rest.strip_suffix('%') {
-            Amount::Percent(number(percent)?)
-        } else {
-            let unit = UNITS.iter().find(|(unit, _)| rest.ends_with(unit));
-            let (unit, factor) = unit.ok_or_else(wrong)?;
-            let bytes = number(&rest[..rest.len() - unit.len()])? * factor;
-            Amount::Bytes(bytes as u64)
-        };
+        let amount = amount.filter(|amount| match amount {
+            Amount::Percent(percent) => plausible(percent),
+            Amount::Bytes(_) => true,
+        });
+        let amount = amount.ok_or_else(wrong)?;
         Ok(Self {
             text: trimmed.into(),
             weights,

@@ -18,5 +18,6 @@ pub mod layouts;
 pub mod loss;
 pub mod metric;
 pub mod pack;
+pub mod problem;
 pub mod profile;
 pub mod rules;

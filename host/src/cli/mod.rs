@@ -22,6 +22,7 @@ mod profile;
 mod report;
 mod run;
 mod settings;
+mod solve;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ enum Command {
     Profile(profile::Profile),
     Plan(plan::Plan),
     Pareto(pareto::Pareto),
+    Solve(solve::Solve),
     Pack(pack::Pack),
     Eval(eval::Eval),
     Compare(compare::Compare),
@@ -67,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Profile(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Pareto(command) => command.run(),
+        Command::Solve(command) => command.run(),
         Command::Pack(command) => command.run(),
         Command::Eval(command) => command.run(),
         Command::Compare(command) => command.run(),

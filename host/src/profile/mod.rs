@@ -33,7 +33,7 @@ pub type HostNetwork = Network<MAX_LAYERS, MAX_LEVELS>;
 
 const KIND: Kind = Kind {
     magic: *b"bitbprof",
-    version: 2,
+    version: 3,
     name: "profile",
 };
 

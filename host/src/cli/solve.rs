@@ -1,0 +1,289 @@
+//! `bitbudget solve`
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use bitbudget::budget;
+use bitbudget::file::FileError;
+use bitbudget::problem::{Answer, Infeasible, Neighbour, PRICE, Problem, Shortage, SolveError};
+use clap::Args;
+use miette::miette;
+use serde_json::{Map, Value, json};
+
+use super::{Outcome, report};
+
+/// Solve a layout problem with prices and costs of your own
+///
+/// Chooses one item for every layer so that the sum of the prices (or of a cost) is the least within all
+/// limits, and proves it.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  bitbudget solve problem.json --limit ram=64KiB --limit cycles=2e6\n  \
+    bitbudget solve problem.json --minimize ram --limit price=0.01 --json\n\n\
+    The file:\n  \
+    {\"layers\": [{\"name\": \"conv1\", \"items\": [\n      \
+       {\"level\": \"int8\", \"price\": 0.013, \"costs\": {\"ram\": 2304, \"cycles\": 91000}},\n      \
+       {\"level\": \"fp32\", \"price\": 0, \"costs\": {\"ram\": 9216, \"cycles\": 260000}}]}, ...],\n   \
+     \"limits\": {\"ram\": 65536}, \"ties\": [[\"conv3\", \"conv5\"]], \"pins\": {\"fc\": \"fp32\"}}\n  \
+    Prices are any numbers, costs are whole and not negative; limits, ties and pins may be missing."
+)]
+pub(crate) struct Solve {
+    /// The problem
+    #[arg(value_name = "PROBLEM.json")]
+    file: PathBuf,
+    /// The most that all layers together may cost, or of the price; in place of the file's
+    #[arg(long, value_name = "NAME=AMOUNT")]
+    limit: Vec<LimitText>,
+    /// What is minimised: the price or a cost
+    #[arg(long, value_name = "NAME", default_value = PRICE)]
+    minimize: String,
+    /// End the search after so many nodes, with the gap that is left
+    #[arg(long, value_name = "NODES", default_value_t = u64::MAX, hide_default_value = true)]
+    node_limit: u64,
+    /// Tell what more and less of each limit would change
+    #[arg(long)]
+    explain: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A limit as written.
+#[derive(Clone, Debug)]
+struct LimitText {
+    name: String,
+    amount: f64,
+}
+
+impl FromStr for LimitText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let limit = text.rsplit_once('=').and_then(|(name, amount)| {
+            let amount = budget::amount(amount)?;
+            let name = name.trim().to_owned();
+            Some(Self { name, amount })
+        });
+        limit.ok_or_else(|| "examples: ram=64KiB, cycles=2e6, price=0.01".to_owned())
+    }
+}
+
+/// No layout is within the limits.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{what}")]
+#[diagnostic(help("{help}"))]
+struct NoLayout {
+    what: String,
+    help: String,
+}
+
+impl Solve {
+    pub(crate) fn run(self) -> Outcome {
+        let path = &self.file;
+        let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
+            path: path.clone(),
+            source,
+        })?;
+        let mut problem = Problem::parse(path, &text)?;
+        for LimitText { name, amount } in &self.limit {
+            let checked = problem.check_limit(name, *amount);
+            checked.map_err(|reason| miette!("--limit {name}: {reason}"))?;
+            problem.limits.insert(name.clone(), *amount);
+        }
+        let checked = problem.check_measure(&self.minimize);
+        checked.map_err(|reason| miette!("--minimize {}: {reason}", self.minimize))?;
+        let answer = problem.solve(&self.minimize, self.node_limit);
+        let answer = answer.map_err(|error| match error {
+            SolveError::TooManyLimits { given, most } => {
+                miette!("{given} limits; there may be {most} at a time")
+            }
+            SolveError::Infeasible(infeasible) => no_layout(&infeasible).into(),
+            error => miette!("{error:?}"),
+        })?;
+        let neighbours = self.explain.then(|| problem.neighbours(&answer));
+        if self.json {
+            let mut json = answer_json(&problem, &answer);
+            if let Some(neighbours) = &neighbours {
+                json["explain"] = explained_json(&problem, &answer, neighbours);
+            }
+            return report::print_json(&json);
+        }
+        show(&problem, &answer);
+        for neighbour in neighbours.iter().flatten() {
+            explain(&problem, &answer, neighbour);
+        }
+        Ok(())
+    }
+}
+
+/// A sum, with no more digits than it has.
+fn amount(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        format!("{value}")
+    } else {
+        format!("{value:.9}")
+    }
+}
+
+fn no_layout(infeasible: &Infeasible) -> NoLayout {
+    let shortages = &infeasible.shortages;
+    let limit = |s: &Shortage| format!("{} {}", s.name, amount(s.limit));
+    let list = |which: &dyn Fn(&Shortage) -> bool, show: &dyn Fn(&Shortage) -> String| {
+        let lines = shortages.iter().filter(|s| which(s)).map(show);
+        lines.collect::<Vec<_>>().join("; ")
+    };
+    let parts = |s: &Shortage| {
+        let parts = s.largest.iter();
+        let parts = parts.map(|(name, level, own)| format!("{name} at {level} {}", amount(*own)));
+        format!("(most: {})", parts.collect::<Vec<_>>().join(", "))
+    };
+    if infeasible.interrupted {
+        return NoLayout {
+            what: "no layout was found before the node limit".into(),
+            help: "a higher --node-limit may find one".into(),
+        };
+    }
+    let alone = |s: &Shortage| s.binds_alone();
+    if shortages.iter().any(alone) {
+        return NoLayout {
+            what: format!("no layout is within {}", list(&alone, &limit)),
+            help: list(&alone, &|s| {
+                format!("the least {} is {} {}", s.name, amount(s.least), parts(s))
+            }),
+        };
+    }
+    NoLayout {
+        what: format!(
+            "no layout is within all limits: {}",
+            list(&|_| true, &limit)
+        ),
+        help: list(&|_| true, &|s| match s.least_with_others {
+            Some(least) => format!(
+                "with the other limits as they are, {} must be {} {}",
+                s.name,
+                amount(least),
+                parts(s)
+            ),
+            None => format!("no {} is enough for the other limits", s.name),
+        }),
+    }
+}
+
+fn show(problem: &Problem, answer: &Answer) {
+    let costs = problem.costs();
+    let columns = [&["layer", "level", "price"], &costs[..]].concat();
+    let mut table = report::table(&columns);
+    for (layer, level) in problem.layers.iter().zip(&answer.levels) {
+        let item = layer.items.iter().find(|item| item.level == *level);
+        let own = item.into_iter().flat_map(|item| item.costs.values());
+        let price = item.map_or(0.0, |item| item.price);
+        let row = [layer.name.clone(), level.clone(), report::change(price)];
+        table.add_row(row.into_iter().chain(own.map(u64::to_string)));
+    }
+    report::print_table(&table);
+    say!("");
+    let line = |name: &str, sum: String| {
+        let limit = problem.limits.get(name);
+        let limit = limit.map_or_else(String::new, |limit| format!(" of {}", amount(*limit)));
+        let found = if name != answer.minimized {
+            String::new()
+        } else if answer.optimal {
+            format!(", the least there is ({} nodes)", answer.nodes)
+        } else {
+            let bound = amount(answer.bound);
+            format!(
+                ", not proven the least: at least {bound} ({} nodes)",
+                answer.nodes
+            )
+        };
+        say!("{name}: {sum}{limit}{found}");
+    };
+    line(PRICE, report::change(answer.price));
+    for (name, sum) in &answer.costs {
+        line(name, sum.to_string());
+    }
+}
+
+/// What of a measure an answer has.
+fn sum_of(answer: &Answer, name: &str) -> f64 {
+    answer
+        .costs
+        .get(name)
+        .map_or(answer.price, |cost| *cost as f64)
+}
+
+fn changes(problem: &Problem, from: &Answer, to: &Answer) -> Vec<(String, String, String)> {
+    let levels = from.levels.iter().zip(&to.levels);
+    let layers = problem.layers.iter().zip(levels);
+    let changed = layers.filter(|(_, (from, to))| from != to);
+    let changed = changed.map(|(layer, (from, to))| (layer.name.clone(), from.clone(), to.clone()));
+    changed.collect()
+}
+
+fn explain(problem: &Problem, answer: &Answer, neighbour: &Neighbour) {
+    let name = &neighbour.limit;
+    let limit = problem.limits.get(name).copied().unwrap_or_default();
+    let what = &answer.minimized;
+    let step = |other: &Answer| {
+        let change = sum_of(other, what) - sum_of(answer, what);
+        let changes = changes(problem, answer, other).into_iter();
+        let changes = changes.map(|(name, from, to)| format!("{name} {from} -> {to}"));
+        let changes = changes.collect::<Vec<_>>().join(", ");
+        format!("{what} {change:+.9}: {changes}")
+    };
+    say!("");
+    match &neighbour.better {
+        Some(better) => {
+            let needed = sum_of(better, name);
+            let more = amount(needed - limit);
+            say!(
+                "{name} of {} ({more} more) buys {}",
+                amount(needed),
+                step(better)
+            );
+        }
+        None => say!("more {name} buys nothing"),
+    }
+    let own = amount(sum_of(answer, name));
+    match &neighbour.smaller {
+        Some(smaller) => say!("{name} below {own} costs {}", step(smaller)),
+        None => say!("{name} below {own} is not enough"),
+    }
+}
+
+fn answer_json(problem: &Problem, answer: &Answer) -> Value {
+    let names = problem.layers.iter().map(|layer| layer.name.clone());
+    let levels = names.zip(answer.levels.iter().map(|level| json!(level)));
+    json!({
+        "levels": levels.collect::<Map<_, _>>(),
+        "price": answer.price,
+        "bound": answer.bound,
+        "costs": answer.costs,
+        "minimized": answer.minimized,
+        "nodes": answer.nodes,
+        "optimal": answer.optimal,
+    })
+}
+
+fn explained_json(problem: &Problem, answer: &Answer, neighbours: &[Neighbour]) -> Value {
+    let step = |other: &Option<Answer>| {
+        other.as_ref().map(|other| {
+            let changes = changes(problem, answer, other).into_iter();
+            let changes =
+                changes.map(|(name, from, to)| json!({"name": name, "from": from, "to": to}));
+            json!({
+                "price": other.price,
+                "costs": other.costs,
+                "changes": changes.collect::<Vec<_>>(),
+            })
+        })
+    };
+    let limits = neighbours.iter().map(|neighbour| {
+        let steps = json!({
+            "better": step(&neighbour.better),
+            "smaller": step(&neighbour.smaller),
+        });
+        (neighbour.limit.clone(), steps)
+    });
+    Value::Object(limits.collect())
+}

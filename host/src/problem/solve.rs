@@ -1,0 +1,478 @@
+//! Solves a layout problem: its prices and costs as integers, and the answers back.
+
+use std::collections::BTreeMap;
+
+use bitbudget_core::mckp::{Item, Solver, Status};
+
+use super::{Group, MAX_ITEMS, MAX_LAYERS, PRICE, Problem};
+
+/// The most limits at a time.
+const MAX_LIMITS: usize = 4;
+/// Values of a layer differ by less than this many units.
+const UNITS: f64 = (1_u64 << 31) as f64;
+/// What the search may visit to explain why there is no layout, or what comes next.
+const EXPLAIN_NODES: u64 = 1_000_000;
+/// The stack of a thread that solves.
+const STACK_BYTES: usize = 32 << 20;
+
+/// A layout and how good it is known to be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The level of every layer, in the layers' order.
+    pub levels: Vec<String>,
+    /// The sum of the prices.
+    pub price: f64,
+    /// The sums of the costs.
+    pub costs: BTreeMap<String, u64>,
+    /// What was minimised.
+    pub minimized: String,
+    /// A proven lower bound of what was minimised.
+    pub bound: f64,
+    /// Nodes that the search visited.
+    pub nodes: u64,
+    /// Whether no layout is better: the sum is its own bound.
+    pub optimal: bool,
+}
+
+/// An optimal layout next to another one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbour {
+    /// The limit that is moved.
+    pub limit: String,
+    /// The layout of least cost that is better; `None` where more of it does not help.
+    pub better: Option<Answer>,
+    /// The best layout that takes less of it; `None` where there is none.
+    pub smaller: Option<Answer>,
+}
+
+/// A limit that cannot be met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shortage {
+    /// The limit's name.
+    pub name: String,
+    /// The limit.
+    pub limit: f64,
+    /// What the layout with the least takes.
+    pub least: f64,
+    /// What it takes when the other limits are met as well; `None` where no layout meets those.
+    pub least_with_others: Option<f64>,
+    /// The layers that take most of it then: name, level, amount.
+    pub largest: Vec<(String, String, f64)>,
+}
+
+impl Shortage {
+    /// Whether the limit is too small whatever the others are.
+    #[must_use]
+    pub fn binds_alone(&self) -> bool {
+        self.least > self.limit
+    }
+}
+
+/// No layout is within the limits, and what about each of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Infeasible {
+    /// Every limit.
+    pub shortages: Vec<Shortage>,
+    /// Whether the node limit was reached before it was certain.
+    pub interrupted: bool,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum SolveError {
+    /// More limits than can be kept at a time.
+    TooManyLimits {
+        /// The limits given.
+        given: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// No layout is within the limits.
+    Infeasible(Infeasible),
+}
+
+/// The price or a cost, by group and item.
+#[derive(Clone, Debug)]
+struct Measure {
+    name: String,
+    values: Vec<Vec<f64>>,
+    /// The least of every group.
+    least: Vec<f64>,
+    /// What counts as 1: a power of two.
+    unit: f64,
+}
+
+impl Measure {
+    fn new(problem: &Problem, groups: &[Group], name: &str) -> Self {
+        let value = |group: &Group, level: &String| {
+            let items = group
+                .layers
+                .iter()
+                .flat_map(|layer| &problem.layers[*layer].items);
+            let items = items.filter(|item| item.level == *level);
+            let value = |item: &super::Item| match item.costs.get(name) {
+                // exact: below 2^53
+                Some(cost) => *cost as f64,
+                None => item.price,
+            };
+            items.map(value).sum::<f64>()
+        };
+        let row = |group: &Group| {
+            group
+                .levels
+                .iter()
+                .map(|level| value(group, level))
+                .collect()
+        };
+        let values: Vec<Vec<f64>> = groups.iter().map(row).collect();
+        let least = |row: &Vec<f64>| row.iter().copied().fold(f64::INFINITY, f64::min);
+        let least: Vec<f64> = values.iter().map(least).collect();
+        let spreads = values.iter().zip(&least);
+        let spreads = spreads.flat_map(|(row, least)| row.iter().map(move |value| value - least));
+        let widest = spreads.fold(0.0, f64::max);
+        let whole = values.iter().flatten().all(|value| value.fract() == 0.0);
+        let mut unit = 1.0;
+        while widest / unit >= UNITS {
+            unit *= 2.0;
+        }
+        // whole values that fit are exact in ones
+        while !whole && widest > 0.0 && widest / unit < UNITS / 2.0 && unit > f64::MIN_POSITIVE {
+            unit /= 2.0;
+        }
+        Self {
+            name: name.to_owned(),
+            values,
+            least,
+            unit,
+        }
+    }
+
+    /// An item above the least of its group, in units.
+    fn units(&self, group: usize, item: usize) -> u32 {
+        ((self.values[group][item] - self.least[group]) / self.unit).round() as u32
+    }
+
+    fn least_sum(&self) -> f64 {
+        self.least.iter().sum()
+    }
+
+    /// The sum over the chosen items.
+    fn sum(&self, choice: &[usize]) -> f64 {
+        let chosen = self.values.iter().zip(choice);
+        chosen.map(|(row, item)| row[*item]).sum()
+    }
+
+    /// The limit in units that no layout within `limit` exceeds, rounding included; `None` where that
+    /// is negative.
+    fn limit_units(&self, limit: f64) -> Option<u64> {
+        let slack = self.values.len() as f64;
+        let units = ((limit - self.least_sum()) / self.unit).floor() + slack;
+        (units >= 0.0).then_some(units as u64)
+    }
+
+    /// What rounding may add up to in a comparison of two sums.
+    fn tolerance(&self) -> f64 {
+        let magnitudes = self.values.iter().flatten().map(|value| value.abs());
+        magnitudes.sum::<f64>() * f64::EPSILON
+    }
+}
+
+/// A limit on a measure; a strict one must not be reached.
+#[derive(Clone, Copy)]
+struct Limit<'a> {
+    measure: &'a Measure,
+    most: f64,
+    strict: bool,
+}
+
+impl Limit<'_> {
+    fn allows(&self, choice: &[usize]) -> bool {
+        let sum = self.measure.sum(choice);
+        if self.strict {
+            sum < self.most - self.measure.tolerance()
+        } else {
+            sum <= self.most + self.measure.tolerance()
+        }
+    }
+}
+
+/// What a search found: one item per group.
+struct Found {
+    choice: Vec<usize>,
+    bound: f64,
+    nodes: u64,
+    optimal: bool,
+}
+
+/// Why a search found nothing: whether that is certain.
+struct Nothing {
+    interrupted: bool,
+}
+
+impl Problem {
+    /// The layout in which the sum of what is called `minimize` is least, within the limits, found by
+    /// visiting at most `node_limit` nodes (`u64::MAX`: proven optimal).
+    ///
+    /// Values are counted in a power of two at most 2^-30 of the largest difference within a layer, and
+    /// whole numbers whose differences are below 2^31 exactly; limits hold for the values as given.
+    ///
+    /// # Errors
+    /// [`SolveError`].
+    ///
+    /// # Panics
+    /// When `minimize` or a limit is none of the problem's measures.
+    pub fn solve(&self, minimize: &str, node_limit: u64) -> Result<Answer, SolveError> {
+        let measures = Measures::new(self);
+        let given = self.limits.len();
+        if given > MAX_LIMITS {
+            let most = MAX_LIMITS;
+            return Err(SolveError::TooManyLimits { given, most });
+        }
+        let objective = measures.get(minimize);
+        let limits = measures.limits();
+        match search(objective, &limits, node_limit) {
+            Ok(found) => Ok(measures.answer(objective, &found)),
+            Err(nothing) => Err(SolveError::Infeasible(Infeasible {
+                shortages: measures.shortages(),
+                interrupted: nothing.interrupted,
+            })),
+        }
+    }
+
+    /// For every limit: what more of it would buy, and what less of it would cost. `answer` is the
+    /// optimal one.
+    ///
+    /// # Panics
+    /// As [`Self::solve`].
+    #[must_use]
+    pub fn neighbours(&self, answer: &Answer) -> Vec<Neighbour> {
+        let measures = Measures::new(self);
+        let objective = measures.get(&answer.minimized);
+        let choice = measures.choice(answer);
+        let limits = measures.limits();
+        let neighbour = |at: usize| {
+            let moved = limits[at].measure;
+            let mut others = limits.clone();
+            others[at] = Limit {
+                measure: objective,
+                most: objective.sum(&choice),
+                strict: true,
+            };
+            let better = search(moved, &others, EXPLAIN_NODES).ok();
+            let mut less = limits.clone();
+            less[at] = Limit {
+                measure: moved,
+                most: moved.sum(&choice),
+                strict: true,
+            };
+            let smaller = search(objective, &less, EXPLAIN_NODES).ok();
+            Neighbour {
+                limit: moved.name.clone(),
+                better: better.map(|found| measures.answer(objective, &found)),
+                smaller: smaller.map(|found| measures.answer(objective, &found)),
+            }
+        };
+        (0..limits.len()).map(neighbour).collect()
+    }
+}
+
+/// A problem with its groups and measures: the price first, then the costs.
+struct Measures<'a> {
+    problem: &'a Problem,
+    groups: Vec<Group>,
+    all: Vec<Measure>,
+}
+
+impl<'a> Measures<'a> {
+    fn new(problem: &'a Problem) -> Self {
+        let groups = problem.groups();
+        let names = [&[PRICE], &problem.costs()[..]].concat();
+        let all = names
+            .iter()
+            .map(|name| Measure::new(problem, &groups, name));
+        Self {
+            problem,
+            all: all.collect(),
+            groups,
+        }
+    }
+
+    fn get(&self, name: &str) -> &Measure {
+        let measure = self.all.iter().find(|measure| measure.name == name);
+        measure.expect("a measure that was checked")
+    }
+
+    fn limits(&self) -> Vec<Limit<'_>> {
+        let limits = self.problem.limits.iter();
+        let limits = limits.map(|(name, most)| Limit {
+            measure: self.get(name),
+            most: *most,
+            strict: false,
+        });
+        limits.collect()
+    }
+
+    /// The answer that was found by minimising something; `objective` is what counts.
+    fn answer(&self, objective: &Measure, found: &Found) -> Answer {
+        let level = |layer: usize| {
+            let mut groups = self.groups.iter().zip(&found.choice);
+            let group = groups.find(|(group, _)| group.layers.contains(&layer));
+            group.map_or_else(String::new, |(group, item)| group.levels[*item].clone())
+        };
+        let levels: Vec<String> = (0..self.problem.layers.len()).map(level).collect();
+        // in the layers' order, so that it is what anybody else adds up
+        let chosen = || {
+            let layers = self.problem.layers.iter().zip(&levels);
+            layers.filter_map(|(layer, level)| layer.items.iter().find(|item| item.level == *level))
+        };
+        let cost = |name: &&str| {
+            let cost = chosen().map(|item| item.costs[*name]).sum();
+            ((*name).to_owned(), cost)
+        };
+        let price = chosen().map(|item| item.price).sum();
+        Answer {
+            costs: self.problem.costs().iter().map(cost).collect(),
+            minimized: objective.name.clone(),
+            bound: if found.optimal && objective.name == PRICE {
+                price
+            } else {
+                found.bound
+            },
+            price,
+            levels,
+            nodes: found.nodes,
+            optimal: found.optimal,
+        }
+    }
+
+    /// The items of an answer.
+    fn choice(&self, answer: &Answer) -> Vec<usize> {
+        let groups = self.groups.iter();
+        let choice = groups.map(|group| {
+            let level = &answer.levels[group.layers[0]];
+            let item = group.levels.iter().position(|own| own == level);
+            item.unwrap_or_default()
+        });
+        choice.collect()
+    }
+
+    fn shortages(&self) -> Vec<Shortage> {
+        let limits = self.limits();
+        let shortage = |at: usize| {
+            let Limit { measure, most, .. } = limits[at];
+            let mut others = limits.clone();
+            others.remove(at);
+            let found = search(measure, &others, EXPLAIN_NODES).ok();
+            let choice = match &found {
+                Some(found) => found.choice.clone(),
+                None => search(measure, &[], EXPLAIN_NODES)
+                    .map(|found| found.choice)
+                    .unwrap_or_default(),
+            };
+            let parts = self.groups.iter().zip(&choice).enumerate();
+            let parts = parts.map(|(i, (group, item))| {
+                let names = group.layers.iter();
+                let names = names.map(|layer| self.problem.layers[*layer].name.as_str());
+                let names = names.collect::<Vec<_>>().join("+");
+                (names, group.levels[*item].clone(), measure.values[i][*item])
+            });
+            let mut largest: Vec<_> = parts.collect();
+            largest.sort_by(|a, b| b.2.total_cmp(&a.2));
+            largest.truncate(3);
+            Shortage {
+                name: measure.name.clone(),
+                limit: most,
+                least: measure.least_sum(),
+                least_with_others: found.map(|found| measure.sum(&found.choice)),
+                largest,
+            }
+        };
+        (0..limits.len()).map(shortage).collect()
+    }
+}
+
+/// Minimises one measure within limits on others.
+fn search(objective: &Measure, limits: &[Limit<'_>], nodes: u64) -> Result<Found, Nothing> {
+    match limits.len() {
+        0 | 1 => on_a_thread::<1>(objective, limits, nodes),
+        2 => on_a_thread::<2>(objective, limits, nodes),
+        3 => on_a_thread::<3>(objective, limits, nodes),
+        _ => on_a_thread::<4>(objective, limits, nodes),
+    }
+}
+
+/// The solver is larger than what threads have as their stack.
+fn on_a_thread<const D: usize>(
+    objective: &Measure,
+    limits: &[Limit<'_>],
+    nodes: u64,
+) -> Result<Found, Nothing> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let run = || {
+            if objective.values.len() <= 64 {
+                within::<64, D>(objective, limits, nodes)
+            } else {
+                within::<MAX_LAYERS, D>(objective, limits, nodes)
+            }
+        };
+        let thread = thread.spawn_scoped(scope, run).expect("a thread");
+        thread.join().expect("the solver does not panic")
+    })
+}
+
+fn within<const N: usize, const D: usize>(
+    objective: &Measure,
+    limits: &[Limit<'_>],
+    nodes: u64,
+) -> Result<Found, Nothing> {
+    let mut most = [u64::MAX; D];
+    for (most, limit) in most.iter_mut().zip(limits) {
+        let units = limit.measure.limit_units(limit.most);
+        *most = units.ok_or(Nothing { interrupted: false })?;
+    }
+    let item = |group: usize, item: usize| Item {
+        cost: core::array::from_fn(|d| {
+            let limit = limits.get(d);
+            limit.map_or(0, |limit| limit.measure.units(group, item))
+        }),
+        // below 2^31
+        price: objective.units(group, item).cast_signed(),
+        class: 0,
+    };
+    let groups = objective.values.iter().enumerate();
+    let groups = groups.map(|(group, row)| (0..row.len()).map(move |at| item(group, at)));
+    let mut solver = Box::new(Solver::<N, MAX_ITEMS, D>::empty());
+    let fits = solver.set_groups(groups);
+    fits.expect("the problem was checked");
+    let mut spent = 0;
+    loop {
+        let solution = solver.solve(most, nodes - spent);
+        let solution = solution.map_err(|error| Nothing {
+            interrupted: !error.proven,
+        })?;
+        spent += solution.nodes;
+        let choice: Vec<usize> = solution
+            .choice
+            .iter()
+            .map(|item| usize::from(*item))
+            .collect();
+        // a sum in units may hide that a limit is exceeded by less than rounding
+        let exceeded = limits.iter().position(|limit| !limit.allows(&choice));
+        let Some(d) = exceeded else {
+            let slack = choice.len() as f64 / 2.0;
+            let optimal = solution.status == Status::Optimal;
+            let sum = objective.sum(&choice);
+            let bound = objective.least_sum() + (solution.bound as f64 - slack) * objective.unit;
+            return Ok(Found {
+                bound: if optimal { sum } else { bound.min(sum) },
+                nodes: spent,
+                optimal,
+                choice,
+            });
+        };
+        let less = solution.cost[d].checked_sub(1);
+        most[d] = less.ok_or(Nothing { interrupted: false })?;
+    }
+}
