@@ -31,7 +31,7 @@ pub(crate) struct Device {
     #[arg(long, default_value_t = 30)]
     timeout: u64,
     #[command(flatten)]
-    data: Data,
+    data: Option<Data>,
     /// Budgets, as for `bitbudget plan`
     #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
     budget: Vec<BudgetText>,
@@ -44,7 +44,7 @@ impl Device {
     pub(crate) fn run(self) -> Outcome {
         let job = Job {
             image: &self.image,
-            data: &self.data,
+            data: self.data.as_ref(),
             budgets: &self.budget,
             unit: Unit::Cycles,
             json: self.json,

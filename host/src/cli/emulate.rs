@@ -14,16 +14,17 @@ use super::on_device::{self, Job};
 /// Run an image in the firmware, on an emulated Cortex-M
 ///
 /// The firmware plans for each budget in turn, as it would when its memory comes and goes, and runs the
-/// images. Plans and outputs are compared with the host's, bit for bit. Needs QEMU.
+/// images, if there are any. Plans and outputs are compared with the host's, bit for bit. Needs QEMU.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  \
-    bitbudget emulate digits.image --budget 100%,90KiB,30% --data test_images.npy --limit 8")]
+    bitbudget emulate digits.image --budget 100%,90KiB,30% --data test_images.npy --limit 8\n  \
+    bitbudget emulate digits.image --budget 100%,90KiB,30%")]
 pub(crate) struct Emulate {
     /// Image; sent over the wire unless the firmware has it linked in
     #[arg(value_name = "FILE.image")]
     image: PathBuf,
     #[command(flatten)]
-    data: Data,
+    data: Option<Data>,
     /// Budgets, as for `bitbudget plan`
     #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
     budget: Vec<BudgetText>,
@@ -46,7 +47,7 @@ impl Emulate {
         let board = Board::named(&self.board).ok_or_else(|| miette!("no such board"))?;
         let job = Job {
             image: &self.image,
-            data: &self.data,
+            data: self.data.as_ref(),
             budgets: &self.budget,
             unit: Unit::Instructions,
             json: self.json,

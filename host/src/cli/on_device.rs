@@ -19,7 +19,7 @@ use super::{Outcome, report};
 /// What to run.
 pub(crate) struct Job<'a> {
     pub(crate) image: &'a Path,
-    pub(crate) data: &'a Data,
+    pub(crate) data: Option<&'a Data>,
     pub(crate) budgets: &'a [BudgetText],
     pub(crate) unit: Unit,
     pub(crate) json: bool,
@@ -44,11 +44,13 @@ impl Job<'_> {
         let bytes = file::read(self.image)?;
         let image = parse_image(self.image, &bytes)?;
         let shape = image.network().input;
-        let data = self.data.load(shape)?;
+        let data = self.data.map(|data| data.load(shape)).transpose()?;
         let sample_len = dims(shape).iter().product();
-        let samples: Vec<_> = (0..data.len)
-            .map(|i| sample(&data, i, sample_len))
-            .collect();
+        let samples = data.iter().flat_map(|data| {
+            let samples = 0..data.len;
+            samples.map(move |i| sample(data, i, sample_len))
+        });
+        let samples: Vec<_> = samples.collect();
         let mut planned = Planned::of_image(&image);
         let pipe = connect()?;
         let bar = report::progress("loading", bytes.len());
@@ -186,7 +188,8 @@ fn add_row(table: &mut Table, text: &BudgetText, row: &Row) {
         row.infer
             .map_or_else(String::new, |count| count.to_string()),
         equal(row.plan_matches).to_owned(),
-        equal(row.outputs_match).to_owned(),
+        row.infer
+            .map_or_else(String::new, |_| equal(row.outputs_match).to_owned()),
         report::levels_short(&row.plan.levels),
     ]);
 }
