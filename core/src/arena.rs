@@ -56,9 +56,9 @@ impl<const N: usize> Lifetimes<N> {
     }
 
     /// Those of no tensors.
-    pub(crate) fn empty() -> Self {
+    pub(crate) const fn empty() -> Self {
         Self {
-            tensors: PerTensor::new(Lifetime::default(), 0),
+            tensors: PerTensor::empty(Lifetime { len: 0, last: 0 }),
             count: 0,
         }
     }
@@ -111,9 +111,9 @@ impl<const N: usize> Lifetimes<N> {
 
 impl<const N: usize> Placement<N> {
     /// No tensors.
-    pub(crate) fn empty() -> Self {
+    pub(crate) const fn empty() -> Self {
         Self {
-            offsets: PerTensor::new(NOWHERE, 0),
+            offsets: PerTensor::empty(0),
             bytes: 0,
         }
     }

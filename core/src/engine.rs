@@ -212,7 +212,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             storage,
             weights_at,
             arena,
-            planner: Planner::empty(),
+            planner: const { Planner::empty() },
             placement: Placement::empty(),
             plan: None,
             layout: Layout {

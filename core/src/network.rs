@@ -103,6 +103,14 @@ pub struct PerTensor<T, const N: usize> {
 }
 
 impl<T: Clone, const N: usize> PerTensor<T, N> {
+    /// `value` for the input, and no layers.
+    pub(crate) const fn empty(value: T) -> Self {
+        Self {
+            input: value,
+            layers: Vec::new(),
+        }
+    }
+
     /// `value` for the input and for `layers` outputs, at most `N`.
     #[must_use]
     pub fn new(value: T, layers: usize) -> Self {

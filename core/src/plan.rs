@@ -191,9 +191,9 @@ impl<const N: usize, const K: usize> Planner<N, K> {
 
     /// The planner of no network: a place for [`Self::set_network`].
     #[must_use]
-    pub fn empty() -> Self {
+    pub const fn empty() -> Self {
         Self {
-            solver: Solver::empty(),
+            solver: const { Solver::empty() },
             lifetimes: Lifetimes::empty(),
             readers: Vec::new(),
             smallest: (Vec::new(), 0),

@@ -44,14 +44,14 @@ const POLISH_GROUPS: usize = 64;
 /// What a search does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// Nothing: the incumbent is optimal, or there is no layout.
+    Done,
     /// Enter the part of the threshold.
     Enter,
     /// Begin a round.
     Round,
     /// Go on from the frame of this depth.
     Walk(u16),
-    /// Nothing: the incumbent is optimal, or there is no layout.
-    Done,
 }
 
 #[derive(Clone, Debug)]
@@ -90,13 +90,15 @@ pub(super) struct Search<const N: usize, const K: usize, const D: usize> {
 }
 
 impl<const N: usize, const K: usize, const D: usize> Search<N, K, D> {
+    /// All zeros, as everything that a solver begins with: such a value needs no place in a program,
+    /// and no copy on the way to its own.
     pub(super) const fn new() -> Self {
         Self {
             order: Vec::new(),
             table: Table::new(),
             frames: [Frame::EMPTY; N],
             items: [0; N],
-            classes: [OPEN; N],
+            classes: [0; N],
             stage: Stage::Done,
             spare: [0; D],
             threshold: 0,

@@ -15,6 +15,7 @@ use super::on_device::Job;
 ///
 /// As `bitbudget emulate`, with a board that runs the firmware already.
 #[derive(Args, Debug)]
+#[command(mut_arg("data", |data| data.required(false)))]
 #[command(after_help = "Example:\n  \
     bitbudget device --port /dev/ttyACM0 digits.image --budget 40KiB --data test_images.npy --limit 8")]
 pub(crate) struct Device {

@@ -16,6 +16,7 @@ use super::on_device::{self, Job};
 /// The firmware plans for each budget in turn, as it would when its memory comes and goes, and runs the
 /// images, if there are any. Plans and outputs are compared with the host's, bit for bit. Needs QEMU.
 #[derive(Args, Debug)]
+#[command(mut_arg("data", |data| data.required(false)))]
 #[command(after_help = "Example:\n  \
     bitbudget emulate digits.image --budget 100%,90KiB,30% --data test_images.npy --limit 8\n  \
     bitbudget emulate digits.image --budget 100%,90KiB,30%")]
