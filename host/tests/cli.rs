@@ -139,6 +139,173 @@ fn plans_have_the_documented_keys_and_hold_the_budget() {
 }
 
 #[test]
+fn plans_obey_rules_and_are_explained() {
+    let image = "digits.image";
+    let plan = |more: &[&str]| json(demo(), &[&["plan", image], more].concat());
+    let levels = |plan: &Value, name: &str| {
+        let mut layers = plan["layers"].as_array().expect("a list").iter();
+        let layer = layers.find(|layer| layer["name"] == name);
+        layer.expect("the layer")["level"].clone()
+    };
+    let free = plan(&["--budget", "48KiB", "--explain"]);
+    let ruled = plan(&[
+        "--budget",
+        "48KiB",
+        "--pin",
+        "fc=fp32",
+        "--forbid",
+        "int2",
+        "--tie",
+        "convs.0.0,convs.1.0",
+    ]);
+    assert_eq!(levels(&ruled, "fc"), "fp32");
+    assert_eq!(levels(&ruled, "convs.0.0"), levels(&ruled, "convs.1.0"));
+    assert!(!ruled["layers"].to_string().contains("int2"));
+    assert!(ruled["price"].as_f64() >= free["price"].as_f64());
+    // the next step up begins where it says
+    let better = &free["explain"]["better"];
+    let bytes = better["bytes"].as_u64().expect("a number");
+    let stepped = plan(&["--budget", &bytes.to_string()]);
+    let below = plan(&["--budget", &(bytes - 1).to_string()]);
+    assert_eq!(below["price"], free["price"]);
+    assert!(stepped["price"].as_f64() < free["price"].as_f64());
+    // the other way round
+    let price = stepped["price"].to_string();
+    let cheapest = plan(&["--max-loss", &price]);
+    assert_eq!(cheapest["total_bytes"], bytes);
+    assert!(cheapest["price"].as_f64() <= stepped["price"].as_f64());
+    let said = stdout(demo(), &["plan", image, "--budget", "48KiB", "--explain"]);
+    for part in ["1 KiB more", "next step up", "next step down", " -> "] {
+        assert!(said.contains(part), "{said}");
+    }
+    for (more, parts) in [
+        (&["--max-loss", "-9"][..], &["no layout", "the least"][..]),
+        (
+            &["--budget", "9KiB"],
+            &["too small", "most is for: convs.5.0"],
+        ),
+        (
+            &["--budget", "64KiB", "--pin", "nope=int8"],
+            &["no layer `nope`", "fc"],
+        ),
+        (
+            &["--budget", "64KiB", "--pin", "fc=int8-floor"],
+            &["`fc`", "does not offer"],
+        ),
+        (
+            &["--budget", "64KiB", "--pin", "fc=int9"],
+            &["examples: conv1=int8"],
+        ),
+        (
+            &["--budget", "64KiB", "--tie", "fc"],
+            &["two layers or more"],
+        ),
+        (&[], &["--budget"]),
+    ] {
+        fails(demo(), &[&["plan", image], more].concat(), parts);
+    }
+}
+
+#[test]
+fn rules_and_plans_go_into_an_image() {
+    let folder = copy();
+    let pack = |more: &[&str]| {
+        let files = ["pack", "digits.onnx", "digits.profile", "-o", "ruled.image"];
+        json(folder.path(), &[&files, more].concat())
+    };
+    let packed = pack(&[
+        "--store-plans",
+        "--forbid",
+        "int2",
+        "--tie",
+        "convs.0.0,convs.1.0",
+    ]);
+    let layouts = json(folder.path(), &["pareto", "ruled.image"])["layouts"].clone();
+    let layouts = layouts.as_array().expect("a list");
+    assert_eq!(packed["stored_plans"], layouts.len());
+    for layout in layouts {
+        let levels = &layout["levels"];
+        assert_eq!(levels["convs.0.0"], levels["convs.1.0"]);
+        assert!(!levels.to_string().contains("int2"));
+    }
+    let evaluated = json(
+        folder.path(),
+        &[
+            "eval",
+            "ruled.image",
+            "--data",
+            "test_images.npy",
+            "--budget",
+            "60KiB",
+            "--limit",
+            "50",
+        ],
+    );
+    assert!(evaluated.to_string().contains("total_bytes"));
+    assert_eq!(pack(&[])["stored_plans"], 0);
+}
+
+#[test]
+fn problems_of_ones_own_are_solved() {
+    let folder = TempDir::new().expect("a folder");
+    let text = r#"{"layers": [
+      {"name": "a", "items": [
+        {"level": "int8", "price": 0.5, "costs": {"ram": 10, "cycles": 5}},
+        {"level": "fp32", "price": 0, "costs": {"ram": 40, "cycles": 9}}]},
+      {"name": "b", "items": [
+        {"level": "int8", "price": 0.125, "costs": {"ram": 20, "cycles": 7}},
+        {"level": "fp32", "price": -0.25, "costs": {"ram": 80, "cycles": 11}}]}],
+      "limits": {"ram": 110}}"#;
+    fs::write(folder.path().join("p.json"), text).expect("a file");
+    let solve = |more: &[&str]| json(folder.path(), &[&["solve", "p.json"], more].concat());
+    let answer = solve(&["--explain"]);
+    assert_eq!(answer["levels"]["a"], "fp32");
+    assert_eq!(
+        (&answer["price"], &answer["bound"]),
+        (&Value::from(0.125), &Value::from(0.125))
+    );
+    assert_eq!(answer["costs"]["ram"], 60);
+    assert_eq!(answer["optimal"], true);
+    assert_eq!(answer["explain"]["ram"]["better"]["costs"]["ram"], 120);
+    assert_eq!(solve(&["--limit", "ram=1KiB"])["price"], -0.25);
+    let cheap = solve(&["--minimize", "cycles", "--limit", "price=0.3"]);
+    assert_eq!(
+        (&cheap["costs"]["cycles"], &cheap["levels"]["b"]),
+        (&16.into(), &"int8".into())
+    );
+    let said = stdout(folder.path(), &["solve", "p.json", "--explain"]);
+    assert!(
+        said.contains("the least there is") && said.contains("a fp32 -> "),
+        "{said}"
+    );
+    let wrong = text.replace("0.125", "\"x\"");
+    fs::write(folder.path().join("wrong.json"), wrong).expect("a file");
+    for (arguments, parts) in [
+        (
+            &["p.json", "--limit", "ram=29"][..],
+            &["no layout is within ram 29", "the least ram is 30"][..],
+        ),
+        (
+            &["p.json", "--limit", "ram=60", "--limit", "price=0.1"],
+            &["all limits", "ram must be 120"],
+        ),
+        (
+            &["p.json", "--limit", "rom=1"],
+            &["no cost `rom`", "cycles, ram, price"],
+        ),
+        (&["p.json", "--minimize", "flash"], &["no cost `flash`"]),
+        (&["p.json", "--limit", "ram"], &["ram=64KiB"]),
+        (
+            &["wrong.json"],
+            &["line 6", "layers[1].items[0].price", "expected f64"],
+        ),
+        (&["none.json"], &["cannot read none.json"]),
+    ] {
+        fails(folder.path(), &[&["solve"], arguments].concat(), parts);
+    }
+}
+
+#[test]
 fn the_pareto_staircase_falls_and_is_what_plan_says() {
     let folder = copy();
     let at = folder.path();
@@ -535,7 +702,7 @@ fn estimators_are_compared_with_the_truth() {
 fn every_command_has_help_with_an_example() {
     for command in [
         "emulate", "device", "profile", "plan", "pareto", "pack", "eval", "compare", "run",
-        "inspect", "demo",
+        "inspect", "solve", "demo",
     ] {
         let help = stdout(demo(), &[command, "--help"]);
         assert!(help.contains(&format!("bitbudget {command}")), "{help}");

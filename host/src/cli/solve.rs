@@ -116,13 +116,11 @@ impl Solve {
     }
 }
 
-/// A sum, with no more digits than it has.
+/// A sum, with at most nine decimals.
 fn amount(value: f64) -> String {
-    if value.fract() == 0.0 && value.abs() < 1e15 {
-        format!("{value}")
-    } else {
-        format!("{value:.9}")
-    }
+    let text = format!("{value:.9}");
+    let text = text.trim_end_matches('0');
+    text.trim_end_matches('.').to_owned()
 }
 
 fn no_layout(infeasible: &Infeasible) -> NoLayout {

@@ -81,9 +81,7 @@ pub struct Item {
 /// A file that holds no layout problem.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("{}, line {line}: {field}{}{reason}", path.display(), if field.is_empty() { "" } else { ": " })]
-#[diagnostic(help(
-    "the format, with an example, is in the documentation of `bitbudget solve --help`"
-))]
+#[diagnostic(help("the format, with an example: bitbudget solve --help"))]
 pub struct Malformed {
     /// The file.
     pub path: PathBuf,

@@ -377,7 +377,7 @@ impl<'a> Measures<'a> {
                 let names = names.collect::<Vec<_>>().join("+");
                 (names, group.levels[*item].clone(), measure.values[i][*item])
             });
-            let mut largest: Vec<_> = parts.collect();
+            let mut largest: Vec<_> = parts.filter(|part| part.2 > 0.0).collect();
             largest.sort_by(|a, b| b.2.total_cmp(&a.2));
             largest.truncate(3);
             Shortage {

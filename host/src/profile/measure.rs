@@ -62,7 +62,7 @@ pub const DEFAULT_LEVELS: [Level; 5] = [
 ];
 
 /// The rounds of refinement unless others are asked for.
-pub const REFINE: u32 = 4;
+pub const REFINE: u32 = 12;
 
 impl Default for Options {
     fn default() -> Self {

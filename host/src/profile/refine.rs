@@ -27,7 +27,7 @@ use crate::metric::{Estimate, Replay};
 /// The most layouts that one round measures.
 const LAYOUTS: usize = 48;
 /// How strongly prices are held while they are fitted to optimal layouts.
-const RIDGE: f64 = 0.03;
+const RIDGE: f64 = 0.1;
 /// Random layouts of every batch.
 pub(super) const RANDOM_LAYOUTS: usize = 48;
 
