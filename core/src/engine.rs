@@ -11,7 +11,7 @@ use crate::arena::{Lifetimes, Placement};
 use crate::image::Image;
 use crate::level::{Form, Forms, Level, Stored};
 use crate::network::{Network, PerTensor};
-use crate::op::weights::{FloatWeights, IntWeights};
+use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
 use crate::plan::{Budget, BudgetTooSmall, Plan, Planner};
 use crate::resident::{self, Encoder};
@@ -513,14 +513,14 @@ impl<const N: usize, const K: usize> Step<'_, N, K> {
                     a,
                     target,
                     |x, w, target| conv2d::float(&geometry, x, w, activation, target),
-                    |x, zero_point, w, store| conv2d::int(&geometry, x, zero_point, w, store),
+                    |x, zero_point, w, output| conv2d::int(&geometry, x, zero_point, w, output),
                 );
             }
             Op::Dense => self.weighted(
                 a,
                 target,
                 |x, w, target| dense::float(x, w, activation, target),
-                |x, _, w, store| dense::int(x, w, store),
+                |x, _, w, output| dense::int(x, w, output),
             ),
             Op::Add => add::run(a, b, activation, target),
             Op::MaxPool { window } => {
@@ -552,7 +552,7 @@ impl<const N: usize, const K: usize> Step<'_, N, K> {
         input: View<'_>,
         target: &mut ViewMut<'_>,
         float: impl FnOnce(&[f32], &FloatWeights<'_>, &mut ViewMut<'_>),
-        int: impl FnOnce(&[i8], i8, &IntWeights<'_>, &mut dyn FnMut(usize, usize, i32)),
+        int: impl FnOnce(&[i8], i8, &IntWeights<'_>, &mut IntOutput<'_, '_>),
     ) {
         let layer = &self.network.layers[self.layer];
         let channels = usize::from(layer.output.c);
@@ -565,9 +565,9 @@ impl<const N: usize, const K: usize> Step<'_, N, K> {
             }
             (View::I8(x, q), Stored::Int(width)) => {
                 let weights = resident::int(self.weights, channels, count, width);
-                weights.store(layer.output_q, layer.activation, target, |store| {
-                    int(x, q.zero_point, &weights, store);
-                });
+                let (q_out, activation) = (layer.output_q, layer.activation);
+                let mut output = IntOutput::new(&weights, q_out, activation, target);
+                int(x, q.zero_point, &weights, &mut output);
             }
             // the input was asked for in the level's own form
             (View::F32(_), Stored::Int(_)) | (View::I8(..), Stored::F32 | Stored::F16) => {}

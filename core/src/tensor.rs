@@ -63,7 +63,7 @@ impl ViewMut<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Int8Sink {
     rounding: Rounding,
-    zero_point: i64,
+    zero_point: i32,
     low: i8,
     high: i8,
 }
@@ -75,7 +75,7 @@ impl Int8Sink {
         let [low, high] = activation.range();
         Self {
             rounding,
-            zero_point: i64::from(q.zero_point),
+            zero_point: i32::from(q.zero_point),
             low: q.quantize(low, rounding),
             high: q.quantize(high, rounding),
         }
@@ -87,6 +87,24 @@ impl Int8Sink {
         self.finish(factor.apply(acc, self.rounding))
     }
 
+    /// Whether [`Self::requantize_short`] does for these factors.
+    #[must_use]
+    pub fn is_short(&self, factors: [Requant; 2]) -> bool {
+        self.rounding == Rounding::Nearest && factors.iter().all(|factor| factor.shift > 32)
+    }
+
+    /// [`Self::requantize`] to nearest with a factor below 1/2: the upper word of the product is enough.
+    #[must_use]
+    #[inline]
+    pub fn requantize_short(&self, acc: i32, factor: Requant) -> i8 {
+        let product = i64::from(acc) * i64::from(factor.multiplier);
+        // |product| is at most 2^62, so that nothing overflows
+        let upper = (product >> 32) as i32;
+        let shift = u32::from(factor.shift) & 31;
+        let steps = (upper + ((1 << shift) >> 1)) >> shift;
+        (steps + self.zero_point).clamp(self.low.into(), self.high.into()) as i8
+    }
+
     /// `v / 2^shift` as an element of the tensor, for sums of products with one shift.
     #[must_use]
     pub fn shift(&self, v: i64, shift: u8) -> i8 {
@@ -94,6 +112,6 @@ impl Int8Sink {
     }
 
     fn finish(&self, steps: i64) -> i8 {
-        saturate_i8(steps + self.zero_point).clamp(self.low, self.high)
+        saturate_i8(steps + i64::from(self.zero_point)).clamp(self.low, self.high)
     }
 }

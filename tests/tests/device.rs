@@ -8,11 +8,17 @@ use bitbudget::device::{
 use bitbudget::evaluate::{HostPlan, sample};
 use bitbudget::pack::HostImage;
 use bitbudget::profile::MAX_LAYERS;
+use bitbudget_core::engine::{Engine, Input};
 use bitbudget_core::plan::Budget;
 use bitbudget_core::protocol::{Planned, Refusal};
+use bitbudget_core::shape::{Shape, Window};
+use bitbudget_tests::arena::Arena;
+use bitbudget_tests::builder::{Builder, FEW, Style};
 use bitbudget_tests::emulated::{
     DIGIT_LEN, client, digits, digits_image, emulator, planner, range, without_ticks,
 };
+use bitbudget_tests::generate;
+use bitbudget_tests::model::Model;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -78,6 +84,70 @@ fn plans_for_200_random_budgets_are_the_hosts() {
         }
     }
     assert!(planned_count > 100);
+}
+
+/// The instruction set's own loops, on shapes with every remainder, against the host's.
+#[test]
+fn outputs_of_random_networks_are_the_hosts() {
+    let Some(mut client) = client() else {
+        return;
+    };
+    client.info().expect("an answer");
+    let mut rng = SmallRng::seed_from_u64(23);
+    for seed in 0..100 {
+        let model = if seed % 4 == 0 {
+            generate::model_at(seed, Style::Real, 1 + seed as usize % 9, &FEW)
+        } else {
+            one_convolution(seed, &mut rng)
+        };
+        let bytes = model.emit();
+        let image = HostImage::parse(&bytes).expect("an image");
+        client.load(&bytes, &|_| {}).expect("room for it");
+        let mut planner = planner(&image);
+        let all = planner.plan(image.network(), Budget::Total(u64::MAX), u64::MAX);
+        let all = all.expect("it fits").total_bytes();
+        let mut arena = Arena::new(all as usize);
+        let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
+        let smallest = planner.plan(image.network(), Budget::Total(0), u64::MAX);
+        let smallest =
+            smallest.map_or_else(|error| error.smallest_bytes, |plan| plan.total_bytes());
+        for budget in [all, smallest] {
+            let host = engine.replan(Budget::Total(budget), u64::MAX).cloned();
+            let device = client.replan(Budget::Total(budget), u64::MAX);
+            assert_eq!(
+                without_ticks(device.expect("a plan")),
+                on_wire(&host.expect("a plan"))
+            );
+            let raw = generate::sample(&mut rng, &model);
+            let (output, _) = client
+                .infer(&Sample::from(Input::U8(&raw)))
+                .expect("an output");
+            let expected = engine.infer(Input::U8(&raw)).expect("an output");
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&output), bits(expected), "{seed}: {:?}", model.network);
+        }
+    }
+}
+
+/// A convolution with integer weights, of all channels or of groups, and what it does to borders.
+fn one_convolution(seed: u64, rng: &mut SmallRng) -> Model {
+    let mut sides = || rng.random_range(1..10);
+    let shape = Shape::new(sides(), sides(), sides());
+    let window = generate::window(rng, shape.h, shape.w);
+    let levels = [
+        ["int8", "int4"],
+        ["int8-floor", "int2"],
+        ["int8-ceil", "int8"],
+        ["int8", "fp16"],
+    ];
+    let levels = levels[seed as usize % 4].map(|name| name.parse().expect("a level"));
+    let mut builder = Builder::new(seed, Style::Real, shape);
+    builder.levels = levels.to_vec();
+    let groups = if seed.is_multiple_of(5) { shape.c } else { 1 };
+    let channels = groups * rng.random_range(1..if groups == 1 { 12 } else { 3 });
+    let first = builder.conv(0, window, groups, channels);
+    builder.conv(first, Window::square(1, 1, 0), 1, 3);
+    builder.finish()
 }
 
 fn on_wire(plan: &HostPlan) -> Planned<MAX_LAYERS> {

@@ -10,6 +10,56 @@ pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(product).sum()
 }
 
+/// Pairs of sums of products, for two rows of weights each: where the factors lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs<'a> {
+    /// The inputs.
+    pub input: &'a [i8],
+    /// Where the first sum's inputs begin.
+    pub at: usize,
+    /// From there to where the next sum's begin, which is the other one of a pair or the first of the
+    /// next pair.
+    pub apart: usize,
+    /// Two rows of weights.
+    pub weights: [&'a [i8]; 2],
+    /// Runs of inputs and of weights without gaps.
+    pub runs: usize,
+    /// The length of a run.
+    pub len: usize,
+    /// From the beginning of a run of inputs to the next; at least `len`.
+    pub pitch: usize,
+    /// The same of the weights.
+    pub weight_pitch: usize,
+}
+
+/// Calls `each` with `count` pairs of sums of products, which begin at `start` for either row of weights;
+/// by place in the pair, then by row.
+///
+/// # Panics
+/// When a slice ends before the last run.
+pub fn dots_i8(
+    pairs: &Pairs<'_>,
+    count: usize,
+    start: [i32; 2],
+    mut each: impl FnMut([[i32; 2]; 2]),
+) {
+    let sum = |at: usize, row: usize| {
+        let runs = (0..pairs.runs).map(|run| {
+            let input = &pairs.input[at + run * pairs.pitch..][..pairs.len];
+            dot_i8(
+                input,
+                &pairs.weights[row][run * pairs.weight_pitch..][..pairs.len],
+            )
+        });
+        start[row] + runs.sum::<i32>()
+    };
+    let mut at = pairs.at;
+    for _ in 0..count {
+        each([at, at + pairs.apart].map(|at| [sum(at, 0), sum(at, 1)]));
+        at += 2 * pairs.apart;
+    }
+}
+
 /// Σ a in 32 bits.
 #[must_use]
 pub fn sum_i8(a: &[i8]) -> i32 {

@@ -1,7 +1,7 @@
 //! Fully connected: every output is a weighted sum of all input elements.
 
 use crate::op::Activation;
-use crate::op::weights::{FloatWeights, IntWeights};
+use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::tensor::ViewMut;
 
 /// Multiplies FP32 with floats.
@@ -18,9 +18,9 @@ pub fn float(
 }
 
 /// Multiplies INT8 with integers in 32 bits.
-pub fn int(input: &[i8], weights: &IntWeights<'_>, mut store: impl FnMut(usize, usize, i32)) {
+pub fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
     for (channel, bias) in weights.bias.iter().enumerate() {
         let acc = bias + weights.rows.row(channel).dot(input, 0);
-        store(channel, channel, acc);
+        output.put(channel, channel, acc);
     }
 }

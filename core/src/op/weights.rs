@@ -69,33 +69,102 @@ pub struct IntWeights<'a> {
 }
 
 impl IntWeights<'_> {
+    #[inline]
     fn requant(&self, channel: usize) -> Requant {
         Requant {
             multiplier: self.multiplier[channel],
             shift: self.shift[channel],
         }
     }
+}
 
-    /// Calls `store(element, channel, accumulator)` through to `output`, whose tensor has the
-    /// parameters `output_q` when it is INT8.
-    pub(crate) fn store(
-        &self,
+/// Where the sums of an integer layer go.
+#[derive(Debug)]
+pub struct IntOutput<'w, 'o> {
+    weights: &'w IntWeights<'w>,
+    activation: Activation,
+    target: Target<'o>,
+}
+
+#[derive(Debug)]
+enum Target<'o> {
+    /// With the scale of the output as INT8.
+    F32(&'o mut [f32], f32),
+    I8(&'o mut [i8], Int8Sink),
+}
+
+impl<'w, 'o> IntOutput<'w, 'o> {
+    /// The way into `output`, whose tensor has the parameters `output_q` when it is INT8.
+    #[must_use]
+    pub fn new(
+        weights: &'w IntWeights<'w>,
         output_q: QParams,
         activation: Activation,
-        output: &mut ViewMut<'_>,
-        run: impl FnOnce(&mut dyn FnMut(usize, usize, i32)),
-    ) {
-        match output {
-            ViewMut::F32(data) => run(&mut |element, channel, acc| {
-                let step = self.requant(channel).to_real() * output_q.scale;
-                data[element] = activation.apply(acc as f32 * step);
-            }),
+        output: &'o mut ViewMut<'_>,
+    ) -> Self {
+        let target = match output {
+            ViewMut::F32(data) => Target::F32(data, output_q.scale),
             ViewMut::I8(data, q, rounding) => {
-                let sink = Int8Sink::new(*q, *rounding, activation);
-                run(&mut |element, channel, acc| {
-                    data[element] = sink.requantize(acc, self.requant(channel));
-                });
+                Target::I8(data, Int8Sink::new(*q, *rounding, activation))
             }
+        };
+        Self {
+            weights,
+            activation,
+            target,
+        }
+    }
+
+    /// The factors of two neighbouring channels, of which `channel` is the first, when their tiles can
+    /// be stored the short way.
+    #[must_use]
+    pub fn factors(&self, channel: usize) -> Option<[Requant; 2]> {
+        let factors = [channel, channel + 1].map(|channel| self.weights.requant(channel));
+        match &self.target {
+            Target::I8(_, sink) if sink.is_short(factors) => Some(factors),
+            Target::I8(..) | Target::F32(..) => None,
+        }
+    }
+
+    /// Stores the sums of two neighbouring channels at two elements; `factors` are
+    /// [`Self::factors`].
+    #[inline]
+    pub fn put_tile(
+        &mut self,
+        elements: [usize; 2],
+        channel: usize,
+        factors: Option<[Requant; 2]>,
+        sums: [[i32; 2]; 2],
+    ) {
+        if let (Target::I8(data, sink), Some(factors)) = (&mut self.target, factors) {
+            for (element, sums) in elements.into_iter().zip(sums) {
+                let pair = [0, 1].map(|i| sink.requantize_short(sums[i], factors[i]));
+                data[element..][..2].copy_from_slice(&pair);
+            }
+        } else {
+            self.put_slowly(elements, channel, sums);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_slowly(&mut self, elements: [usize; 2], channel: usize, sums: [[i32; 2]; 2]) {
+        for (element, sums) in elements.into_iter().zip(sums) {
+            self.put(element, channel, sums[0]);
+            self.put(element + 1, channel + 1, sums[1]);
+        }
+    }
+
+    /// Stores the sum of one element.
+    #[inline]
+    pub fn put(&mut self, element: usize, channel: usize, sum: i32) {
+        let requant = self.weights.requant(channel);
+        match &mut self.target {
+            Target::F32(data, scale) => {
+                let step = requant.to_real() * *scale;
+                data[element] = self.activation.apply(sum as f32 * step);
+            }
+            Target::I8(data, sink) => data[element] = sink.requantize(sum, requant),
         }
     }
 }
@@ -112,6 +181,12 @@ pub struct IntRows<'a> {
 }
 
 impl<'a> IntRows<'a> {
+    /// All rows, one behind the other, where weights are whole bytes.
+    #[must_use]
+    pub fn int8(&self) -> Option<&'a [i8]> {
+        (self.width == Width::Int8).then(|| cast_slice(self.bytes))
+    }
+
     /// The row of one output channel.
     #[must_use]
     pub fn row(&self, channel: usize) -> IntRow<'a> {
