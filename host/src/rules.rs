@@ -163,13 +163,16 @@ impl Rules {
             let mut row = network.prices.rows[*layer].iter();
             row.any(|item| item.level == level)
         };
-        let all = 0..network.layers.len();
-        for (layer, level) in forbids {
-            let layers: Vec<usize> = match layer {
+        // a rule without a layer is one for all that offer the level
+        let layers_of = |network: &HostNetwork, layer: Option<usize>, level: Level| {
+            let all = 0..network.layers.len();
+            match layer {
                 Some(layer) => vec![layer],
-                None => all.clone().filter(|i| offers(network, i, level)).collect(),
-            };
-            for layer in layers {
+                None => all.filter(|i| offers(network, i, level)).collect(),
+            }
+        };
+        for (layer, level) in forbids {
+            for layer in layers_of(network, layer, level) {
                 let done = network.forbid(layer, level);
                 obey(network, layer, done)?;
             }
@@ -181,11 +184,7 @@ impl Rules {
             }
         }
         for (layer, level) in pins {
-            let layers: Vec<usize> = match layer {
-                Some(layer) => vec![layer],
-                None => all.clone().filter(|i| offers(network, i, level)).collect(),
-            };
-            for layer in layers {
+            for layer in layers_of(network, layer, level) {
                 let done = network.pin(layer, level);
                 obey(network, layer, done)?;
             }

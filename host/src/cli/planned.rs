@@ -31,8 +31,8 @@ struct TooSmall {
 /// Rules about levels.
 #[derive(Args, Debug)]
 pub(crate) struct RuleArgs {
-    /// Give a layer this level and no other
-    #[arg(long, value_name = "LAYER=LEVEL")]
+    /// Give a layer, or without a name all that offer it, this level and no other
+    #[arg(long, value_name = "[LAYER=]LEVEL")]
     pin: Vec<LayerLevel>,
     /// Keep a layer, or without a name all layers, from this level
     #[arg(long, value_name = "[LAYER=]LEVEL")]
