@@ -242,11 +242,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// Finds the layout that takes least in all, by bisection: whether a total is feasible is what a
     /// search finds out.
     fn find_smallest(&mut self, network: &Network<N, K>) {
-        let arena = Arena {
-            network,
-            lifetimes: &self.lifetimes,
-            readers: &self.readers,
-        };
+        let arena = Arena::new(network, &self.lifetimes, &self.readers);
         let solver = &mut self.solver;
         // no layout takes less than `least`; a step without success raises it
         let mut least = solver.smallest_cost()[0] + u64::from(arena.at_least(&[OPEN; N]));
@@ -346,11 +342,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         match budget {
             Budget::Weights(bytes) => self.solver.start([bytes], &()),
             Budget::Total(bytes) => {
-                let arena = Arena {
-                    network,
-                    lifetimes: &self.lifetimes,
-                    readers: &self.readers,
-                };
+                let arena = Arena::new(network, &self.lifetimes, &self.readers);
                 self.solver.start([bytes], &arena);
             }
         }
@@ -366,11 +358,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         network: &Network<N, K>,
         nodes: u64,
     ) -> Result<Plan<N>, BudgetTooSmall> {
-        let arena = Arena {
-            network,
-            lifetimes: &self.lifetimes,
-            readers: &self.readers,
-        };
+        let arena = Arena::new(network, &self.lifetimes, &self.readers);
         let budget = self.budget;
         let mut solution = match budget {
             Budget::Weights(_) => self.solver.solve_for(nodes, &()),
@@ -458,7 +446,19 @@ struct Arena<'a, const N: usize, const K: usize> {
     readers: &'a [Reader],
 }
 
-impl<const N: usize, const K: usize> Arena<'_, N, K> {
+impl<'a, const N: usize, const K: usize> Arena<'a, N, K> {
+    const fn new(
+        network: &'a Network<N, K>,
+        lifetimes: &'a Lifetimes<N>,
+        readers: &'a [Reader],
+    ) -> Self {
+        Self {
+            network,
+            lifetimes,
+            readers,
+        }
+    }
+
     fn classes(&self, levels: &[Option<Level>]) -> [u8; N] {
         let mut classes = [OPEN; N];
         for (class, (level, reader)) in classes.iter_mut().zip(levels.iter().zip(self.readers)) {

@@ -95,16 +95,24 @@ pub fn dots_i8(
         weight_pitch,
         ..
     } = *pairs;
-    let (Some(last), Some(last_run)) = ((2 * count).checked_sub(1), pairs.runs.checked_sub(1))
-    else {
+    let (Some(last), Some(last_run)) = (
+        count.saturating_mul(2).checked_sub(1),
+        pairs.runs.checked_sub(1),
+    ) else {
         (0..count).for_each(|_| each([start; 2]));
         return;
     };
     assert!(len <= pitch.min(weight_pitch), "runs do not overlap");
-    assert!(pairs.at + last * apart + last_run * pitch + len <= input.len());
+    // saturating: what does not fit a word is not inside a slice either
+    let end = |from: usize, pitch: usize| {
+        let last_run = last_run.saturating_mul(pitch).saturating_add(len);
+        from.saturating_add(last_run)
+    };
+    let last_sum = pairs.at.saturating_add(last.saturating_mul(apart));
+    assert!(end(last_sum, pitch) <= input.len(), "the inputs end");
     let weights = pairs
         .weights
-        .map(|row| row[..last_run * weight_pitch + len].as_ptr());
+        .map(|row| row[..end(0, weight_pitch)].as_ptr());
     let mut tile = Tile {
         inputs: [input.as_ptr(); 2],
         weights,
