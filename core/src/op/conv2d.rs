@@ -133,8 +133,11 @@ pub fn int(
         for x in 0..width {
             let is_paired = columns.contains(&x) || rows.contains(&y);
             let first = if is_paired { paired } else { 0 };
+            if first == channels {
+                continue;
+            }
+            let (rows, columns) = (window.rows(y, from.h), window.columns(x, from.w));
             for channel in first..channels {
-                let (rows, columns) = (window.rows(y, from.h), window.columns(x, from.w));
                 let sum = layer.sum(channel, rows, columns);
                 output.put((y * width + x) * channels + channel, channel, sum);
             }
