@@ -62,8 +62,10 @@ fn families_agree_with_dynamic_programming() {
                     let Some(optimum) = optimum(&pairs, limit) else {
                         continue;
                     };
-                    let solution = solver.solve([limit], 30_000).expect("a layout");
+                    let solution = solver.solve([limit], 100_000).expect("a layout");
                     assert!(solution.bound <= optimum && optimum <= solution.price);
+                    // small ones are solved even where that is not proven
+                    assert!(n > 20 || solution.price == optimum, "{family:?} {n} {k}");
                     if solution.gap() == 0 {
                         *checked.entry(family.name()).or_insert(0) += 1;
                     } else {
