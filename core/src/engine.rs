@@ -421,7 +421,8 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         start..start + form.bytes(len) as usize
     }
 
-    /// Runs one layer into one form of its output.
+    /// Runs one layer into one form of its output. Not inlined: callers may be built for size.
+    #[inline(never)]
     fn run(&mut self, layer: usize, form: Form) {
         let network = self.image.network();
         let op = &network.layers[layer].op;

@@ -15,8 +15,9 @@
 use bytemuck::{cast_slice, cast_slice_mut};
 use embedded_storage::nor_flash::ReadNorFlash;
 
+use crate::arch::Rows;
 use crate::level::{Stored, Width};
-use crate::op::weights::{FloatRows, FloatWeights, IntRows, IntWeights};
+use crate::op::weights::{FloatRows, FloatWeights, IntWeights};
 use crate::quant::{QParams, Requant, quantize_bias, quantize_half, quantize_weight};
 use crate::storage::stream;
 
@@ -195,10 +196,10 @@ pub fn int(block: &[u8], channels: usize, weights: usize, width: Width) -> IntWe
         bias: cast_slice(bias),
         multiplier: cast_slice(multiplier),
         shift: &shift[..channels],
-        rows: IntRows {
+        rows: Rows {
             width,
-            len: weights / channels,
             bytes: &weight[..channels * row_bytes],
+            pitch: row_bytes,
         },
     }
 }

@@ -81,28 +81,50 @@ impl Int8Sink {
         }
     }
 
-    /// `acc · factor` as an element of the tensor.
-    #[must_use]
-    pub fn requantize(&self, acc: i32, factor: Requant) -> i8 {
-        self.finish(factor.apply(acc, self.rounding))
-    }
-
-    /// Whether [`Self::requantize_short`] does for these factors.
-    #[must_use]
-    pub fn is_short(&self, factors: [Requant; 2]) -> bool {
-        self.rounding == Rounding::Nearest && factors.iter().all(|factor| factor.shift > 32)
-    }
-
-    /// [`Self::requantize`] to nearest with a factor below 1/2: the upper word of the product is enough.
-    #[must_use]
+    /// Writes each `acc · factor` as the next element of the tensor.
     #[inline]
-    pub fn requantize_short(&self, acc: i32, factor: Requant) -> i8 {
-        let product = i64::from(acc) * i64::from(factor.multiplier);
-        // |product| is at most 2^62, so that nothing overflows
-        let upper = (product >> 32) as i32;
-        let shift = u32::from(factor.shift) & 31;
-        let steps = (upper + ((1 << shift) >> 1)) >> shift;
-        (steps + self.zero_point).clamp(self.low.into(), self.high.into()) as i8
+    pub fn rescale(&self, accs: impl Iterator<Item = i32>, factor: Requant, to: &mut [i8]) {
+        if self.rounding == Rounding::Nearest && is_short(factor) {
+            let short = self.short(factor);
+            for (to, acc) in to.iter_mut().zip(accs) {
+                *to = short.apply(acc).clamp(self.low.into(), self.high.into()) as i8;
+            }
+        } else {
+            for (to, acc) in to.iter_mut().zip(accs) {
+                *to = self.element(acc, factor);
+            }
+        }
+    }
+
+    /// Writes `acc · factor` of each channel's factor and accumulators, one for each of one or four
+    /// pixels, as the elements of the pixels.
+    pub fn requantize<'p>(
+        &self,
+        accs: &[i32],
+        factors: impl Iterator<Item = Requant> + Clone,
+        mut pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
+    ) {
+        if pixels.len() == 4 && self.rounding == Rounding::Nearest && factors.clone().all(is_short)
+        {
+            let mut next = || pixels.next().unwrap_or(&mut []);
+            let pixels = [next(), next(), next(), next()];
+            let accs = accs.as_chunks::<4>().0;
+            let factors = factors.map(|factor| self.short(factor));
+            if (self.low, self.high) == (i8::MIN, i8::MAX) {
+                requantize_short(accs, factors, pixels, |x| x.clamp(-128, 127));
+            } else {
+                let [low, high] = [self.low, self.high].map(i32::from);
+                requantize_short(accs, factors, pixels, |x| x.clamp(low, high));
+            }
+            return;
+        }
+        let count = pixels.len();
+        for (pixel, to) in pixels.enumerate() {
+            let accs = accs[pixel..].iter().step_by(count);
+            for ((to, factor), acc) in to.iter_mut().zip(factors.clone()).zip(accs) {
+                *to = self.element(*acc, factor);
+            }
+        }
     }
 
     /// `v / 2^shift` as an element of the tensor, for sums of products with one shift.
@@ -111,7 +133,62 @@ impl Int8Sink {
         self.finish(self.rounding.shift_right(v, shift))
     }
 
+    #[inline]
+    fn short(&self, factor: Requant) -> Short {
+        let shift = u32::from(factor.shift) & 31;
+        Short {
+            multiplier: factor.multiplier,
+            shift,
+            offset: (self.zero_point << shift) + (1 << shift >> 1),
+        }
+    }
+
+    /// `acc · factor` as an element of the tensor.
+    fn element(&self, acc: i32, factor: Requant) -> i8 {
+        self.finish(factor.apply(acc, self.rounding))
+    }
+
     fn finish(&self, steps: i64) -> i8 {
         saturate_i8(steps + i64::from(self.zero_point)).clamp(self.low, self.high)
+    }
+}
+
+/// Whether [`Short`] does for this factor, which is below 1/2 then.
+fn is_short(factor: Requant) -> bool {
+    (33..=54).contains(&factor.shift)
+}
+
+/// A requantization to nearest that needs the upper words of products only, which are at most 2^30 in
+/// magnitude.
+struct Short {
+    multiplier: i32,
+    shift: u32,
+    /// The zero point and a half, before the shift; at most 2^30 in magnitude.
+    offset: i32,
+}
+
+impl Short {
+    #[inline]
+    fn apply(&self, acc: i32) -> i32 {
+        let product = i64::from(acc) * i64::from(self.multiplier);
+        ((product >> 32) as i32 + self.offset) >> self.shift
+    }
+}
+
+#[inline(always)]
+fn requantize_short(
+    accs: &[[i32; 4]],
+    factors: impl Iterator<Item = Short>,
+    pixels: [&mut [i8]; 4],
+    clamp: impl Fn(i32) -> i32,
+) {
+    let [a, b, c, d] = pixels;
+    let pixels = a.iter_mut().zip(b).zip(c.iter_mut().zip(d));
+    for ((accs, factor), ((a, b), (c, d))) in accs.iter().zip(factors).zip(pixels) {
+        let element = |acc| clamp(factor.apply(acc)) as i8;
+        *a = element(accs[0]);
+        *b = element(accs[1]);
+        *c = element(accs[2]);
+        *d = element(accs[3]);
     }
 }

@@ -3,15 +3,15 @@
 //! `scalar` is the reference in safe Rust: always compiled, and what every other file must equal
 //! (INT8 exactly, FP32 within [`FP32_TOLERANCE`]).
 
-#[cfg(armv7em)]
-pub mod armv7em;
+#[cfg(arm_dsp)]
+pub mod arm_dsp;
 pub mod scalar;
 
-#[cfg(armv7em)]
-pub use armv7em::{dot_i8, dots_i8};
-pub use scalar::{Pairs, dot_f16, dot_f32, dot_i2, dot_i4, sum_i2, sum_i4, sum_i8};
-#[cfg(not(armv7em))]
-pub use scalar::{dot_i8, dots_i8};
+#[cfg(arm_dsp)]
+pub use arm_dsp::Patches;
+#[cfg(not(arm_dsp))]
+pub use scalar::Patches;
+pub use scalar::{Rows, dot_f16, dot_f32};
 
 /// Largest error of an FP32 sum of n products relative to the sum of the products' magnitudes:
 /// reordering n additions of 24-bit mantissas moves the result by at most n · 2^-24; the layers of

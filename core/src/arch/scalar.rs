@@ -1,5 +1,7 @@
 //! The reference loops in plain Rust.
 
+use crate::level::Width;
+
 /// Σ a·b in 32 bits, over the shorter length.
 ///
 /// The caller bounds the length by [`Op::MAX_REDUCTION`](crate::op::Op::MAX_REDUCTION), so that the
@@ -10,96 +12,118 @@ pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(product).sum()
 }
 
-/// Pairs of sums of products, for two rows of weights each: where the factors lie.
-#[derive(Clone, Copy, Debug)]
-pub struct Pairs<'a> {
-    /// The inputs.
-    pub input: &'a [i8],
-    /// Where the first sum's inputs begin.
-    pub at: usize,
-    /// From there to where the next sum's begin, which is the other one of a pair or the first of the
-    /// next pair.
-    pub apart: usize,
-    /// Two rows of weights.
-    pub weights: [&'a [i8]; 2],
-    /// Runs of inputs and of weights without gaps.
-    pub runs: usize,
-    /// The length of a run.
-    pub len: usize,
-    /// From the beginning of a run of inputs to the next; at least `len`.
-    pub pitch: usize,
-    /// The same of the weights.
-    pub weight_pitch: usize,
+/// The inputs under the windows of up to [`Patches::PIXELS`] pixels, in rows of taps (im2col).
+#[derive(Clone, Debug)]
+pub struct Patches {
+    taps: [i8; Self::TAPS],
+    pixels: usize,
 }
 
-/// Calls `each` with `count` pairs of sums of products, which begin at `start` for either row of weights;
-/// by place in the pair, then by row.
-///
-/// # Panics
-/// When a slice ends before the last run.
-pub fn dots_i8(
-    pairs: &Pairs<'_>,
-    count: usize,
-    start: [i32; 2],
-    mut each: impl FnMut([[i32; 2]; 2]),
-) {
-    let sum = |at: usize, row: usize| {
-        let runs = (0..pairs.runs).map(|run| {
-            let input = &pairs.input[at + run * pairs.pitch..][..pairs.len];
-            dot_i8(
-                input,
-                &pairs.weights[row][run * pairs.weight_pitch..][..pairs.len],
-            )
-        });
-        start[row] + runs.sum::<i32>()
-    };
-    let mut at = pairs.at;
-    for _ in 0..count {
-        each([at, at + pairs.apart].map(|at| [sum(at, 0), sum(at, 1)]));
-        at += 2 * pairs.apart;
+impl Default for Patches {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-/// Σ a in 32 bits.
-#[must_use]
-pub fn sum_i8(a: &[i8]) -> i32 {
-    a.iter().map(|a| i32::from(*a)).sum()
+impl Patches {
+    /// Pixels that share a pass over the weights.
+    pub const PIXELS: usize = 4;
+    const TAPS: usize = Self::PIXELS * 288;
+
+    /// Room for patches.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            taps: [0; Self::TAPS],
+            pixels: Self::PIXELS,
+        }
+    }
+
+    /// The most taps of each of `pixels` pixels, which are [`Self::PIXELS`] or one; a multiple of 16.
+    #[must_use]
+    pub const fn capacity(pixels: usize) -> usize {
+        Self::TAPS / pixels
+    }
+
+    /// Makes ready for the patches of `pixels` pixels: [`Self::PIXELS`] or one.
+    pub fn begin(&mut self, pixels: usize) {
+        self.pixels = pixels;
+    }
+
+    /// Writes inputs as the taps from `at` on of a pixel.
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
+        self.row(pixel)[at..at + from.len()].copy_from_slice(from);
+    }
+
+    /// Writes `value` as `len` taps from `at` on of a pixel.
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
+        self.row(pixel)[at..at + len].fill(value);
+    }
+
+    fn row(&mut self, pixel: usize) -> &mut [i8] {
+        let capacity = Self::capacity(self.pixels);
+        &mut self.taps[pixel * capacity..][..capacity]
+    }
+
+    /// Ends the patches, whose taps 0..`len` were all written, for weights of this width.
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn seal(&mut self, len: usize, _: Width) {
+        assert!(len <= Self::capacity(self.pixels), "room for the taps");
+    }
+
+    /// Adds to `sums`, one for each pixel of each row of weights, the products of taps 0..`len` and
+    /// weights; the patches were sealed for this length and width.
+    ///
+    /// # Panics
+    /// When a row of weights ends early.
+    pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
+        let taps = self.taps.chunks_exact(Self::capacity(self.pixels));
+        for (channel, sums) in sums.chunks_exact_mut(self.pixels).enumerate() {
+            let row = rows.row(channel, len);
+            for (sum, taps) in sums.iter_mut().zip(taps.clone()) {
+                *sum += dot(&taps[..len], row, rows.width);
+            }
+        }
+    }
 }
 
-/// Σ a·b in 32 bits with the INT4 weights of a packed row, from index `first` on.
-///
-/// # Panics
-/// When the row has fewer than `first + a.len()` weights.
-#[must_use]
-pub fn dot_i4(a: &[i8], row: &[u8], first: usize) -> i32 {
-    dot_packed::<2>(a, row, first, int4)
+/// Rows of integer weights, one for each output channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// How they are packed.
+    pub width: Width,
+    /// From the first row's first weight to the last row's last.
+    pub bytes: &'a [u8],
+    /// From the beginning of a row to the next.
+    pub pitch: usize,
 }
 
-/// Σ a·b in 32 bits with the INT2 weights of a packed row, from index `first` on.
-///
-/// # Panics
-/// When the row has fewer than `first + a.len()` weights.
-#[must_use]
-pub fn dot_i2(a: &[i8], row: &[u8], first: usize) -> i32 {
-    dot_packed::<4>(a, row, first, int2)
+impl<'a> Rows<'a> {
+    /// The first `len` weights of a row.
+    ///
+    /// # Panics
+    /// When they are not there.
+    #[must_use]
+    pub fn row(&self, channel: usize, len: usize) -> &'a [u8] {
+        &self.bytes[channel * self.pitch..][..self.width.row_bytes(len)]
+    }
 }
 
-/// Σ of `len` INT4 weights of a packed row, from index `first` on.
-///
-/// # Panics
-/// When the row has fewer than `first + len` weights.
-#[must_use]
-pub fn sum_i4(row: &[u8], first: usize, len: usize) -> i32 {
-    sum_packed::<2>(row, first, len, int4)
-}
-
-/// Σ of `len` INT2 weights of a packed row, from index `first` on.
-///
-/// # Panics
-/// When the row has fewer than `first + len` weights.
-#[must_use]
-pub fn sum_i2(row: &[u8], first: usize, len: usize) -> i32 {
-    sum_packed::<4>(row, first, len, int2)
+/// Σ a·b in 32 bits with the weights of a packed row.
+fn dot(a: &[i8], row: &[u8], width: Width) -> i32 {
+    match width {
+        Width::Int8 => dot_i8(a, bytemuck::cast_slice(row)),
+        Width::Int4 => dot_packed::<2>(a, row, int4),
+        Width::Int2 => dot_packed::<4>(a, row, int2),
+    }
 }
 
 /// Weight `lane` of a byte that packs two.
@@ -115,44 +139,15 @@ fn int2(byte: u8, lane: usize) -> i32 {
 fn dot_packed<const PER_BYTE: usize>(
     a: &[i8],
     row: &[u8],
-    first: usize,
     weight: impl Fn(u8, usize) -> i32,
 ) -> i32 {
-    let single = |from: usize| {
-        let weight = &weight;
-        move |(i, a): (usize, &i8)| {
-            let at = first + from + i;
-            i32::from(*a) * weight(row[at / PER_BYTE], at % PER_BYTE)
-        }
-    };
-    // up to the first whole byte, whole bytes, the rest
-    let before = (first.next_multiple_of(PER_BYTE) - first).min(a.len());
-    let (head, rest) = a.split_at(before);
-    let (whole, tail) = rest.as_chunks::<PER_BYTE>();
-    let bytes = &row[(first + before) / PER_BYTE..][..whole.len()];
-    let products = whole.iter().zip(bytes).map(|(a, byte)| {
+    let products = a.chunks(PER_BYTE).zip(row).map(|(a, byte)| {
         let lanes = a.iter().enumerate();
         lanes
             .map(|(lane, a)| i32::from(*a) * weight(*byte, lane))
             .sum::<i32>()
     });
-    head.iter().enumerate().map(single(0)).sum::<i32>()
-        + products.sum::<i32>()
-        + tail
-            .iter()
-            .enumerate()
-            .map(single(a.len() - tail.len()))
-            .sum::<i32>()
-}
-
-fn sum_packed<const PER_BYTE: usize>(
-    row: &[u8],
-    first: usize,
-    len: usize,
-    weight: impl Fn(u8, usize) -> i32,
-) -> i32 {
-    let each = (first..first + len).map(|at| weight(row[at / PER_BYTE], at % PER_BYTE));
-    each.sum()
+    products.sum()
 }
 
 /// Σ a·b, in eight interleaved partial sums.

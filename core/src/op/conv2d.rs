@@ -1,9 +1,8 @@
 //! 2-D convolution over `[H, W, C]`, grouped and depthwise included.
 
-use core::ops::Range;
-
-use crate::arch::{self, Pairs};
+use crate::arch::Patches;
 use crate::op::Activation;
+use crate::op::sums::{Sums, Taps};
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::shape::{Shape, Span, Window};
 use crate::tensor::ViewMut;
@@ -65,6 +64,28 @@ impl Geometry {
             }
         }
     }
+
+    /// Gives all taps of the output pixel `[y, x]` in one group, whose first input begins `input`.
+    fn gather(&self, [y, x]: [usize; 2], input: &[i8], zero_point: i8, taps: &mut Taps<'_>) {
+        let rows = self.window.rows(y, self.input.h);
+        let columns = self.window.columns(x, self.input.w);
+        let [height, width] = self.window.kernel.map(usize::from);
+        let pitch = usize::from(self.input.c);
+        let depth = pitch / usize::from(self.groups);
+        let row = |y: usize| &input[(y * usize::from(self.input.w) + columns.start) * pitch..];
+        taps.fill(rows.tap * width * depth, zero_point);
+        for y in rows.start..rows.start + rows.len {
+            let pixels = row(y);
+            taps.fill(columns.tap * depth, zero_point);
+            if depth == pitch {
+                taps.put(&pixels[..columns.len * depth]);
+            } else {
+                (0..columns.len).for_each(|i| taps.put(&pixels[i * pitch..][..depth]));
+            }
+            taps.fill((width - columns.tap - columns.len) * depth, zero_point);
+        }
+        taps.fill((height - rows.tap - rows.len) * width * depth, zero_point);
+    }
 }
 
 /// Convolves FP32 with floats.
@@ -89,164 +110,37 @@ pub fn float(
 pub fn int(
     geometry: &Geometry,
     input: &[i8],
-    input_zero_point: i8,
+    zero_point: i8,
     weights: &IntWeights<'_>,
     output: &mut IntOutput<'_, '_>,
 ) {
-    let layer = IntLayer {
-        geometry,
-        input,
-        zero_point: input_zero_point.into(),
-        weights,
-    };
     let Geometry {
         window,
+        groups,
         input: from,
         output: to,
-        ..
     } = *geometry;
-    let [height, width, channels] = [to.h, to.w, to.c].map(usize::from);
-    // rows and columns of pixels that have all rows and columns of taps inside the input
-    let rows = whole(height, |y| window.rows(y, from.h), window.kernel[0]);
-    let columns = whole(width, |x| window.columns(x, from.w), window.kernel[1]);
-    // those of them that go in pairs: neighbours in a row, and in the other columns neighbours in a column
-    let in_pairs = |whole: &Range<usize>| whole.start..whole.end - whole.len() % 2;
-    let (rows, columns) = (in_pairs(&rows), in_pairs(&columns));
-    let others = || (0..width).filter(|x| !columns.contains(x));
-    let mut paired = 0;
-    if let Some(all) = weights.rows.int8().filter(|_| geometry.groups == 1) {
-        paired = channels / 2 * 2;
-        for channel in (0..paired).step_by(2) {
-            if !columns.is_empty() {
-                for y in 0..height {
-                    layer.pairs(all, channel, y..y + 1, columns.clone(), output);
-                }
-            }
-            if !rows.is_empty() {
-                for x in others() {
-                    layer.pairs(all, channel, rows.clone(), x..x + 1, output);
-                }
-            }
-        }
-    }
-    for y in 0..height {
-        for x in 0..width {
-            let is_paired = columns.contains(&x) || rows.contains(&y);
-            let first = if is_paired { paired } else { 0 };
-            if first == channels {
-                continue;
-            }
-            let (rows, columns) = (window.rows(y, from.h), window.columns(x, from.w));
-            for channel in first..channels {
-                let sum = layer.sum(channel, rows, columns);
-                output.put((y * width + x) * channels + channel, channel, sum);
-            }
-        }
-    }
-}
-
-/// The outputs of a row or column of `len` whose taps are all inside: those of `taps` taps.
-fn whole(len: usize, span: impl Fn(usize) -> Span, taps: u16) -> Range<usize> {
-    let is_whole = |at: &usize| span(*at).len == usize::from(taps);
-    let start = (0..len).find(is_whole).unwrap_or(len);
-    start..start + (start..len).take_while(is_whole).count()
-}
-
-/// A convolution of INT8 with integers.
-struct IntLayer<'a> {
-    geometry: &'a Geometry,
-    input: &'a [i8],
-    zero_point: i32,
-    weights: &'a IntWeights<'a>,
-}
-
-impl IntLayer<'_> {
-    /// One output element before requantization.
-    fn sum(&self, channel: usize, rows: Span, columns: Span) -> i32 {
-        let row = self.weights.rows.row(channel);
-        let mut sum = self.weights.bias[channel] + self.padding(channel, rows, columns);
-        let geometry = self.geometry;
-        geometry.for_each_run(channel, rows, columns, |x, w, run| {
-            sum += row.dot(&self.input[x..][..run], w);
-        });
-        sum
-    }
-
-    /// What taps outside the input add.
-    fn padding(&self, channel: usize, rows: Span, columns: Span) -> i32 {
-        let window = self.geometry.window;
-        if rows.len * columns.len == window.taps() {
-            return 0;
-        }
-        let [height, width] = window.kernel.map(usize::from);
-        let depth = self.weights.rows.len / (height * width);
-        let row = self.weights.rows.row(channel);
-        let sum = |from: usize, taps: usize| row.sum(from * depth, taps * depth);
-        let mut outside = 0;
-        for y in 0..height {
-            let tap = y * width;
-            if (rows.tap..rows.tap + rows.len).contains(&y) {
-                let end = columns.tap + columns.len;
-                outside += sum(tap, columns.tap) + sum(tap + end, width - end);
+    let width = usize::from(to.w);
+    let pixels = usize::from(to.h) * width;
+    let groups = usize::from(groups);
+    let depth = usize::from(from.c) / groups;
+    let channels = usize::from(to.c) / groups;
+    let mut sums = Sums::new(weights, output);
+    for group in 0..groups {
+        let mut pixel = 0;
+        while pixel < pixels {
+            let count = if pixels - pixel < Patches::PIXELS {
+                1
             } else {
-                outside += sum(tap, width);
-            }
+                Patches::PIXELS
+            };
+            let of_group = group * channels..(group + 1) * channels;
+            let len = window.taps() * depth;
+            sums.run(pixel, count, of_group, len, |taps, i| {
+                let [y, x] = [(pixel + i) / width, (pixel + i) % width];
+                geometry.gather([y, x], &input[group * depth..], zero_point, taps);
+            });
+            pixel += count;
         }
-        self.zero_point * outside
-    }
-
-    /// The pixels of a row or a column, pair by pair, in this channel and the next: `ys` or `xs` is one,
-    /// the other one an even number of pixels with the same taps. All channels are in one group; `all`
-    /// are the weights.
-    fn pairs(
-        &self,
-        all: &[i8],
-        channel: usize,
-        ys: Range<usize>,
-        xs: Range<usize>,
-        output: &mut IntOutput<'_, '_>,
-    ) {
-        let Geometry {
-            window,
-            input: from,
-            output: to,
-            ..
-        } = *self.geometry;
-        let depth = usize::from(from.c);
-        let pitch = usize::from(from.w) * depth;
-        let [step_y, step_x] = window.stride.map(usize::from);
-        // from a pixel to the next: in the input, and in the output
-        let (apart, next) = if ys.len() == 1 {
-            (step_x * depth, 1)
-        } else {
-            (step_y * pitch, usize::from(to.w))
-        };
-        let rows = window.rows(ys.start, from.h);
-        let columns = window.columns(xs.start, from.w);
-        let weight_pitch = usize::from(window.kernel[1]) * depth;
-        let both = [channel, channel + 1];
-        let weights = both.map(|channel| {
-            let len = self.weights.rows.len;
-            &all[channel * len..][rows.tap * weight_pitch + columns.tap * depth..len]
-        });
-        let start =
-            both.map(|channel| self.weights.bias[channel] + self.padding(channel, rows, columns));
-        let pairs = Pairs {
-            input: self.input,
-            at: rows.start * pitch + columns.start * depth,
-            apart,
-            weights,
-            runs: rows.len,
-            len: columns.len * depth,
-            pitch,
-            weight_pitch,
-        };
-        let mut pixel = ys.start * usize::from(to.w) + xs.start;
-        let factors = output.factors(channel);
-        arch::dots_i8(&pairs, ys.len() * xs.len() / 2, start, |sums| {
-            let elements = [pixel, pixel + next].map(|pixel| pixel * usize::from(to.c) + channel);
-            output.put_tile(elements, channel, factors, sums);
-            pixel += 2 * next;
-        });
     }
 }

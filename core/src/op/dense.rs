@@ -1,6 +1,7 @@
 //! Fully connected: every output is a weighted sum of all input elements.
 
 use crate::op::Activation;
+use crate::op::sums::Sums;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::tensor::ViewMut;
 
@@ -19,8 +20,6 @@ pub fn float(
 
 /// Multiplies INT8 with integers in 32 bits.
 pub fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
-    for (channel, bias) in weights.bias.iter().enumerate() {
-        let acc = bias + weights.rows.row(channel).dot(input, 0);
-        output.put(channel, channel, acc);
-    }
+    let channels = 0..weights.bias.len();
+    Sums::new(weights, output).run(0, 1, channels, input.len(), |taps, _| taps.put(input));
 }

@@ -13,6 +13,7 @@ pub mod dense;
 pub mod pool;
 pub mod reshape;
 pub mod softmax;
+pub mod sums;
 pub mod weights;
 
 /// An operator with its hyper-parameters. A closed set: a new operator is a new arm.

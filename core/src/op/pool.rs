@@ -2,8 +2,11 @@
 
 use crate::op::Activation;
 use crate::quant::Requant;
-use crate::shape::{Shape, Span, Window};
+use crate::shape::{Shape, Window};
 use crate::tensor::{Int8Sink, View, ViewMut};
+
+/// Channels that are pooled at a time.
+const CHANNELS: usize = 32;
 
 /// A pool's shapes.
 #[derive(Clone, Copy, Debug)]
@@ -17,33 +20,40 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Calls `each(output element, first input element's channel, rows, columns)` in order.
-    fn for_each(&self, mut each: impl FnMut(usize, usize, Span, Span)) {
+    /// Folds the elements under each window, row by row, and calls `finish` with the first output
+    /// element of some neighbouring channels, what came of them, and the number of elements that each
+    /// was made of.
+    fn fold<T: Copy, A: Copy>(
+        &self,
+        input: &[T],
+        init: A,
+        combine: impl Fn(A, T) -> A,
+        mut finish: impl FnMut(usize, &[A], usize),
+    ) {
+        let width = usize::from(self.input.w);
+        let depth = usize::from(self.input.c);
         let mut element = 0;
         for y in 0..usize::from(self.output.h) {
             let rows = self.window.rows(y, self.input.h);
             for x in 0..usize::from(self.output.w) {
                 let columns = self.window.columns(x, self.input.w);
-                for channel in 0..usize::from(self.output.c) {
-                    each(element, channel, rows, columns);
-                    element += 1;
+                for channel in (0..depth).step_by(CHANNELS) {
+                    let mut block = [init; CHANNELS];
+                    let block = &mut block[..CHANNELS.min(depth - channel)];
+                    for row in rows.start..rows.start + rows.len {
+                        for column in columns.start..columns.start + columns.len {
+                            let first = (row * width + column) * depth + channel;
+                            let elements = &input[first..][..block.len()];
+                            for (folded, element) in block.iter_mut().zip(elements) {
+                                *folded = combine(*folded, *element);
+                            }
+                        }
+                    }
+                    finish(element, block, rows.len * columns.len);
+                    element += block.len();
                 }
             }
         }
-    }
-
-    /// The indices of the input elements of one channel under a window.
-    fn elements(
-        &self,
-        channel: usize,
-        rows: Span,
-        columns: Span,
-    ) -> impl Iterator<Item = usize> + use<> {
-        let (width, depth) = (usize::from(self.input.w), usize::from(self.input.c));
-        let pixels = (rows.start..rows.start + rows.len).flat_map(move |y| {
-            (columns.start..columns.start + columns.len).map(move |x| y * width + x)
-        });
-        pixels.map(move |pixel| pixel * depth + channel)
     }
 }
 
@@ -52,20 +62,24 @@ pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output:
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
         let sink = Int8Sink::new(*q, *rounding, activation);
         let factor = Requant::from_real(qi.scale / q.scale);
-        geometry.for_each(|element, channel, rows, columns| {
-            let under = geometry.elements(channel, rows, columns);
-            let largest = under.map(|i| input[i]).max().unwrap_or(qi.zero_point);
-            let steps = i32::from(largest) - i32::from(qi.zero_point);
-            data[element] = sink.requantize(steps, factor);
+        let larger = |a: i32, b: i8| a.max(b.into());
+        geometry.fold(input, i8::MIN.into(), larger, |first, largest, _| {
+            let steps = largest.iter().map(|x| x - i32::from(qi.zero_point));
+            sink.rescale(steps, factor, &mut data[first..]);
         });
-    } else {
-        geometry.for_each(|element, channel, rows, columns| {
-            let under = geometry.elements(channel, rows, columns);
-            let largest = under
-                .map(|i| input.real(i))
-                .fold(f32::NEG_INFINITY, f32::max);
-            output.put_real(element, largest, activation);
-        });
+        return;
+    }
+    let put = |first: usize, largest: &[f32], _| {
+        for (element, largest) in (first..).zip(largest) {
+            output.put_real(element, *largest, activation);
+        }
+    };
+    match input {
+        View::F32(input) => geometry.fold(input, f32::NEG_INFINITY, f32::max, put),
+        View::I8(input, q) => {
+            let larger = |a: f32, b: i8| a.max(q.dequantize(b));
+            geometry.fold(input, f32::NEG_INFINITY, larger, put);
+        }
     }
 }
 
@@ -77,33 +91,36 @@ pub fn average(
     activation: Activation,
     output: &mut ViewMut<'_>,
 ) {
-    let count = |rows: Span, columns: Span| {
+    let count = |inside: usize| {
         if count_padding {
             geometry.window.taps()
         } else {
-            rows.len * columns.len
+            inside
         }
     };
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
         let sink = Int8Sink::new(*q, *rounding, activation);
         let mut factor = (0, Requant::from_real(1.0));
-        geometry.for_each(|element, channel, rows, columns| {
-            let count = count(rows, columns);
+        let sum = |a: i32, b: i8| a + i32::from(b);
+        geometry.fold(input, 0, sum, |first, sums, inside| {
+            let count = count(inside);
             if factor.0 != count {
-                factor = (
-                    count,
-                    Requant::from_real(qi.scale / (q.scale * count as f32)),
-                );
+                let real = qi.scale / (q.scale * count as f32);
+                factor = (count, Requant::from_real(real));
             }
-            let steps = |i: usize| i32::from(input[i]) - i32::from(qi.zero_point);
-            let sum = geometry.elements(channel, rows, columns).map(steps).sum();
-            data[element] = sink.requantize(sum, factor.1);
+            let zero = inside as i32 * i32::from(qi.zero_point);
+            let steps = sums.iter().map(|sum| sum - zero);
+            sink.rescale(steps, factor.1, &mut data[first..]);
         });
-    } else {
-        geometry.for_each(|element, channel, rows, columns| {
-            let under = geometry.elements(channel, rows, columns);
-            let sum: f32 = under.map(|i| input.real(i)).sum();
-            output.put_real(element, sum / count(rows, columns) as f32, activation);
-        });
+        return;
+    }
+    let put = |first: usize, sums: &[f32], inside| {
+        for (element, sum) in (first..).zip(sums) {
+            output.put_real(element, sum / count(inside) as f32, activation);
+        }
+    };
+    match input {
+        View::F32(input) => geometry.fold(input, -0.0, |a, b| a + b, put),
+        View::I8(input, q) => geometry.fold(input, -0.0, |a, b| a + q.dequantize(b), put),
     }
 }

@@ -9,10 +9,10 @@ pub fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
         let sink = Int8Sink::new(*q, *rounding, activation);
         let factor = Requant::from_real(qi.scale / q.scale);
-        for (out, x) in data.iter_mut().zip(input) {
-            let steps = i32::from(*x) - i32::from(qi.zero_point);
-            *out = sink.requantize(steps, factor);
-        }
+        let steps = input
+            .iter()
+            .map(|x| i32::from(*x) - i32::from(qi.zero_point));
+        sink.rescale(steps, factor, data);
     } else {
         for i in 0..output.len() {
             output.put_real(i, input.real(i), activation);

@@ -1,0 +1,515 @@
+//! Loops for the DSP extension of Armv7E-M (Cortex-M4, M7) and Armv8-M (M33 and up): two 16-bit products
+//! and their sum in one instruction.
+//!
+//! Inputs are widened to 16 bits once and meet every row of weights. Two of them share a word, as the
+//! bytes of weights do once they are extended: of four INT8 weights the even and the odd ones, of INT4
+//! those of the same half of a byte, four taps apart, of INT2 eight taps apart.
+
+#![expect(unsafe_code, reason = "instructions that Rust has no name for")]
+
+use core::arch::{asm, global_asm};
+
+use super::scalar::Rows;
+use crate::level::Width;
+
+/// Bytes 0 and 2 of a word, each extended to 16 bits with its sign.
+#[inline(always)]
+fn even(word: u32) -> u32 {
+    let halves: u32;
+    // SAFETY: SXTB16 reads and writes registers only
+    unsafe {
+        asm!("sxtb16 {}, {}", lateout(reg) halves, in(reg) word,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    halves
+}
+
+/// Bytes 1 and 3 of a word, each extended to 16 bits with its sign.
+#[inline(always)]
+fn odd(word: u32) -> u32 {
+    let halves: u32;
+    // SAFETY: SXTB16 reads and writes registers only
+    unsafe {
+        asm!("sxtb16 {}, {}, ror #8", lateout(reg) halves, in(reg) word,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    halves
+}
+
+/// As [`scalar::Patches`](super::scalar::Patches); a word holds two taps of a pixel, next to it lies the
+/// same of the next pixel.
+#[derive(Clone, Debug)]
+pub struct Patches {
+    words: [u32; Self::WORDS],
+    /// 32 times the sum of a pixel's taps, which is what the halves are worth that INT2 has no bit for.
+    sums: [i32; Self::PIXELS],
+    pixels: usize,
+}
+
+impl Default for Patches {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Patches {
+    /// Pixels that share a pass over the weights.
+    pub const PIXELS: usize = 4;
+    const WORDS: usize = Self::PIXELS * 144;
+
+    /// Room for patches.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            words: [0; Self::WORDS],
+            sums: [0; Self::PIXELS],
+            pixels: Self::PIXELS,
+        }
+    }
+
+    /// As [`scalar::Patches::capacity`](super::scalar::Patches::capacity).
+    #[must_use]
+    pub const fn capacity(pixels: usize) -> usize {
+        2 * Self::WORDS / pixels
+    }
+
+    /// As [`scalar::Patches::begin`](super::scalar::Patches::begin).
+    pub fn begin(&mut self, pixels: usize) {
+        self.pixels = pixels;
+    }
+
+    /// As [`scalar::Patches::put`](super::scalar::Patches::put).
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
+        let (fours, tail) = from.as_chunks::<4>();
+        if at.is_multiple_of(4) && tail.is_empty() {
+            self.put_fours(pixel, at, fours);
+            return;
+        }
+        let head = (at.next_multiple_of(4) - at).min(from.len());
+        let (head, rest) = from.split_at(head);
+        let (fours, tail) = rest.as_chunks::<4>();
+        self.put_singles(pixel, at, head.iter().copied());
+        self.put_fours(pixel, at + head.len(), fours);
+        let done = head.len() + 4 * fours.len();
+        self.put_singles(pixel, at + done, tail.iter().copied());
+    }
+
+    /// As [`scalar::Patches::fill`](super::scalar::Patches::fill).
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
+        if at.is_multiple_of(4) && len.is_multiple_of(4) {
+            let both = u32::from(i16::from(value).cast_unsigned()) * 0x1_0001;
+            let words = self.words[at / 2 * self.pixels + pixel..].iter_mut();
+            let words = words.step_by(self.pixels).take(len / 2);
+            words.for_each(|word| *word = both);
+        } else {
+            self.put_singles(pixel, at, core::iter::repeat_n(value, len));
+        }
+    }
+
+    fn put_singles(&mut self, pixel: usize, at: usize, from: impl Iterator<Item = i8>) {
+        let halves: &mut [i16] = bytemuck::cast_slice_mut(&mut self.words);
+        for (tap, value) in (at..).zip(from) {
+            let word = (tap / 4 * 2 + tap % 2) * self.pixels + pixel;
+            halves[2 * word + tap / 2 % 2] = value.into();
+        }
+    }
+
+    /// `at` is a multiple of 4.
+    fn put_fours(&mut self, pixel: usize, at: usize, from: &[[i8; 4]]) {
+        if from.is_empty() {
+            return;
+        }
+        let words = &mut self.words[at / 2 * self.pixels + pixel..];
+        if self.pixels == 1 {
+            widen::<1>(from, words);
+        } else {
+            widen::<{ Self::PIXELS }>(from, words);
+        }
+    }
+
+    /// As [`scalar::Patches::seal`](super::scalar::Patches::seal).
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn seal(&mut self, len: usize, width: Width) {
+        let padded = len.next_multiple_of(taps_per_word(width));
+        if padded != len {
+            (0..self.pixels).for_each(|pixel| self.fill(pixel, len, padded - len, 0));
+        }
+        let used = padded / 2 * self.pixels;
+        match width {
+            Width::Int8 => {}
+            Width::Int4 => self.pair(used, 2),
+            Width::Int2 => {
+                self.sums = [0; Self::PIXELS];
+                for words in self.words[..used].chunks_exact(self.pixels) {
+                    for (sum, word) in self.sums.iter_mut().zip(words) {
+                        *sum += 32 * (i32::from(*word as i16) + (word.cast_signed() >> 16));
+                    }
+                }
+                self.pair(used, 4);
+            }
+        }
+    }
+
+    /// Pairs the taps of each word of a block of words with those `apart` words on: lower halves, then
+    /// upper halves.
+    fn pair(&mut self, used: usize, apart: usize) {
+        let apart = apart * self.pixels;
+        for block in self.words[..used].chunks_exact_mut(2 * apart) {
+            let (a, b) = block.split_at_mut(apart);
+            for (a, b) in a.iter_mut().zip(b) {
+                (*a, *b) = (*a & 0xffff | *b << 16, *a >> 16 | *b & 0xffff_0000);
+            }
+        }
+    }
+
+    /// As [`scalar::Patches::dots`](super::scalar::Patches::dots).
+    ///
+    /// # Panics
+    /// When a row of weights ends early.
+    pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
+        let bytes = rows.width.row_bytes(len);
+        let channels = sums.len() / self.pixels;
+        let Some(last) = channels.checked_sub(1) else {
+            return;
+        };
+        if bytes < size_of::<u32>() {
+            // such a row is not read by words where it lies
+            for (channel, sums) in sums.chunks_exact_mut(self.pixels).enumerate() {
+                let mut word = [0; size_of::<u32>()];
+                word[..bytes].copy_from_slice(rows.row(channel, len));
+                self.run(rows.width, &word, 0, sums);
+            }
+            return;
+        }
+        assert!(len <= Self::capacity(self.pixels), "room for the taps");
+        assert!(rows.pitch >= bytes, "rows do not overlap");
+        let _: &[u8] = rows.row(last, len);
+        self.run(rows.width, &rows.bytes[..bytes], rows.pitch - bytes, sums);
+    }
+
+    /// Adds to `sums`, which is not empty, the products with `first` and, each `gap` bytes behind the
+    /// row before, the further rows. `first` has at least four bytes.
+    fn run(&self, width: Width, first: &[u8], gap: usize, sums: &mut [i32]) {
+        let (words, tail) = (first.len() / 4, first.len() % 4);
+        let mut job = Job {
+            patches: self.words.as_ptr(),
+            weights: first.as_ptr(),
+            sums: sums.as_mut_ptr(),
+            channels: sums.len() / self.pixels,
+            quads: words / 4,
+            words: words % 4,
+            tail,
+            tail_shift: 8 * (4 - tail),
+            gap,
+            start: self.sums.as_ptr(),
+        };
+        let run = match (width, self.pixels == 1) {
+            (Width::Int8, false) => bitbudget_dots4_int8,
+            (Width::Int4, false) => bitbudget_dots4_int4,
+            (Width::Int2, false) => bitbudget_dots4_int2,
+            (Width::Int8, true) => bitbudget_dots1_int8,
+            (Width::Int4, true) => bitbudget_dots1_int4,
+            (Width::Int2, true) => bitbudget_dots1_int2,
+        };
+        // SAFETY: it reads the rows, which were found to be there, and as many patches, which have room
+        // for them, and writes the sums, one for each pixel of each row
+        unsafe { run(&raw mut job) };
+    }
+}
+
+const fn taps_per_word(width: Width) -> usize {
+    32 / width.bits() as usize
+}
+
+/// Writes each four of taps as two words, `P` words apart.
+#[inline]
+fn widen<const P: usize>(from: &[[i8; 4]], to: &mut [u32]) {
+    // one load: these processors read words at any address
+    let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));
+    let put = |to: &mut [u32], four| {
+        to[0] = even(word(four));
+        to[P] = odd(word(four));
+    };
+    let Some(last) = from.len().checked_sub(1) else {
+        return;
+    };
+    let to = &mut to[..2 * P * last + P + 1];
+    let (quads, rest) = from.as_chunks::<4>();
+    let mut at = 0;
+    for quad in quads {
+        let to = &mut to[at..][..7 * P + 1];
+        (0..4).for_each(|i| put(&mut to[2 * P * i..], &quad[i]));
+        at += 8 * P;
+    }
+    for four in rest {
+        put(&mut to[at..], four);
+        at += 2 * P;
+    }
+}
+
+/// What the loops work on, at the offsets that they know.
+#[repr(C)]
+struct Job {
+    patches: *const u32,
+    weights: *const u8,
+    sums: *mut i32,
+    /// At least 1.
+    channels: usize,
+    /// A row: fours of words, words, the bytes of a partial word and the bits that it lacks.
+    quads: usize,
+    words: usize,
+    tail: usize,
+    tail_shift: usize,
+    /// From the end of a row to the beginning of the next.
+    gap: usize,
+    start: *const i32,
+}
+
+unsafe extern "C" {
+    fn bitbudget_dots4_int8(job: *mut Job);
+    fn bitbudget_dots4_int4(job: *mut Job);
+    fn bitbudget_dots4_int2(job: *mut Job);
+    fn bitbudget_dots1_int8(job: *mut Job);
+    fn bitbudget_dots1_int4(job: *mut Job);
+    fn bitbudget_dots1_int2(job: *mut Job);
+}
+
+// r0: patches; r1: weights; r2 to r5: sums; r6 to r9: taps; r10: a word of weights; lr: a counter;
+// [sp]: the same where lr is needed; [sp, 8]: the job.
+global_asm!(
+    "
+    .syntax unified
+
+    // the next word of taps of each pixel with the pairs of weights in \\w
+    .macro bb_step4 w
+        ldm     r0!, {{r6-r9}}
+        smlad   r2, r6, \\w, r2
+        smlad   r3, r7, \\w, r3
+        smlad   r4, r8, \\w, r4
+        smlad   r5, r9, \\w, r5
+    .endm
+
+    .macro bb_word4_int8
+        sxtb16  r11, r10
+        bb_step4 r11
+        sxtb16  r11, r10, ror #8
+        bb_step4 r11
+    .endm
+
+    .macro bb_word1_int8
+        ldm     r0!, {{r6, r7}}
+        sxtb16  r11, r10
+        sxtb16  r12, r10, ror #8
+        smlad   r2, r6, r11, r2
+        smlad   r2, r7, r12, r2
+    .endm
+
+    // sixteen times each weight
+    .macro bb_halves_int4
+        lsl     r12, r10, #4
+        and     r10, r10, #0xf0f0f0f0
+        and     r12, r12, #0xf0f0f0f0
+    .endm
+
+    .macro bb_word4_int4
+        bb_halves_int4
+        sxtb16  r11, r12
+        bb_step4 r11
+        sxtb16  r11, r10
+        bb_step4 r11
+        sxtb16  r11, r12, ror #8
+        bb_step4 r11
+        sxtb16  r11, r10, ror #8
+        bb_step4 r11
+    .endm
+
+    .macro bb_word1_int4
+        bb_halves_int4
+        ldm     r0!, {{r6-r9}}
+        sxtb16  r11, r12
+        smlad   r2, r6, r11, r2
+        sxtb16  r11, r10
+        smlad   r2, r7, r11, r2
+        sxtb16  r11, r12, ror #8
+        smlad   r2, r8, r11, r2
+        sxtb16  r11, r10, ror #8
+        smlad   r2, r9, r11, r2
+    .endm
+
+    // 64 times the bits of two of the four weights of each byte, without the half that each lacks
+    .macro bb_quarters_int2 a, b
+        lsl     r12, r10, #\\a
+        and     r12, r12, #0xc0c0c0c0
+        .if \\b
+            lsl     lr, r10, #\\b
+            and     lr, lr, #0xc0c0c0c0
+        .else
+            and     lr, r10, #0xc0c0c0c0
+        .endif
+    .endm
+
+    .macro bb_half4_int2 a, b
+        bb_quarters_int2 \\a, \\b
+        sxtb16  r11, r12
+        bb_step4 r11
+        sxtb16  r11, lr
+        bb_step4 r11
+        sxtb16  r11, r12, ror #8
+        bb_step4 r11
+        sxtb16  r11, lr, ror #8
+        bb_step4 r11
+    .endm
+
+    .macro bb_word4_int2
+        bb_half4_int2 6, 4
+        bb_half4_int2 2, 0
+    .endm
+
+    .macro bb_half1_int2 a, b
+        bb_quarters_int2 \\a, \\b
+        ldm     r0!, {{r6-r9}}
+        sxtb16  r11, r12
+        smlad   r2, r6, r11, r2
+        sxtb16  r11, lr
+        smlad   r2, r7, r11, r2
+        sxtb16  r11, r12, ror #8
+        smlad   r2, r8, r11, r2
+        sxtb16  r11, lr, ror #8
+        smlad   r2, r9, r11, r2
+    .endm
+
+    .macro bb_word1_int2
+        bb_half1_int2 6, 4
+        bb_half1_int2 2, 0
+    .endm
+
+    .macro bb_next word
+        ldr     r10, [r1], #4
+        \\word
+    .endm
+
+    // the sums at [\\from] of one or four pixels
+    .macro bb_load pixels, from
+        .if \\pixels == 4
+            ldm     \\from, {{r2-r5}}
+        .else
+            ldr     r2, [\\from]
+        .endif
+    .endm
+
+    // weights were 2^\\shift times too large
+    .macro bb_dots name, word, pixels, shift
+    .section .text.\\name,\"ax\",%progbits
+    .p2align 2
+    .global \\name
+    .type \\name, %function
+    .thumb_func
+\\name:
+    push    {{r0, r4-r11, lr}}
+    sub     sp, #8
+    ldr     r1, [r0, #4]
+1:
+    ldr     r12, [sp, #8]
+    ldr     r0, [r12]
+    ldr     lr, [r12, #16]
+    .if \\shift == 0
+        ldr     r11, [r12, #8]
+        bb_load \\pixels, r11
+    .elseif \\shift == 5
+        ldr     r11, [r12, #36]
+        bb_load \\pixels, r11
+    .else
+        mov     r2, #0
+        .if \\pixels == 4
+            mov     r3, #0
+            mov     r4, #0
+            mov     r5, #0
+        .endif
+    .endif
+    cmp     lr, #0
+    beq     3f
+2:
+    .if \\shift == 5
+        str     lr, [sp]
+    .endif
+    bb_next \\word
+    bb_next \\word
+    bb_next \\word
+    bb_next \\word
+    .if \\shift == 5
+        ldr     lr, [sp]
+    .endif
+    subs    lr, lr, #1
+    bne     2b
+3:
+    ldr     r12, [sp, #8]
+    ldr     lr, [r12, #20]
+    cmp     lr, #0
+    beq     5f
+4:
+    .if \\shift == 5
+        str     lr, [sp]
+    .endif
+    bb_next \\word
+    .if \\shift == 5
+        ldr     lr, [sp]
+    .endif
+    subs    lr, lr, #1
+    bne     4b
+    ldr     r12, [sp, #8]
+5:
+    ldrd    r10, r11, [r12, #24]
+    cmp     r10, #0
+    beq     6f
+    add     r1, r10
+    ldr     r10, [r1, #-4]
+    lsr     r10, r10, r11
+    \\word
+    ldr     r12, [sp, #8]
+6:
+    ldr     r11, [r12, #8]
+    .if \\pixels == 4
+        .if \\shift
+            ldm     r11, {{r6-r9}}
+            add     r2, r6, r2, asr #\\shift
+            add     r3, r7, r3, asr #\\shift
+            add     r4, r8, r4, asr #\\shift
+            add     r5, r9, r5, asr #\\shift
+        .endif
+        stm     r11!, {{r2-r5}}
+    .else
+        .if \\shift
+            ldr     r6, [r11]
+            add     r2, r6, r2, asr #\\shift
+        .endif
+        str     r2, [r11], #4
+    .endif
+    ldr     r10, [r12, #32]
+    add     r1, r10
+    ldr     r10, [r12, #12]
+    str     r11, [r12, #8]
+    subs    r10, r10, #1
+    str     r10, [r12, #12]
+    bne     1b
+    add     sp, #12
+    pop     {{r4-r11, pc}}
+    .size \\name, . - \\name
+    .endm
+
+    bb_dots bitbudget_dots4_int8, bb_word4_int8, 4, 0
+    bb_dots bitbudget_dots4_int4, bb_word4_int4, 4, 4
+    bb_dots bitbudget_dots4_int2, bb_word4_int2, 4, 5
+    bb_dots bitbudget_dots1_int8, bb_word1_int8, 1, 0
+    bb_dots bitbudget_dots1_int4, bb_word1_int4, 1, 4
+    bb_dots bitbudget_dots1_int2, bb_word1_int2, 1, 5
+    .text
+"
+);

@@ -1,0 +1,121 @@
+//! The integer sums of layers with weights, block by block in fixed memory.
+
+use core::ops::Range;
+
+use crate::arch::{Patches, Rows};
+use crate::op::weights::{IntOutput, IntWeights};
+
+/// Channels whose sums are held at a time.
+const CHANNELS: usize = 64;
+
+/// A layer's sums on their way into its output.
+pub struct Sums<'a, 'w, 'o> {
+    weights: &'a IntWeights<'a>,
+    output: &'a mut IntOutput<'w, 'o>,
+    patches: Patches,
+    sums: [i32; CHANNELS * Patches::PIXELS],
+}
+
+impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
+    /// Ready for the pixels of a layer.
+    #[inline]
+    pub fn new(weights: &'a IntWeights<'a>, output: &'a mut IntOutput<'w, 'o>) -> Self {
+        Self {
+            weights,
+            output,
+            patches: Patches::new(),
+            sums: [0; CHANNELS * Patches::PIXELS],
+        }
+    }
+
+    /// Sums up and stores `pixels` pixels from `pixel` on, [`Patches::PIXELS`] or one, in some channels:
+    /// `len` products each. `gather(taps, i)` gives all taps of the i-th pixel in order.
+    pub fn run(
+        &mut self,
+        pixel: usize,
+        pixels: usize,
+        channels: Range<usize>,
+        len: usize,
+        gather: impl Fn(&mut Taps<'_>, usize),
+    ) {
+        let Rows {
+            width,
+            bytes,
+            pitch,
+        } = self.weights.rows;
+        let capacity = Patches::capacity(pixels);
+        // the taps that the patches hold
+        let mut held = 0..0;
+        for first in channels.clone().step_by(CHANNELS) {
+            let block = first..channels.end.min(first + CHANNELS);
+            let sums = &mut self.sums[..block.len() * pixels];
+            let biases = &self.weights.bias[block];
+            for (sums, bias) in sums.chunks_exact_mut(pixels).zip(biases) {
+                sums.fill(*bias);
+            }
+            for from in (0..len).step_by(capacity) {
+                let wanted = from..len.min(from + capacity);
+                if held != wanted {
+                    self.patches.begin(pixels);
+                    for pixel in 0..pixels {
+                        let mut taps = Taps {
+                            patches: &mut self.patches,
+                            pixel,
+                            wanted: wanted.clone(),
+                            at: 0,
+                        };
+                        gather(&mut taps, pixel);
+                    }
+                    self.patches.seal(wanted.len(), width);
+                    held = wanted.clone();
+                }
+                let rows = Rows {
+                    width,
+                    bytes: &bytes[first * pitch + width.row_bytes(from)..],
+                    pitch,
+                };
+                self.patches.dots(wanted.len(), &rows, sums);
+            }
+            self.output.put(pixel, pixels, first, sums);
+        }
+    }
+}
+
+/// The taps of one pixel on their way into the patches, which take some of them.
+pub struct Taps<'a> {
+    patches: &'a mut Patches,
+    pixel: usize,
+    wanted: Range<usize>,
+    at: usize,
+}
+
+impl Taps<'_> {
+    /// The next taps.
+    #[inline]
+    pub fn put(&mut self, from: &[i8]) {
+        if let Some((at, taken)) = self.take(from.len()) {
+            self.patches.put(self.pixel, at, &from[taken]);
+        }
+    }
+
+    /// The next `len` taps are all `value`.
+    #[inline]
+    pub fn fill(&mut self, len: usize, value: i8) {
+        if let Some((at, taken)) = self.take(len) {
+            self.patches.fill(self.pixel, at, taken.len(), value);
+        }
+    }
+
+    /// Where the wanted ones of the next `len` taps go, and which they are.
+    #[inline]
+    fn take(&mut self, len: usize) -> Option<(usize, Range<usize>)> {
+        if len == 0 {
+            return None;
+        }
+        let inside = |at: usize| at.saturating_sub(self.at).min(len);
+        let taken = inside(self.wanted.start)..inside(self.wanted.end);
+        let at = (self.at + taken.start).wrapping_sub(self.wanted.start);
+        self.at += len;
+        (!taken.is_empty()).then_some((at, taken))
+    }
+}
