@@ -1,10 +1,10 @@
-//! Tells the code which instruction set it is built for: stable Rust shows no `dsp`.
+//! Tells the code which instructions it is built for, as far as stable Rust does not show them.
 
 use std::env::var;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(arm_dsp)");
+    println!("cargo:rustc-check-cfg=cfg(arm_dsp, arm_fpu, arm_mla)");
     let target = var("TARGET").unwrap_or_default();
     let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     // Armv7E-M always has it, Armv8-M where the processor says so
@@ -15,8 +15,14 @@ fn main() {
         "cortex-m85",
         "+dsp",
     ];
-    let armv8m = target.starts_with("thumbv8m.main") && asked.iter().any(|it| flags.contains(it));
-    if target.starts_with("thumbv7em") || armv8m {
+    let armv8m = target.starts_with("thumbv8m.main");
+    let dsp = armv8m && asked.iter().any(|it| flags.contains(it));
+    if dsp || target.starts_with("thumbv7em") {
         println!("cargo:rustc-cfg=arm_dsp");
+    } else if armv8m || target.starts_with("thumbv7m") {
+        println!("cargo:rustc-cfg=arm_mla");
+    }
+    if target.starts_with("thumb") && target.ends_with("eabihf") {
+        println!("cargo:rustc-cfg=arm_fpu");
     }
 }

@@ -57,6 +57,13 @@ impl ViewMut<'_> {
             Self::I8(data, q, rounding) => data[i] = q.quantize(x, *rounding),
         }
     }
+
+    /// Stores the activation of real results as the elements from `i` on.
+    pub fn put_reals(&mut self, i: usize, reals: &[f32], activation: Activation) {
+        for (i, x) in (i..).zip(reals) {
+            self.put_real(i, *x, activation);
+        }
+    }
 }
 
 /// The way of an integer result into an INT8 tensor: rounding, zero point and activation bounds.
@@ -102,13 +109,10 @@ impl Int8Sink {
         &self,
         accs: &[i32],
         factors: impl Iterator<Item = Requant> + Clone,
-        mut pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
+        pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
     ) {
-        if pixels.len() == 4 && self.rounding == Rounding::Nearest && factors.clone().all(is_short)
-        {
-            let mut next = || pixels.next().unwrap_or(&mut []);
-            let pixels = [next(), next(), next(), next()];
-            let accs = accs.as_chunks::<4>().0;
+        let is_short = self.rounding == Rounding::Nearest && factors.clone().all(is_short);
+        if is_short && matches!(pixels.len(), 1 | 4) {
             let factors = factors.map(|factor| self.short(factor));
             if (self.low, self.high) == (i8::MIN, i8::MAX) {
                 requantize_short(accs, factors, pixels, |x| x.clamp(-128, 127));
@@ -127,10 +131,25 @@ impl Int8Sink {
         }
     }
 
-    /// `v / 2^shift` as an element of the tensor, for sums of products with one shift.
-    #[must_use]
-    pub fn shift(&self, v: i64, shift: u8) -> i8 {
-        self.finish(self.rounding.shift_right(v, shift))
+    /// Writes each `v / 2^shift` as the next element of the tensor, for sums of two products of steps and
+    /// multipliers, which are at most 2^40 in magnitude.
+    #[inline]
+    pub fn shift(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
+        if self.rounding == Rounding::Nearest && (12..=31).contains(&shift) {
+            // what is left fits 32 bits, which are cut out of both words
+            let offset = (i64::from(self.zero_point) << shift) + (1 << shift >> 1);
+            let [low, high] = [self.low, self.high].map(i32::from);
+            for (to, sum) in to.iter_mut().zip(sums) {
+                let sum = sum + offset;
+                let upper = ((sum >> 32) as u32) << (32 - shift);
+                let steps = (upper | sum as u32 >> shift).cast_signed();
+                *to = steps.clamp(low, high) as i8;
+            }
+        } else {
+            for (to, sum) in to.iter_mut().zip(sums) {
+                *to = self.finish(self.rounding.shift_right(sum, shift));
+            }
+        }
     }
 
     #[inline]
@@ -175,15 +194,25 @@ impl Short {
     }
 }
 
+/// As [`Int8Sink::requantize`].
 #[inline(always)]
-fn requantize_short(
-    accs: &[[i32; 4]],
+fn requantize_short<'p>(
+    accs: &[i32],
     factors: impl Iterator<Item = Short>,
-    pixels: [&mut [i8]; 4],
+    mut pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
     clamp: impl Fn(i32) -> i32,
 ) {
-    let [a, b, c, d] = pixels;
+    let count = pixels.len();
+    let mut next = || pixels.next().unwrap_or(&mut []);
+    if count == 1 {
+        for ((acc, factor), to) in accs.iter().zip(factors).zip(next()) {
+            *to = clamp(factor.apply(*acc)) as i8;
+        }
+        return;
+    }
+    let [a, b, c, d] = [next(), next(), next(), next()];
     let pixels = a.iter_mut().zip(b).zip(c.iter_mut().zip(d));
+    let accs = accs.as_chunks::<4>().0;
     for ((accs, factor), ((a, b), (c, d))) in accs.iter().zip(factors).zip(pixels) {
         let element = |acc| clamp(factor.apply(acc)) as i8;
         *a = element(accs[0]);

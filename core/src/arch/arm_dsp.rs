@@ -36,6 +36,18 @@ fn odd(word: u32) -> u32 {
     halves
 }
 
+/// `sum` and both halves of a word.
+#[inline(always)]
+fn add_halves(word: u32, sum: i32) -> i32 {
+    let result: i32;
+    // SAFETY: SMLAD reads and writes registers only, and a flag that nobody reads
+    unsafe {
+        asm!("smlad {}, {}, {}, {}", lateout(reg) result, in(reg) word, in(reg) 0x1_0001, in(reg) sum,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    result
+}
+
 /// As [`scalar::Patches`](super::scalar::Patches); a word holds two taps of a pixel, next to it lies the
 /// same of the next pixel.
 #[derive(Clone, Debug)]
@@ -142,30 +154,18 @@ impl Patches {
         if padded != len {
             (0..self.pixels).for_each(|pixel| self.fill(pixel, len, padded - len, 0));
         }
-        let used = padded / 2 * self.pixels;
-        match width {
-            Width::Int8 => {}
-            Width::Int4 => self.pair(used, 2),
-            Width::Int2 => {
-                self.sums = [0; Self::PIXELS];
-                for words in self.words[..used].chunks_exact(self.pixels) {
-                    for (sum, word) in self.sums.iter_mut().zip(words) {
-                        *sum += 32 * (i32::from(*word as i16) + (word.cast_signed() >> 16));
-                    }
-                }
-                self.pair(used, 4);
+        let used = &mut self.words[..padded / 2 * self.pixels];
+        match (width, self.pixels == 1) {
+            (Width::Int8, _) => {}
+            (Width::Int4, true) => pair::<1>(used, 2),
+            (Width::Int4, false) => pair::<{ Self::PIXELS }>(used, 2),
+            (Width::Int2, true) => {
+                self.sums[..1].copy_from_slice(&sums::<1>(used));
+                pair::<1>(used, 4);
             }
-        }
-    }
-
-    /// Pairs the taps of each word of a block of words with those `apart` words on: lower halves, then
-    /// upper halves.
-    fn pair(&mut self, used: usize, apart: usize) {
-        let apart = apart * self.pixels;
-        for block in self.words[..used].chunks_exact_mut(2 * apart) {
-            let (a, b) = block.split_at_mut(apart);
-            for (a, b) in a.iter_mut().zip(b) {
-                (*a, *b) = (*a & 0xffff | *b << 16, *a >> 16 | *b & 0xffff_0000);
+            (Width::Int2, false) => {
+                self.sums = sums(used);
+                pair::<{ Self::PIXELS }>(used, 4);
             }
         }
     }
@@ -229,6 +229,31 @@ const fn taps_per_word(width: Width) -> usize {
     32 / width.bits() as usize
 }
 
+/// 32 times the sum of the taps of each of `P` pixels.
+fn sums<const P: usize>(words: &[u32]) -> [i32; P] {
+    let mut sums = [0; P];
+    for words in words.as_chunks::<P>().0 {
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum = add_halves(*word, *sum);
+        }
+    }
+    sums.map(|sum| 32 * sum)
+}
+
+/// Pairs the taps of each word of a block of words of `P` pixels with those `apart` words on: lower
+/// halves, then upper halves.
+fn pair<const P: usize>(words: &mut [u32], apart: usize) {
+    for block in words.chunks_exact_mut(2 * apart * P) {
+        let (a, b) = block.split_at_mut(apart * P);
+        let (a, b) = (a.as_chunks_mut::<P>().0, b.as_chunks_mut::<P>().0);
+        for (a, b) in a.iter_mut().zip(b) {
+            for (a, b) in a.iter_mut().zip(b) {
+                (*a, *b) = (*a & 0xffff | *b << 16, *a >> 16 | *b & 0xffff_0000);
+            }
+        }
+    }
+}
+
 /// Writes each four of taps as two words, `P` words apart.
 #[inline]
 fn widen<const P: usize>(from: &[[i8; 4]], to: &mut [u32]) {
@@ -255,6 +280,43 @@ fn widen<const P: usize>(from: &[[i8; 4]], to: &mut [u32]) {
     }
 }
 
+/// As [`scalar::depthwise`](super::scalar::depthwise).
+///
+/// # Panics
+/// When the input or the weights end early.
+pub fn depthwise(input: &[i8], offsets: &[u32], weights: &[[i16; 4]], sums: &mut [[i32; 4]]) {
+    let taps = offsets.len();
+    let last = offsets.iter().max();
+    let (Some(last), false) = (last, sums.is_empty()) else {
+        return;
+    };
+    assert!(weights.len() >= sums.len() * taps, "the weights end");
+    let end = (*last as usize).saturating_add(4 * sums.len());
+    assert!(end <= input.len(), "the inputs end");
+    let mut job = Depthwise {
+        input: input.as_ptr(),
+        offsets: offsets.as_ptr(),
+        weights: weights.as_ptr(),
+        sums: sums.as_mut_ptr(),
+        fours: sums.len(),
+        taps,
+    };
+    // SAFETY: it reads offsets, inputs and weights that were found to be there, and updates the sums
+    unsafe { bitbudget_depthwise(&raw mut job) };
+}
+
+/// What the loop over channels of their own works on, at the offsets that it knows.
+#[repr(C)]
+struct Depthwise {
+    input: *const i8,
+    offsets: *const u32,
+    weights: *const [i16; 4],
+    sums: *mut [i32; 4],
+    /// At least 1, as are the taps.
+    fours: usize,
+    taps: usize,
+}
+
 /// What the loops work on, at the offsets that they know.
 #[repr(C)]
 struct Job {
@@ -274,6 +336,7 @@ struct Job {
 }
 
 unsafe extern "C" {
+    fn bitbudget_depthwise(job: *mut Depthwise);
     fn bitbudget_dots4_int8(job: *mut Job);
     fn bitbudget_dots4_int4(job: *mut Job);
     fn bitbudget_dots4_int2(job: *mut Job);
@@ -510,6 +573,59 @@ global_asm!(
     bb_dots bitbudget_dots1_int8, bb_word1_int8, 1, 0
     bb_dots bitbudget_dots1_int4, bb_word1_int4, 1, 4
     bb_dots bitbudget_dots1_int2, bb_word1_int2, 1, 5
+
+    // r0: input; r1: offsets; r2: weights; r3: sums; r4 to r7: sums of four channels
+    .macro bb_tap
+        ldr     r8, [r1], #4
+        ldrd    r10, r11, [r2], #8
+        ldr     r8, [r0, r8]
+        sxtb16  r9, r8
+        sxtb16  r8, r8, ror #8
+        smlabb  r4, r9, r10, r4
+        smlabt  r5, r8, r10, r5
+        smlatb  r6, r9, r11, r6
+        smlatt  r7, r8, r11, r7
+    .endm
+
+    .section .text.bitbudget_depthwise,\"ax\",%progbits
+    .p2align 2
+    .global bitbudget_depthwise
+    .type bitbudget_depthwise, %function
+    .thumb_func
+bitbudget_depthwise:
+    push    {{r4-r11, lr}}
+    mov     lr, r0
+    ldm     lr, {{r0-r3}}
+1:
+    ldr     r1, [lr, #4]
+    ldr     r12, [lr, #20]
+    ldm     r3, {{r4-r7}}
+    lsrs    r12, r12, #2
+    beq     3f
+2:
+    bb_tap
+    bb_tap
+    bb_tap
+    bb_tap
+    subs    r12, r12, #1
+    bne     2b
+3:
+    ldr     r12, [lr, #20]
+    ands    r12, r12, #3
+    beq     5f
+4:
+    bb_tap
+    subs    r12, r12, #1
+    bne     4b
+5:
+    stm     r3!, {{r4-r7}}
+    add     r0, #4
+    ldr     r12, [lr, #16]
+    subs    r12, r12, #1
+    str     r12, [lr, #16]
+    bne     1b
+    pop     {{r4-r11, pc}}
+    .size bitbudget_depthwise, . - bitbudget_depthwise
     .text
 "
 );

@@ -5,13 +5,25 @@
 
 #[cfg(arm_dsp)]
 pub mod arm_dsp;
+#[cfg(arm_fpu)]
+pub mod arm_fpu;
+#[cfg(arm_mla)]
+pub mod arm_mla;
 pub mod scalar;
 
 #[cfg(arm_dsp)]
-pub use arm_dsp::Patches;
-#[cfg(not(arm_dsp))]
+pub use arm_dsp::{Patches, depthwise};
+#[cfg(arm_fpu)]
+pub use arm_fpu::{dots_f16, dots_f32};
+#[cfg(arm_mla)]
+pub use arm_mla::Patches;
+#[cfg(not(any(arm_dsp, arm_mla)))]
 pub use scalar::Patches;
-pub use scalar::{Rows, dot_f16, dot_f32};
+#[cfg(not(arm_dsp))]
+pub use scalar::depthwise;
+pub use scalar::{Rows, weight};
+#[cfg(not(arm_fpu))]
+pub use scalar::{dots_f16, dots_f32};
 
 /// Largest error of an FP32 sum of n products relative to the sum of the products' magnitudes:
 /// reordering n additions of 24-bit mantissas moves the result by at most n · 2^-24; the layers of

@@ -117,6 +117,19 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Weight `i` of a packed row.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn weight(row: &[u8], i: usize, width: Width) -> i8 {
+    match width {
+        Width::Int8 => row[i].cast_signed(),
+        Width::Int4 => int4(row[i / 2], i % 2) as i8,
+        Width::Int2 => int2(row[i / 4], i % 4) as i8,
+    }
+}
+
 /// Σ a·b in 32 bits with the weights of a packed row.
 fn dot(a: &[i8], row: &[u8], width: Width) -> i32 {
     match width {
@@ -150,22 +163,21 @@ fn dot_packed<const PER_BYTE: usize>(
     products.sum()
 }
 
-/// Σ a·b, in eight interleaved partial sums.
+/// Adds to each of `sums` the products of `input` and of a row of weights, rows beginning `pitch` weights
+/// apart: each in eight interleaved partial sums.
 ///
 /// # Panics
-/// When the lengths differ.
-#[must_use]
-pub fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    dot_lanes(a, b, |b| b)
+/// When a row of weights ends early.
+pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
+    dots_lanes(input, weights, pitch, sums, |weight| weight);
 }
 
-/// Σ a·b with finite binary16 weights, added in the order of [`dot_f32`].
+/// As [`dots_f32`] with finite binary16 weights.
 ///
 /// # Panics
-/// When the lengths differ.
-#[must_use]
-pub fn dot_f16(a: &[f32], b: &[u16]) -> f32 {
-    dot_lanes(a, b, half)
+/// When a row of weights ends early.
+pub fn dots_f16(input: &[f32], weights: &[u16], pitch: usize, sums: &mut [f32]) {
+    dots_lanes(input, weights, pitch, sums, half);
 }
 
 /// The real number of a finite binary16: its exponent and mantissa read as those of an `f32` are
@@ -176,19 +188,45 @@ fn half(bits: u16) -> f32 {
     f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
 }
 
-fn dot_lanes<T: Copy>(a: &[f32], b: &[T], real: impl Fn(T) -> f32) -> f32 {
+fn dots_lanes<T: Copy>(
+    input: &[f32],
+    weights: &[T],
+    pitch: usize,
+    sums: &mut [f32],
+    real: impl Fn(T) -> f32,
+) {
     const LANES: usize = 8;
-    assert!(a.len() == b.len(), "two slices of one length");
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0_f32; LANES];
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * real(b[lane]);
+    let (a, a_rest) = input.as_chunks::<LANES>();
+    for (channel, sum) in sums.iter_mut().enumerate() {
+        let row = &weights[channel * pitch..][..input.len()];
+        let (b, b_rest) = row.as_chunks::<LANES>();
+        let mut lanes = [0.0_f32; LANES];
+        for (a, b) in a.iter().zip(b) {
+            for lane in 0..LANES {
+                lanes[lane] += a[lane] * real(b[lane]);
+            }
+        }
+        let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * real(*b)).sum();
+        *sum += lanes.iter().sum::<f32>() + rest;
+    }
+}
+
+/// Adds to the sums of each four neighbouring channels the products of their taps and weights, of which
+/// each channel has its own: tap `t` of the first channel is the input at `offsets[t]`; weights come by
+/// fours of channels, then by tap.
+///
+/// # Panics
+/// When the input or the weights end early.
+pub fn depthwise(input: &[i8], offsets: &[u32], weights: &[[i16; 4]], sums: &mut [[i32; 4]]) {
+    for (four, sums) in sums.iter_mut().enumerate() {
+        let weights = &weights[four * offsets.len()..][..offsets.len()];
+        for (offset, weights) in offsets.iter().zip(weights) {
+            let taps = &input[*offset as usize + 4 * four..][..4];
+            for channel in 0..4 {
+                sums[channel] += i32::from(taps[channel]) * i32::from(weights[channel]);
+            }
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * real(*b)).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

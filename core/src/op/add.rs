@@ -13,10 +13,9 @@ pub fn run(a: View<'_>, b: View<'_>, activation: Activation, output: &mut ViewMu
         let [fa, fb] = Requant::pair(qa.scale / q.scale, qb.scale / q.scale);
         let (za, zb) = (i64::from(qa.zero_point), i64::from(qb.zero_point));
         let (ma, mb) = (i64::from(fa.multiplier), i64::from(fb.multiplier));
-        for ((out, a), b) in data.iter_mut().zip(a).zip(b) {
-            let sum = (i64::from(*a) - za) * ma + (i64::from(*b) - zb) * mb;
-            *out = sink.shift(sum, fa.shift);
-        }
+        let zero = -za * ma - zb * mb;
+        let sum = |(a, b): (&i8, &i8)| zero + i64::from(*a) * ma + i64::from(*b) * mb;
+        sink.shift(a.iter().zip(b).map(sum), fa.shift, data);
     } else {
         for i in 0..output.len() {
             output.put_real(i, a.real(i) + b.real(i), activation);

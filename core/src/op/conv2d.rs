@@ -1,9 +1,9 @@
 //! 2-D convolution over `[H, W, C]`, grouped and depthwise included.
 
 use crate::arch::Patches;
-use crate::op::Activation;
 use crate::op::sums::{Sums, Taps};
-use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
+use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
+use crate::op::{Activation, depthwise};
 use crate::shape::{Shape, Span, Window};
 use crate::tensor::ViewMut;
 
@@ -21,40 +21,35 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Calls `each(element, channel, rows, columns)` for every output element in order.
-    fn for_each(&self, mut each: impl FnMut(usize, usize, Span, Span)) {
-        let channels = usize::from(self.output.c);
-        let mut element = 0;
+    /// Calls `each(pixel, rows, columns)` for every output pixel in order.
+    pub(super) fn for_each(&self, mut each: impl FnMut(usize, Span, Span)) {
+        let mut pixel = 0;
         for y in 0..usize::from(self.output.h) {
             let rows = self.window.rows(y, self.input.h);
             for x in 0..usize::from(self.output.w) {
-                let columns = self.window.columns(x, self.input.w);
-                for channel in 0..channels {
-                    each(element, channel, rows, columns);
-                    element += 1;
-                }
+                each(pixel, rows, self.window.columns(x, self.input.w));
+                pixel += 1;
             }
         }
     }
 
     /// Calls `each(first input element, first weight, length)` for every contiguous run of taps of
-    /// one output element; the weight index counts from the channel's first weight.
+    /// one output element in a group; the weight index counts from the channel's first weight.
     fn for_each_run(
         &self,
-        channel: usize,
+        group: usize,
         rows: Span,
         columns: Span,
         mut each: impl FnMut(usize, usize, usize),
     ) {
         let (width, depth) = (usize::from(self.input.w), usize::from(self.input.c));
-        let groups = usize::from(self.groups);
-        let group_depth = depth / groups;
-        let first = channel / (usize::from(self.output.c) / groups) * group_depth;
+        let group_depth = depth / usize::from(self.groups);
+        let first = group * group_depth;
         let kernel_width = usize::from(self.window.kernel[1]);
         for row in 0..rows.len {
             let pixel = (rows.start + row) * width + columns.start;
             let tap = (rows.tap + row) * kernel_width + columns.tap;
-            if groups == 1 {
+            if group_depth == depth {
                 each(pixel * depth, tap * depth, columns.len * depth);
             } else {
                 for column in 0..columns.len {
@@ -96,13 +91,20 @@ pub fn float(
     activation: Activation,
     output: &mut ViewMut<'_>,
 ) {
-    let len = weights.rows.len() / weights.bias.len();
-    geometry.for_each(|element, channel, rows, columns| {
-        let mut acc = weights.bias[channel];
-        geometry.for_each_run(channel, rows, columns, |x, w, run| {
-            acc += weights.rows.dot(&input[x..][..run], channel * len + w);
-        });
-        output.put_real(element, acc, activation);
+    let all = weights.bias.len();
+    let len = weights.rows.len() / all;
+    let channels = all / usize::from(geometry.groups);
+    geometry.for_each(|pixel, rows, columns| {
+        for (group, bias) in weights.bias.chunks_exact(channels).enumerate() {
+            for_each_block(bias, |channel, sums| {
+                let channel = group * channels + channel;
+                geometry.for_each_run(group, rows, columns, |x, w, run| {
+                    let first = channel * len + w;
+                    weights.rows.dots(&input[x..][..run], first, len, sums);
+                });
+                output.put_reals(pixel * all + channel, sums, activation);
+            });
+        }
     });
 }
 
@@ -125,6 +127,9 @@ pub fn int(
     let groups = usize::from(groups);
     let depth = usize::from(from.c) / groups;
     let channels = usize::from(to.c) / groups;
+    if depth * channels == 1 && window.taps() <= depthwise::MAX_TAPS {
+        return depthwise::int(geometry, input, zero_point, weights, output);
+    }
     let mut sums = Sums::new(weights, output);
     for group in 0..groups {
         let mut pixel = 0;

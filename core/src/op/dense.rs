@@ -2,7 +2,7 @@
 
 use crate::op::Activation;
 use crate::op::sums::Sums;
-use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
+use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
 use crate::tensor::ViewMut;
 
 /// Multiplies FP32 with floats.
@@ -12,10 +12,11 @@ pub fn float(
     activation: Activation,
     output: &mut ViewMut<'_>,
 ) {
-    for (channel, bias) in weights.bias.iter().enumerate() {
-        let acc = bias + weights.rows.dot(input, channel * input.len());
-        output.put_real(channel, acc, activation);
-    }
+    let len = input.len();
+    for_each_block(weights.bias, |channel, sums| {
+        weights.rows.dots(input, channel * len, len, sums);
+        output.put_reals(channel, sums, activation);
+    });
 }
 
 /// Multiplies INT8 with integers in 32 bits.

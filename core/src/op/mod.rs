@@ -10,6 +10,7 @@ use crate::shape::{Shape, Window};
 pub mod add;
 pub mod conv2d;
 pub mod dense;
+pub mod depthwise;
 pub mod pool;
 pub mod reshape;
 pub mod softmax;
@@ -79,7 +80,9 @@ impl Activation {
     #[must_use]
     pub fn apply(self, x: f32) -> f32 {
         let [low, high] = self.range();
-        x.max(low).min(high)
+        // one comparison each; what is not a number becomes the lower end
+        let x = if x > low { x } else { low };
+        if x < high { x } else { high }
     }
 }
 

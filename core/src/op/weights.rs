@@ -26,15 +26,15 @@ pub enum FloatRows<'a> {
 }
 
 impl FloatRows<'_> {
-    /// Σ input · weight over as many weights as inputs, from index `first` on.
+    /// Adds to each of `sums` the products of `input` and of a channel's weights: the first channel's
+    /// from index `first` on, those of the others each `pitch` further.
     ///
     /// # Panics
     /// When there are fewer weights.
-    #[must_use]
-    pub fn dot(&self, input: &[f32], first: usize) -> f32 {
+    pub fn dots(&self, input: &[f32], first: usize, pitch: usize, sums: &mut [f32]) {
         match self {
-            Self::F32(weight) => arch::dot_f32(input, &weight[first..][..input.len()]),
-            Self::F16(weight) => arch::dot_f16(input, &weight[first..][..input.len()]),
+            Self::F32(weights) => arch::dots_f32(input, &weights[first..], pitch, sums),
+            Self::F16(weights) => arch::dots_f16(input, &weights[first..], pitch, sums),
         }
     }
 
@@ -51,6 +51,18 @@ impl FloatRows<'_> {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Calls `each` with the first channel of each block of channels and their sums, which are the biases
+/// yet.
+pub fn for_each_block(bias: &[f32], mut each: impl FnMut(usize, &mut [f32])) {
+    const CHANNELS: usize = 64;
+    let mut sums = [0.0; CHANNELS];
+    for (block, bias) in bias.chunks(CHANNELS).enumerate() {
+        let sums = &mut sums[..bias.len()];
+        sums.copy_from_slice(bias);
+        each(block * CHANNELS, sums);
     }
 }
 

@@ -1,0 +1,79 @@
+//! Depthwise convolution: every channel has weights of its own.
+
+use crate::arch;
+use crate::op::conv2d::Geometry;
+use crate::op::weights::{IntOutput, IntWeights};
+
+/// The most taps that [`int`] takes.
+pub const MAX_TAPS: usize = 64;
+
+/// Fours of channels that are worked on at a time, if their weights have room.
+const FOURS: usize = 16;
+/// Room for the weights of fours of channels.
+const WEIGHTS: usize = 160;
+
+/// Convolves each INT8 channel with its integers in 32 bits, a block of channels after the other; padding
+/// is the input's zero point. There are at most [`MAX_TAPS`] taps.
+pub fn int(
+    geometry: &Geometry,
+    input: &[i8],
+    zero_point: i8,
+    weights: &IntWeights<'_>,
+    output: &mut IntOutput<'_, '_>,
+) {
+    let [height, width] = geometry.window.kernel.map(usize::from);
+    let taps = height * width;
+    let channels = weights.bias.len();
+    let pitch = usize::from(geometry.input.w) * channels;
+    let mut inside = [0; MAX_TAPS];
+    for (tap, offset) in inside[..taps].iter_mut().enumerate() {
+        *offset = (tap / width * pitch + tap % width * channels) as u32;
+    }
+    let mut fours = [[0; 4]; WEIGHTS];
+    let block = 4 * FOURS.min(WEIGHTS / taps);
+    for first in (0..channels).step_by(block) {
+        let bias = &weights.bias[first..channels.min(first + block)];
+        let len = bias.len();
+        let fours = &mut fours[..len.div_ceil(4) * taps];
+        spread(weights, first, len, taps, fours);
+        geometry.for_each(|pixel, rows, columns| {
+            let mut sums = [[0; 4]; FOURS];
+            sums.as_flattened_mut()[..len].copy_from_slice(bias);
+            let used = &mut sums[..len.div_ceil(4)];
+            let at = rows.start * pitch + columns.start * channels + first;
+            if rows.len * columns.len == taps && len.is_multiple_of(4) {
+                arch::depthwise(&input[at..], &inside[..taps], fours, used);
+            } else {
+                // the taps of the block side by side
+                let mut patch = [zero_point; 4 * WEIGHTS];
+                let side = 4 * used.len();
+                for row in 0..rows.len {
+                    for column in 0..columns.len {
+                        let tap = (rows.tap + row) * width + columns.tap + column;
+                        let from = &input[at + row * pitch + column * channels..][..len];
+                        patch[tap * side..][..len].copy_from_slice(from);
+                    }
+                }
+                let mut offsets = [0; MAX_TAPS];
+                for (tap, offset) in offsets[..taps].iter_mut().enumerate() {
+                    *offset = (tap * side) as u32;
+                }
+                arch::depthwise(&patch, &offsets[..taps], fours, used);
+            }
+            output.put(pixel, 1, first, &sums.as_flattened()[..len]);
+        });
+    }
+}
+
+/// Writes the weights of `len` channels from `first` on by fours of channels, then by tap.
+fn spread(weights: &IntWeights<'_>, first: usize, len: usize, taps: usize, fours: &mut [[i16; 4]]) {
+    fours.fill([0; 4]);
+    let rows = &weights.rows;
+    for channel in 0..len {
+        let row = rows.row(first + channel, taps);
+        let of_channel = fours[channel / 4 * taps..][..taps].iter_mut();
+        for (tap, four) in of_channel.enumerate() {
+            four[channel % 4] = arch::weight(row, tap, rows.width).into();
+        }
+    }
+}
