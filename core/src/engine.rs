@@ -357,6 +357,22 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// # Errors
     /// [`EngineError::NoPlan`], [`EngineError::InputLen`].
     pub fn infer(&mut self, input: Input<'_>) -> Result<&[f32], EngineError> {
+        self.infer_watched(input, |_, step| step())
+    }
+
+    /// The same step by step, for measuring: `watch` is given the number of the tensor that a step
+    /// makes, and the step, which it must call once.
+    ///
+    /// Step 0 makes the input tensor of the sample; step `i + 1` runs layer `i`, all that makes its
+    /// output of its inputs.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPlan`], [`EngineError::InputLen`].
+    pub fn infer_watched(
+        &mut self,
+        input: Input<'_>,
+        mut watch: impl FnMut(usize, &mut dyn FnMut()),
+    ) -> Result<&[f32], EngineError> {
         let network = self.image.network();
         if self.plan.is_none() {
             return Err(EngineError::NoPlan);
@@ -365,11 +381,9 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         if expected != found {
             return Err(EngineError::InputLen { expected, found });
         }
-        self.put_input(input);
+        watch(0, &mut || self.put_input(input));
         for layer in 0..network.layers.len() {
-            for form in self.layout.forms[layer + 1].iter() {
-                self.run(layer, form);
-            }
+            watch(layer + 1, &mut || self.run(layer));
         }
         let output = self.range(network.layers.len(), Form::F32);
         Ok(cast_slice(&self.arena[output]))
@@ -421,9 +435,16 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         start..start + form.bytes(len) as usize
     }
 
+    /// Runs one layer into every form of its output.
+    fn run(&mut self, layer: usize) {
+        for form in self.layout.forms[layer + 1].iter() {
+            self.run_into(layer, form);
+        }
+    }
+
     /// Runs one layer into one form of its output. Not inlined: callers may be built for size.
     #[inline(never)]
-    fn run(&mut self, layer: usize, form: Form) {
+    fn run_into(&mut self, layer: usize, form: Form) {
         let network = self.image.network();
         let op = &network.layers[layer].op;
         let level = self.layout.levels[layer];

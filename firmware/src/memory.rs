@@ -44,27 +44,54 @@ unsafe extern "C" {
     static _stack_end: u32;
 }
 
+fn between(from: *const u32, to: *const u32) -> u32 {
+    (to.addr() - from.addr()) as u32
+}
+
 /// The statistics that memory tells; the others are 0.
-pub(crate) fn stats() -> Stats {
-    let between = |from: *const u32, to: *const u32| (to.addr() - from.addr()) as u32;
+pub(crate) fn stats(stack: &Stack) -> Stats {
     let statics = between(&raw const __sdata, &raw const __edata)
         + between(&raw const __sbss, &raw const __ebss);
     let lent = (board::ARENA_BYTES + board::IMAGE_BYTES) as u32;
-    let stack_bytes = between(&raw const _stack_end, &raw const _stack_start);
     Stats {
         arena_used_bytes: 0,
         static_bytes: statics - lent,
-        stack_used_bytes: stack_bytes - untouched_stack_bytes(),
-        stack_bytes,
+        stack_used_bytes: stack.deepest(),
+        stack_bytes: between(&raw const _stack_end, &raw const _stack_start),
         accepted_count: 0,
         rejected_count: 0,
     }
 }
 
-/// How much of the stack still has the paint of the start.
-fn untouched_stack_bytes() -> u32 {
+/// How deep the stack has been, in bytes: what has lost its paint.
+pub(crate) struct Stack {
+    /// The deepest before it was painted anew.
+    deepest: u32,
+}
+
+impl Stack {
+    pub(crate) const fn new() -> Self {
+        Self { deepest: 0 }
+    }
+
+    fn deepest(&self) -> u32 {
+        self.deepest.max(used_stack_bytes())
+    }
+
+    /// What `work` gives, and the bytes of stack that it wrote below this call.
+    #[inline(always)]
+    pub(crate) fn measure<T>(&mut self, work: impl FnOnce() -> T) -> (T, u32) {
+        self.deepest = self.deepest();
+        let before = paint_stack();
+        let result = work();
+        (result, used_stack_bytes().saturating_sub(before))
+    }
+}
+
+/// How much of the stack has lost its paint.
+#[inline(never)]
+fn used_stack_bytes() -> u32 {
     let (mut at, end) = (&raw const _stack_end, &raw const _stack_start);
-    let mut bytes = 0;
     while at < end {
         // SAFETY: `at` lies between the two ends of the stack, which are RAM and multiples of four;
         // the part below the stack pointer, where this loop ends, is written by nobody meanwhile.
@@ -72,9 +99,23 @@ fn untouched_stack_bytes() -> u32 {
             break;
         }
         at = at.wrapping_add(1);
-        bytes += 4;
     }
-    bytes
+    between(at, end)
+}
+
+/// Paints the stack below this call anew; the bytes above, which are in use.
+#[inline(never)]
+fn paint_stack() -> u32 {
+    let top = cortex_m::register::msp::read() as usize;
+    let mut at = (&raw const _stack_end).addr();
+    while at < top {
+        let word: *mut u32 = ptr::with_exposed_provenance_mut(at);
+        // SAFETY: `word` is aligned and lies between the lower end of the stack and the stack pointer,
+        // where nothing lives: no interrupt is taken, and what this function calls has returned.
+        unsafe { word.write_volatile(STACK_PAINT_VALUE) };
+        at += size_of::<u32>();
+    }
+    (&raw const _stack_start).addr().saturating_sub(top) as u32
 }
 
 /// The return addresses on the stack from this frame outwards, as many as there is room for; their

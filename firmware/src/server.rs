@@ -4,7 +4,8 @@ use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{Image, ImageError};
 use bitbudget_core::plan::Budget;
 use bitbudget_core::protocol::{
-    CHUNK_BYTES, Element, ImageInfo, Info, Planned, Refusal, Request, Response, Stats, checksum,
+    CHUNK_BYTES, Cost, Element, ImageInfo, Info, Planned, Refusal, Request, Response, Stats,
+    checksum,
 };
 use bitbudget_core::tensor::View;
 use embedded_io::{Read, Write};
@@ -12,7 +13,7 @@ use embedded_io::{Read, Write};
 use crate::arrival::{Arrival, append};
 use crate::board::{self, Clock, LAYERS, LEVELS};
 use crate::link::Link;
-use crate::memory;
+use crate::memory::{self, Stack};
 
 /// The memory that the server is lent.
 pub(crate) struct Memory<'m> {
@@ -34,7 +35,11 @@ pub(crate) struct Server<'b, P> {
     link: Link<'b, P>,
     clock: Clock,
     empty_ticks: u64,
+    stack: Stack,
     sample_bytes: usize,
+    /// Of the last measured inference, by tensor.
+    costs: [Cost; LAYERS + 1],
+    cost_count: usize,
 }
 
 /// What comes after an image was used, or after waiting for one.
@@ -54,7 +59,10 @@ impl<'b, P: Read + Write> Server<'b, P> {
             link,
             clock,
             empty_ticks,
+            stack: Stack::new(),
             sample_bytes: 0,
+            costs: [Cost::default(); LAYERS + 1],
+            cost_count: 0,
         }
     }
 
@@ -136,7 +144,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
         info: ImageInfo,
         input: &mut [u8],
     ) -> Switch {
-        self.sample_bytes = 0;
+        (self.sample_bytes, self.cost_count) = (0, 0);
         loop {
             let (number, request) = self.link.receive();
             let outcome = match request {
@@ -167,6 +175,16 @@ impl<'b, P: Read + Write> Server<'b, P> {
                     bytes: output(engine, info.layer_count, offset),
                 }),
                 Request::Stats => Ok(Response::Stats(self.stats(arena_used_bytes(engine)))),
+                Request::InferMeasured { element } => {
+                    let sample = &input[..self.sample_bytes];
+                    let inferred = self.infer_measured(engine, sample, element);
+                    inferred.map_err(Refusal::from)
+                }
+                Request::Cost { tensor } => {
+                    let cost = self.costs[..self.cost_count].get(usize::from(tensor));
+                    let cost = cost.map(|cost| Response::Cost(*cost));
+                    cost.ok_or(Refusal::NotMeasured)
+                }
             };
             self.link.answer(number, outcome);
         }
@@ -196,7 +214,9 @@ impl<'b, P: Read + Write> Server<'b, P> {
                 Request::Replan { .. }
                 | Request::Input { .. }
                 | Request::Infer { .. }
-                | Request::Output { .. } => Err(Refusal::NoImage),
+                | Request::Output { .. }
+                | Request::InferMeasured { .. }
+                | Request::Cost { .. } => Err(Refusal::NoImage),
             };
             self.link.answer(number, outcome);
         }
@@ -222,16 +242,38 @@ impl<'b, P: Read + Write> Server<'b, P> {
         sample: &[u8],
         element: Element,
     ) -> Result<Response<'static, LAYERS>, EngineError> {
-        let input = match element {
-            Element::U8 => Input::U8(sample),
-            Element::F32 => {
-                let whole = sample.len() - sample.len() % size_of::<f32>();
-                Input::F32(bytemuck::cast_slice(&sample[..whole]))
-            }
-        };
+        let input = input_of(sample, element);
         let (output, ticks) = self.clock.measure(|| engine.infer(input).map(<[f32]>::len));
         let output_len = output? as u32;
         Ok(Response::Inferred { output_len, ticks })
+    }
+
+    fn infer_measured(
+        &mut self,
+        engine: &mut Engine<'_, LAYERS, LEVELS>,
+        sample: &[u8],
+        element: Element,
+    ) -> Result<Response<'static, LAYERS>, EngineError> {
+        let Self {
+            clock,
+            stack,
+            costs,
+            cost_count,
+            ..
+        } = self;
+        *cost_count = 0;
+        let mut total = 0;
+        let output = engine.infer_watched(input_of(sample, element), |tensor, step| {
+            let (((), ticks), stack_bytes) = stack.measure(|| clock.measure(&mut *step));
+            // there is room for the input and every layer
+            costs[tensor] = Cost { ticks, stack_bytes };
+            *cost_count = tensor + 1;
+            total += ticks;
+        })?;
+        Ok(Response::Inferred {
+            output_len: output.len() as u32,
+            ticks: total,
+        })
     }
 
     fn info(&self, image: Option<ImageInfo>) -> Info<'static> {
@@ -253,7 +295,18 @@ impl<'b, P: Read + Write> Server<'b, P> {
             arena_used_bytes,
             accepted_count: self.link.accepted_count,
             rejected_count: self.link.rejected_count,
-            ..memory::stats()
+            ..memory::stats(&self.stack)
+        }
+    }
+}
+
+/// A sample as the engine takes it.
+fn input_of(sample: &[u8], element: Element) -> Input<'_> {
+    match element {
+        Element::U8 => Input::U8(sample),
+        Element::F32 => {
+            let whole = sample.len() - sample.len() % size_of::<f32>();
+            Input::F32(bytemuck::cast_slice(&sample[..whole]))
         }
     }
 }

@@ -7,6 +7,7 @@ use bitbudget_core::plan::Budget;
 
 use crate::layouts::Mean;
 use crate::profile::{HostNetwork, MAX_LAYERS};
+use crate::random::Random;
 
 /// A level for every layer, `fp32` for those without weights.
 pub type Layout = Vec<Level>;
@@ -20,14 +21,8 @@ pub fn layout_of(levels: &[Option<Level>]) -> Layout {
 /// `count` layouts, every layer at any of its levels with equal probability.
 #[must_use]
 pub fn random_layouts(network: &HostNetwork, count: usize, seed: u64) -> Vec<Layout> {
-    let mut state = seed;
-    let mut below = |n: usize| {
-        // splitmix64 (Steele, Lea and Flood 2014)
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ z >> 31) % n as u64) as usize
-    };
+    let mut random = Random::new(seed);
+    let mut below = |n: usize| (random.bits() % n as u64) as usize;
     let mut layout = || {
         let rows = network.prices.rows.iter();
         let level = |row: &heapless::Vec<bitbudget_core::price::PriceItem, _>| match row.len() {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod batches;
+pub mod bench;
 pub mod budget;
 pub mod calibrate;
 pub mod compare;
@@ -20,4 +21,5 @@ pub mod metric;
 pub mod pack;
 pub mod problem;
 pub mod profile;
+mod random;
 pub mod rules;

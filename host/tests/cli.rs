@@ -701,8 +701,8 @@ fn estimators_are_compared_with_the_truth() {
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in [
-        "emulate", "device", "profile", "plan", "pareto", "pack", "eval", "compare", "run",
-        "inspect", "solve", "demo",
+        "emulate", "device", "bench", "profile", "plan", "pareto", "pack", "eval", "compare",
+        "run", "inspect", "solve", "demo",
     ] {
         let help = stdout(demo(), &[command, "--help"]);
         assert!(help.contains(&format!("bitbudget {command}")), "{help}");

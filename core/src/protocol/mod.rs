@@ -76,6 +76,17 @@ pub enum Request<'a> {
     },
     /// How much of everything was used. Answered by [`Response::Stats`].
     Stats,
+    /// As [`Request::Infer`], measuring every step. Answered by [`Response::Inferred`], with the ticks of
+    /// all steps together.
+    InferMeasured {
+        /// What the sample's bytes are.
+        element: Element,
+    },
+    /// What a step of the last measured inference took. Answered by [`Response::Cost`].
+    Cost {
+        /// The tensor that the step made: 0 is the input, `i + 1` the output of layer `i`.
+        tensor: u16,
+    },
 }
 
 /// What the bytes of a sample are.
@@ -103,7 +114,7 @@ pub enum Response<'a, const N: usize> {
     Loaded(ImageInfo),
     /// To [`Request::Replan`].
     Planned(Planned<N>),
-    /// To [`Request::Infer`].
+    /// To [`Request::Infer`] and [`Request::InferMeasured`].
     Inferred {
         /// Elements of the output.
         output_len: u32,
@@ -119,6 +130,8 @@ pub enum Response<'a, const N: usize> {
     Stats(Stats),
     /// To anything that was not done.
     Refused(Refusal),
+    /// To [`Request::Cost`].
+    Cost(Cost),
 }
 
 /// A device and its capacities.
@@ -206,6 +219,15 @@ impl<const N: usize> Planned<N> {
     pub const fn total_bytes(&self) -> u64 {
         self.weight_bytes as u64 + self.arena_bytes as u64
     }
+}
+
+/// What one step of an inference took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Ticks of the clock.
+    pub ticks: u64,
+    /// Bytes of stack that it wrote below the engine's caller.
+    pub stack_bytes: u32,
 }
 
 /// How much of everything was used.

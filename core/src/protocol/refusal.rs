@@ -85,6 +85,9 @@ pub enum Refusal {
     },
     /// The engine could not do it, for a reason that no request is to blame for.
     Engine,
+    /// No step of the last measured inference made such a tensor, or there was no such inference since
+    /// the image came into use.
+    NotMeasured,
 }
 
 /// What is wrong with an image, as [`ImageError`] says in more words.
@@ -179,6 +182,7 @@ impl fmt::Display for Refusal {
                 "a sample of {found} elements, the network takes {expected}"
             ),
             Self::Engine => f.write_str("the engine could not do it"),
+            Self::NotMeasured => f.write_str("no such step was measured"),
         }
     }
 }

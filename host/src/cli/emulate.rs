@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use bitbudget::budget::BudgetText;
-use bitbudget::device::{self, BOARDS, Board, Emulator, Unit};
+use bitbudget::device::Unit;
 use clap::Args;
-use miette::miette;
 
 use super::Outcome;
+use super::board::BoardArgs;
 use super::data::Data;
-use super::on_device::{self, Job};
+use super::on_device::Job;
 
 /// Run an image in the firmware, on an emulated Cortex-M
 ///
@@ -29,12 +29,8 @@ pub(crate) struct Emulate {
     /// Budgets, as for `bitbudget plan`
     #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
     budget: Vec<BudgetText>,
-    /// The firmware's program file; built from source when not given
-    #[arg(long, value_name = "ELF")]
-    firmware: Option<PathBuf>,
-    /// The board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3)
-    #[arg(long, default_value = BOARDS[0].name, value_parser = BOARDS.map(|board| board.name))]
-    board: String,
+    #[command(flatten)]
+    board: BoardArgs,
     /// Keep the firmware's log in this file; `defmt-print -e ELF < FILE` shows it
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -45,7 +41,6 @@ pub(crate) struct Emulate {
 
 impl Emulate {
     pub(crate) fn run(self) -> Outcome {
-        let board = Board::named(&self.board).ok_or_else(|| miette!("no such board"))?;
         let job = Job {
             image: &self.image,
             data: self.data.as_ref(),
@@ -53,18 +48,6 @@ impl Emulate {
             unit: Unit::Instructions,
             json: self.json,
         };
-        job.run(|| {
-            let firmware = match self.firmware {
-                Some(path) => path,
-                None if !Emulator::is_installed() => {
-                    return Err(device::EmulatorError::NotInstalled.into());
-                }
-                None => {
-                    on_device::announce("building the firmware");
-                    device::build(board)?
-                }
-            };
-            Ok(Emulator::start(&firmware, board, self.log.as_deref())?)
-        })
+        job.run(|| self.board.start(self.log.as_deref()))
     }
 }

@@ -5,6 +5,8 @@ macro_rules! say {
     ($($arg:tt)*) => { $crate::cli::report::line(format_args!($($arg)*)) };
 }
 
+mod bench;
+mod board;
 mod chart;
 mod compare;
 mod data;
@@ -59,6 +61,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Emulate(emulate::Emulate),
     Device(device::Device),
+    Bench(bench::Bench),
     Demo(demo::Demo),
 }
 
@@ -77,6 +80,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Emulate(command) => command.run(),
         Command::Device(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Demo(command) => command.run(),
     };
     match outcome {

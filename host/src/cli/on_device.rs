@@ -1,6 +1,6 @@
 //! What `emulate` and `device` share: an image on a device at several budgets, and the report.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 
 use bitbudget::budget::BudgetText;
@@ -82,13 +82,6 @@ impl Job<'_> {
         }
         let help = "host and device must run the same version, from the same sources: rebuild both";
         Err(miette!(help = help, "the device differs from the host"))
-    }
-}
-
-/// Says on the error stream what takes time, where someone reads it.
-pub(crate) fn announce(what: &str) {
-    if std::io::stderr().is_terminal() {
-        eprintln!("{what} ...");
     }
 }
 

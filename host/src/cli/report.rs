@@ -1,7 +1,7 @@
 //! How results are shown: tables, amounts, progress.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bitbudget_core::level::Level;
@@ -91,6 +91,13 @@ pub(crate) fn progress(message: &'static str, len: usize) -> ProgressBar {
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("=> "),
     )
+}
+
+/// Says on the error stream what takes time, where someone reads it.
+pub(crate) fn announce(what: &str) {
+    if io::stderr().is_terminal() {
+        eprintln!("{what} ...");
+    }
 }
 
 /// A bar that starts anew when the message changes.

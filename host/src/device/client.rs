@@ -6,7 +6,7 @@ use bitbudget_core::engine::Input;
 use bitbudget_core::plan::Budget;
 use bitbudget_core::protocol::frame::{FrameError, MAX_FRAME, Receiver, encode};
 use bitbudget_core::protocol::{
-    self, CHUNK_BYTES, Element, ImageInfo, Info, Refusal, Request, Response, Stats, checksum,
+    self, CHUNK_BYTES, Cost, Element, ImageInfo, Info, Refusal, Request, Response, Stats, checksum,
 };
 
 use crate::profile::MAX_LAYERS;
@@ -167,6 +167,18 @@ impl<P: Read + Write> Client<P> {
         })
     }
 
+    /// The same, whatever an earlier session left unfinished.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn begin(&mut self) -> Result<(Info<'static>, String), DeviceError> {
+        self.pipe.write_all(&[0])?;
+        match self.info() {
+            Err(DeviceError::Refused(Refusal::Frame(_))) => self.info(),
+            outcome => outcome,
+        }
+    }
+
     /// Sends an image and has the device use it; `progress` is told the bytes sent so far.
     ///
     /// # Errors
@@ -215,10 +227,7 @@ impl<P: Read + Write> Client<P> {
     /// # Errors
     /// [`DeviceError`].
     pub fn infer(&mut self, sample: &Sample) -> Result<(Vec<f32>, u64), DeviceError> {
-        self.send_chunks(&sample.bytes, &|_| {}, |offset, bytes| Request::Input {
-            offset,
-            bytes,
-        })?;
+        self.send_sample(sample)?;
         let element = sample.element;
         let (len, ticks) = self.call(&Request::Infer { element }, |response| {
             let Response::Inferred { output_len, ticks } = response else {
@@ -235,6 +244,33 @@ impl<P: Read + Write> Client<P> {
         Ok((output, ticks))
     }
 
+    /// What each step of an inference took, by the tensor that it made: the input, and then the output
+    /// of each of `layers` layers.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn infer_measured(
+        &mut self,
+        sample: &Sample,
+        layers: usize,
+    ) -> Result<Vec<Cost>, DeviceError> {
+        self.send_sample(sample)?;
+        let element = sample.element;
+        self.call(&Request::InferMeasured { element }, |response| {
+            matches!(response, Response::Inferred { .. }).then_some(())
+        })?;
+        let tensors = 0..=layers as u16;
+        let costs = tensors.map(|tensor| {
+            self.call(&Request::Cost { tensor }, |response| {
+                let Response::Cost(cost) = response else {
+                    return None;
+                };
+                Some(cost)
+            })
+        });
+        costs.collect()
+    }
+
     /// How much of everything the device has used.
     ///
     /// # Errors
@@ -245,6 +281,13 @@ impl<P: Read + Write> Client<P> {
                 return None;
             };
             Some(stats)
+        })
+    }
+
+    fn send_sample(&mut self, sample: &Sample) -> Result<(), DeviceError> {
+        self.send_chunks(&sample.bytes, &|_| {}, |offset, bytes| Request::Input {
+            offset,
+            bytes,
         })
     }
 

@@ -30,7 +30,9 @@ impl Unit {
         }
     }
 
-    fn count(self, ticks: u64, info: &Info<'_>) -> u64 {
+    /// What a measured number of ticks of this device comes to, without what measuring takes.
+    #[must_use]
+    pub fn count(self, ticks: u64, info: &Info<'_>) -> u64 {
         let count = |ticks| match self {
             Self::Instructions => Emulator::instructions(ticks, info.ticks_hz),
             Self::Cycles => ticks,
@@ -113,12 +115,7 @@ impl<'i, P: Read + Write> Session<'i, P> {
         progress: &dyn Fn(usize),
     ) -> Result<Self, DeviceError> {
         let mut client = Client::new(pipe);
-        // ends what an earlier session left unfinished
-        client.pipe().write_all(&[0])?;
-        let (info, board) = match client.info() {
-            Err(DeviceError::Refused(Refusal::Frame(_))) => client.info()?,
-            outcome => outcome?,
-        };
+        let (info, board) = client.begin()?;
         let same = (bytes.len() as u32, checksum(bytes));
         let linked = info.image.filter(|image| image.linked);
         if linked.is_some_and(|image| (image.bytes, image.checksum) == same) {

@@ -12,6 +12,7 @@ use candle_core::{Device, Result, Tensor, Var};
 
 use super::{Estimate, Subject};
 use crate::graph::{FloatModel, Parameters};
+use crate::random::Random;
 
 /// The most probing vectors.
 pub const MAX_PROBES: usize = 100;
@@ -34,15 +35,11 @@ pub(super) fn estimate(subject: &Subject<'_>, layer: usize, level: Level) -> Est
 /// # Errors
 /// candle's.
 pub fn probe(model: &FloatModel, index: usize) -> Result<Vec<Option<Tensor>>> {
-    // splitmix64 (Steele, Lea and Flood 2014), 64 signs a step
-    let mut state = 0x6a09_e667_f3bc_c908_u64 ^ (index as u64) << 32;
+    let mut random = Random::new(0x6a09_e667_f3bc_c908 ^ (index as u64) << 32);
     let mut bits = (0_u64, 0_u32);
     let mut sign = || {
         if bits.1 == 0 {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            bits = (z ^ z >> 31, 64);
+            bits = (random.bits(), 64);
         }
         let one = bits.0 & 1;
         bits = (bits.0 >> 1, bits.1 - 1);

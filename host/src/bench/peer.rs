@@ -1,0 +1,29 @@
+//! What others take for the same: figures to compare with.
+
+/// Executed instructions of CMSIS-NN (C, `arm-none-eabi-gcc` 12.2 `-O3`, im2col included) on the same
+/// emulated board: board, row, level, instructions. The boards' networks other than `mps2-an386`'s are
+/// rounded to four digits.
+const CMSIS_NN: [(&str, &str, &str, u64); 14] = [
+    ("mps2-an386", "network", "int8", 26_543_081),
+    ("mps2-an500", "network", "int8", 26_610_000),
+    ("mps2-an385", "network", "int8", 38_130_000),
+    ("mps2-an386", "conv 32x32x3->16 s1", "int8", 2_134_137),
+    ("mps2-an386", "conv 32x32x16->16 s1", "int8", 5_487_498),
+    ("mps2-an386", "conv 32x32x16->32 s2", "int8", 2_519_227),
+    ("mps2-an386", "conv 16x16x32->32 s1", "int8", 4_542_342),
+    ("mps2-an386", "conv 16x16x32->32 s1", "int4", 8_686_656),
+    ("mps2-an386", "conv 16x16x32->64 s2", "int8", 2_188_598),
+    ("mps2-an386", "conv 8x8x64->64 s1", "int8", 4_155_294),
+    ("mps2-an386", "depthwise 3x3 24x24x64 s1", "int8", 2_886_131),
+    ("mps2-an386", "conv 1x1 24x24x64->64", "int8", 4_862_367),
+    ("mps2-an386", "FC 64->10", "int8", 1_835),
+    ("mps2-an386", "elementwise add 32x32x16", "int8", 1_325_114),
+];
+
+/// CMSIS-NN's instructions for a row of the table, where they are known.
+#[must_use]
+pub fn cmsis_nn(board: &str, name: &str, level: &str) -> Option<u64> {
+    let mut rows = CMSIS_NN.iter();
+    let row = rows.find(|row| (row.0, row.1, row.2) == (board, name, level));
+    row.map(|row| row.3)
+}

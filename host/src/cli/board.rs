@@ -1,0 +1,38 @@
+//! The emulated board of a command.
+
+use std::path::{Path, PathBuf};
+
+use bitbudget::device::{self, BOARDS, Board, Emulator, EmulatorError};
+use clap::Args;
+use miette::miette;
+
+use super::report;
+
+/// Which board, and what runs on it.
+#[derive(Args, Debug)]
+pub(crate) struct BoardArgs {
+    /// The firmware's program file; built from source when not given
+    #[arg(long, value_name = "ELF")]
+    firmware: Option<PathBuf>,
+    /// The board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3)
+    #[arg(long, default_value = BOARDS[0].name, value_parser = BOARDS.map(|board| board.name))]
+    board: String,
+}
+
+impl BoardArgs {
+    /// Starts the firmware on the board; its log goes to the file `log`.
+    pub(crate) fn start(&self, log: Option<&Path>) -> miette::Result<Emulator> {
+        let board = Board::named(&self.board).ok_or_else(|| miette!("no such board"))?;
+        let built = match &self.firmware {
+            Some(_) => None,
+            None if !Emulator::is_installed() => return Err(EmulatorError::NotInstalled.into()),
+            None => {
+                report::announce("building the firmware");
+                Some(device::build(board)?)
+            }
+        };
+        let firmware = self.firmware.as_ref().or(built.as_ref());
+        let firmware = firmware.ok_or_else(|| miette!("no firmware"))?;
+        Ok(Emulator::start(firmware, board, log)?)
+    }
+}
