@@ -91,10 +91,10 @@ impl Int8Sink {
     /// Writes each `acc · factor` as the next element of the tensor.
     #[inline]
     pub fn rescale(&self, accs: impl Iterator<Item = i32>, factor: Requant, to: &mut [i8]) {
-        if self.rounding == Rounding::Nearest && is_short(factor) {
-            let short = self.short(factor);
+        if self.is_short([factor].into_iter()) {
+            let [low, high] = [self.low, self.high].map(i32::from);
             for (to, acc) in to.iter_mut().zip(accs) {
-                *to = short.apply(acc).clamp(self.low.into(), self.high.into()) as i8;
+                *to = self.short(acc, factor).clamp(low, high) as i8;
             }
         } else {
             for (to, acc) in to.iter_mut().zip(accs) {
@@ -103,25 +103,73 @@ impl Int8Sink {
         }
     }
 
-    /// Writes `acc · factor` of each channel's factor and accumulators, one for each of one or four
-    /// pixels, as the elements of the pixels.
+    /// Whether [`Self::requantize_short`] does for these factors: they are below 1/2 and the rounding is
+    /// to nearest.
+    #[must_use]
+    pub fn is_short(&self, mut factors: impl Iterator<Item = Requant>) -> bool {
+        self.rounding == Rounding::Nearest && factors.all(|factor| factor.shift > 32)
+    }
+
+    /// [`Self::requantize`] with the upper words of the products.
+    pub fn requantize_short<'p>(
+        &self,
+        accs: &[i32],
+        factors: impl Iterator<Item = Requant>,
+        pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
+    ) {
+        if (self.low, self.high) == (i8::MIN, i8::MAX) {
+            self.clamped(accs, factors, pixels, |x| x.clamp(-128, 127));
+        } else {
+            let [low, high] = [self.low, self.high].map(i32::from);
+            self.clamped(accs, factors, pixels, |x| x.clamp(low, high));
+        }
+    }
+
+    #[inline(always)]
+    fn clamped<'p>(
+        &self,
+        accs: &[i32],
+        factors: impl Iterator<Item = Requant>,
+        mut pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
+        clamp: impl Fn(i32) -> i32,
+    ) {
+        let count = pixels.len();
+        let element = |acc, factor| clamp(self.short(acc, factor)) as i8;
+        let mut next = || pixels.next().unwrap_or(&mut []);
+        if count == 1 {
+            for ((acc, factor), to) in accs.iter().zip(factors).zip(next()) {
+                *to = element(*acc, factor);
+            }
+            return;
+        }
+        let [a, b, c, d] = [next(), next(), next(), next()];
+        let pixels = a.iter_mut().zip(b).zip(c.iter_mut().zip(d));
+        let accs = accs.as_chunks::<4>().0;
+        for ((accs, factor), ((a, b), (c, d))) in accs.iter().zip(factors).zip(pixels) {
+            *a = element(accs[0], factor);
+            *b = element(accs[1], factor);
+            *c = element(accs[2], factor);
+            *d = element(accs[3], factor);
+        }
+    }
+
+    /// `acc · factor` to nearest, before it is clamped; the upper word of the product is enough.
+    #[inline(always)]
+    fn short(&self, acc: i32, factor: Requant) -> i32 {
+        let upper = (i64::from(acc) * i64::from(factor.multiplier)) >> 32;
+        // twice the result and a half, and the zero point
+        let twice = upper as i32 >> (u32::from(factor.shift - 33) & 31);
+        (twice + 1 + 2 * self.zero_point) >> 1
+    }
+
+    /// Writes `acc · factor` of each channel's factor and accumulators, one for each pixel, as the
+    /// elements of the pixels.
     pub fn requantize<'p>(
         &self,
         accs: &[i32],
         factors: impl Iterator<Item = Requant> + Clone,
         pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
     ) {
-        let is_short = self.rounding == Rounding::Nearest && factors.clone().all(is_short);
-        if is_short && matches!(pixels.len(), 1 | 4) {
-            let factors = factors.map(|factor| self.short(factor));
-            if (self.low, self.high) == (i8::MIN, i8::MAX) {
-                requantize_short(accs, factors, pixels, |x| x.clamp(-128, 127));
-            } else {
-                let [low, high] = [self.low, self.high].map(i32::from);
-                requantize_short(accs, factors, pixels, |x| x.clamp(low, high));
-            }
-            return;
-        }
         let count = pixels.len();
         for (pixel, to) in pixels.enumerate() {
             let accs = accs[pixel..].iter().step_by(count);
@@ -152,16 +200,6 @@ impl Int8Sink {
         }
     }
 
-    #[inline]
-    fn short(&self, factor: Requant) -> Short {
-        let shift = u32::from(factor.shift) & 31;
-        Short {
-            multiplier: factor.multiplier,
-            shift,
-            offset: (self.zero_point << shift) + (1 << shift >> 1),
-        }
-    }
-
     /// `acc · factor` as an element of the tensor.
     fn element(&self, acc: i32, factor: Requant) -> i8 {
         self.finish(factor.apply(acc, self.rounding))
@@ -169,55 +207,5 @@ impl Int8Sink {
 
     fn finish(&self, steps: i64) -> i8 {
         saturate_i8(steps + i64::from(self.zero_point)).clamp(self.low, self.high)
-    }
-}
-
-/// Whether [`Short`] does for this factor, which is below 1/2 then.
-fn is_short(factor: Requant) -> bool {
-    (33..=54).contains(&factor.shift)
-}
-
-/// A requantization to nearest that needs the upper words of products only, which are at most 2^30 in
-/// magnitude.
-struct Short {
-    multiplier: i32,
-    shift: u32,
-    /// The zero point and a half, before the shift; at most 2^30 in magnitude.
-    offset: i32,
-}
-
-impl Short {
-    #[inline]
-    fn apply(&self, acc: i32) -> i32 {
-        let product = i64::from(acc) * i64::from(self.multiplier);
-        ((product >> 32) as i32 + self.offset) >> self.shift
-    }
-}
-
-/// As [`Int8Sink::requantize`].
-#[inline(always)]
-fn requantize_short<'p>(
-    accs: &[i32],
-    factors: impl Iterator<Item = Short>,
-    mut pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
-    clamp: impl Fn(i32) -> i32,
-) {
-    let count = pixels.len();
-    let mut next = || pixels.next().unwrap_or(&mut []);
-    if count == 1 {
-        for ((acc, factor), to) in accs.iter().zip(factors).zip(next()) {
-            *to = clamp(factor.apply(*acc)) as i8;
-        }
-        return;
-    }
-    let [a, b, c, d] = [next(), next(), next(), next()];
-    let pixels = a.iter_mut().zip(b).zip(c.iter_mut().zip(d));
-    let accs = accs.as_chunks::<4>().0;
-    for ((accs, factor), ((a, b), (c, d))) in accs.iter().zip(factors).zip(pixels) {
-        let element = |acc| clamp(factor.apply(acc)) as i8;
-        *a = element(accs[0]);
-        *b = element(accs[1]);
-        *c = element(accs[2]);
-        *d = element(accs[3]);
     }
 }

@@ -109,6 +109,43 @@ impl Patches {
         self.put_singles(pixel, at + done, tail.iter().copied());
     }
 
+    /// As [`scalar::Patches::put_rows`](super::scalar::Patches::put_rows).
+    ///
+    /// # Panics
+    /// Past the capacity, or when the inputs end early.
+    pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
+        let Some(last) = rows.checked_sub(1) else {
+            return;
+        };
+        if run < 4 {
+            // such a run is not read by words where it lies
+            (0..rows).for_each(|row| self.put(pixel, row * run, &from[row * pitch..][..run]));
+            return;
+        }
+        let end = last.saturating_mul(pitch).saturating_add(run);
+        assert!(end <= from.len() && run <= pitch, "the inputs end");
+        let taps = rows.saturating_mul(run);
+        assert!(taps <= Self::capacity(self.pixels), "room for the taps");
+        assert!(pixel < self.pixels, "a pixel of the patches");
+        let mut job = Widen {
+            from: from.as_ptr(),
+            to: &raw mut self.words[pixel],
+            rows,
+            words: run / 4,
+            tail: run % 4,
+            gap: pitch - run,
+        };
+        let run = match (self.pixels == 1, run.is_multiple_of(4)) {
+            (false, true) => bitbudget_widen4,
+            (false, false) => bitbudget_widen4_odd,
+            (true, true) => bitbudget_widen1,
+            (true, false) => bitbudget_widen1_odd,
+        };
+        // SAFETY: it reads the runs, which were found to be there, and writes their taps, rounded up to
+        // four, for which there is room, as the capacity is a multiple of four
+        unsafe { run(&raw mut job) };
+    }
+
     /// As [`scalar::Patches::fill`](super::scalar::Patches::fill).
     ///
     /// # Panics
@@ -305,6 +342,20 @@ pub fn depthwise(input: &[i8], offsets: &[u32], weights: &[[i16; 4]], sums: &mut
     unsafe { bitbudget_depthwise(&raw mut job) };
 }
 
+/// What the loops that widen rows work on, at the offsets that they know.
+#[repr(C)]
+struct Widen {
+    from: *const i8,
+    to: *mut u32,
+    /// At least 1.
+    rows: usize,
+    /// A row: words, at least 1, and bytes.
+    words: usize,
+    tail: usize,
+    /// From the end of a row to the beginning of the next.
+    gap: usize,
+}
+
 /// What the loop over channels of their own works on, at the offsets that it knows.
 #[repr(C)]
 struct Depthwise {
@@ -336,6 +387,10 @@ struct Job {
 }
 
 unsafe extern "C" {
+    fn bitbudget_widen4(job: *mut Widen);
+    fn bitbudget_widen1(job: *mut Widen);
+    fn bitbudget_widen4_odd(job: *mut Widen);
+    fn bitbudget_widen1_odd(job: *mut Widen);
     fn bitbudget_depthwise(job: *mut Depthwise);
     fn bitbudget_dots4_int8(job: *mut Job);
     fn bitbudget_dots4_int4(job: *mut Job);
@@ -468,7 +523,7 @@ global_asm!(
         .endif
     .endm
 
-    // weights were 2^\\shift times too large
+    // weights were 2^\\shift times too large; [sp]: a counter, [sp, 4] and on: the job
     .macro bb_dots name, word, pixels, shift
     .section .text.\\name,\"ax\",%progbits
     .p2align 2
@@ -476,18 +531,19 @@ global_asm!(
     .type \\name, %function
     .thumb_func
 \\name:
-    push    {{r0, r4-r11, lr}}
-    sub     sp, #8
-    ldr     r1, [r0, #4]
+    push    {{r4-r11, lr}}
+    ldm     r0!, {{r1-r6}}
+    ldm     r0, {{r7-r10}}
+    push    {{r1-r10}}
+    sub     sp, #4
+    mov     r1, r2
 1:
-    ldr     r12, [sp, #8]
-    ldr     r0, [r12]
-    ldr     lr, [r12, #16]
+    ldr     r0, [sp, #4]
     .if \\shift == 0
-        ldr     r11, [r12, #8]
+        ldr     r11, [sp, #12]
         bb_load \\pixels, r11
     .elseif \\shift == 5
-        ldr     r11, [r12, #36]
+        ldr     r11, [sp, #40]
         bb_load \\pixels, r11
     .else
         mov     r2, #0
@@ -497,6 +553,7 @@ global_asm!(
             mov     r5, #0
         .endif
     .endif
+    ldr     lr, [sp, #20]
     cmp     lr, #0
     beq     3f
 2:
@@ -513,8 +570,9 @@ global_asm!(
     subs    lr, lr, #1
     bne     2b
 3:
-    ldr     r12, [sp, #8]
-    ldr     lr, [r12, #20]
+    ldrd    lr, r10, [sp, #24]
+    orrs    r11, lr, r10
+    beq     6f
     cmp     lr, #0
     beq     5f
 4:
@@ -527,18 +585,16 @@ global_asm!(
     .endif
     subs    lr, lr, #1
     bne     4b
-    ldr     r12, [sp, #8]
 5:
-    ldrd    r10, r11, [r12, #24]
+    ldrd    r10, r11, [sp, #28]
     cmp     r10, #0
     beq     6f
     add     r1, r10
     ldr     r10, [r1, #-4]
     lsr     r10, r10, r11
     \\word
-    ldr     r12, [sp, #8]
 6:
-    ldr     r11, [r12, #8]
+    ldr     r11, [sp, #12]
     .if \\pixels == 4
         .if \\shift
             ldm     r11, {{r6-r9}}
@@ -555,14 +611,13 @@ global_asm!(
         .endif
         str     r2, [r11], #4
     .endif
-    ldr     r10, [r12, #32]
+    ldr     r10, [sp, #36]
     add     r1, r10
-    ldr     r10, [r12, #12]
-    str     r11, [r12, #8]
+    ldr     r10, [sp, #16]
     subs    r10, r10, #1
-    str     r10, [r12, #12]
+    strd    r11, r10, [sp, #12]
     bne     1b
-    add     sp, #12
+    add     sp, #44
     pop     {{r4-r11, pc}}
     .size \\name, . - \\name
     .endm
@@ -573,6 +628,107 @@ global_asm!(
     bb_dots bitbudget_dots1_int8, bb_word1_int8, 1, 0
     bb_dots bitbudget_dots1_int4, bb_word1_int4, 1, 4
     bb_dots bitbudget_dots1_int2, bb_word1_int2, 1, 5
+
+    // r0: inputs; r1: patches; r2: rows; r3: words; r4: bytes; r5: the gap
+    .macro bb_widen_begin name
+    .section .text.\\name,\"ax\",%progbits
+    .p2align 2
+    .global \\name
+    .type \\name, %function
+    .thumb_func
+\\name:
+    push    {{r4-r11, lr}}
+    mov     lr, r0
+    ldm     lr, {{r0-r5}}
+    .endm
+
+    // the four taps in \\four
+    .macro bb_store four, pitch
+        sxtb16  r6, \\four
+        sxtb16  r7, \\four, ror #8
+        str     r6, [r1], #\\pitch
+        str     r7, [r1], #\\pitch
+    .endm
+
+    .macro bb_widen_word pitch
+        ldr     r8, [r0], #4
+        bb_store r8, \\pitch
+    .endm
+
+    .macro bb_widen name, pitch
+    bb_widen_begin \\name
+1:
+    lsrs    r12, r3, #2
+    beq     3f
+2:
+    bb_widen_word \\pitch
+    bb_widen_word \\pitch
+    bb_widen_word \\pitch
+    bb_widen_word \\pitch
+    subs    r12, r12, #1
+    bne     2b
+3:
+    ands    r12, r3, #3
+    beq     5f
+4:
+    bb_widen_word \\pitch
+    subs    r12, r12, #1
+    bne     4b
+5:
+    add     r0, r5
+    subs    r2, r2, #1
+    bne     1b
+    pop     {{r4-r11, pc}}
+    .size \\name, . - \\name
+    .endm
+
+    // rows that end within a word: r9: its bytes so far, r10: how many bits they have, r11: how many not
+    .macro bb_widen_odd name, pitch
+    bb_widen_begin \\name
+    mov     r9, #0
+    mov     r10, #0
+    mov     r11, #32
+1:
+    mov     r12, r3
+2:
+    ldr     r8, [r0], #4
+    lsl     r6, r8, r10
+    orr     r9, r9, r6
+    bb_store r9, \\pitch
+    lsr     r9, r8, r11
+    subs    r12, r12, #1
+    bne     2b
+    // the bytes left are the upper ones of the word before their end
+    add     r0, r4
+    ldr     r8, [r0, #-4]
+    rsb     r12, r4, #4
+    lsl     r12, r12, #3
+    lsr     r8, r8, r12
+    lsl     r6, r8, r10
+    orr     r9, r9, r6
+    add     r10, r10, r4, lsl #3
+    cmp     r10, #32
+    blt     3f
+    bb_store r9, \\pitch
+    lsr     r9, r8, r11
+    sub     r10, r10, #32
+3:
+    rsb     r11, r10, #32
+    add     r0, r5
+    subs    r2, r2, #1
+    bne     1b
+    cmp     r10, #0
+    beq     4f
+    bb_store r9, \\pitch
+4:
+    pop     {{r4-r11, pc}}
+    .size \\name, . - \\name
+    .endm
+
+    bb_widen bitbudget_widen4, 16
+    bb_widen bitbudget_widen1, 4
+    bb_widen_odd bitbudget_widen4_odd, 16
+    bb_widen_odd bitbudget_widen1_odd, 4
 
     // r0: input; r1: offsets; r2: weights; r3: sums; r4 to r7: sums of four channels
     .macro bb_tap

@@ -61,6 +61,16 @@ impl Patches {
         }
     }
 
+    /// As [`scalar::Patches::put_rows`](super::scalar::Patches::put_rows).
+    ///
+    /// # Panics
+    /// Past the capacity, or when the inputs end early.
+    pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
+        for row in 0..rows {
+            self.put(pixel, row * run, &from[row * pitch..][..run]);
+        }
+    }
+
     /// As [`scalar::Patches::fill`](super::scalar::Patches::fill).
     ///
     /// # Panics

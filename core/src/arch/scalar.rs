@@ -58,6 +58,16 @@ impl Patches {
         self.row(pixel)[at..at + from.len()].copy_from_slice(from);
     }
 
+    /// Writes `rows` runs of `run` inputs, which begin `pitch` inputs apart, as the first taps of a pixel.
+    ///
+    /// # Panics
+    /// Past the capacity, or when the inputs end early.
+    pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
+        for row in 0..rows {
+            self.put(pixel, row * run, &from[row * pitch..][..run]);
+        }
+    }
+
     /// Writes `value` as `len` taps from `at` on of a pixel.
     ///
     /// # Panics

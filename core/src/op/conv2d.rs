@@ -67,6 +67,12 @@ impl Geometry {
         let [height, width] = self.window.kernel.map(usize::from);
         let pitch = usize::from(self.input.c);
         let depth = pitch / usize::from(self.groups);
+        if depth == pitch && [rows.len, columns.len] == [height, width] {
+            let first = (rows.start * usize::from(self.input.w) + columns.start) * depth;
+            let pitch = usize::from(self.input.w) * depth;
+            taps.put_rows(&input[first..], height, width * depth, pitch);
+            return;
+        }
         let row = |y: usize| &input[(y * usize::from(self.input.w) + columns.start) * pitch..];
         taps.fill(rows.tap * width * depth, zero_point);
         for y in rows.start..rows.start + rows.len {

@@ -30,6 +30,7 @@ pub fn int(
         *offset = (tap / width * pitch + tap % width * channels) as u32;
     }
     let mut fours = [[0; 4]; WEIGHTS];
+    let mut sums = [[0; 4]; FOURS];
     let block = 4 * FOURS.min(WEIGHTS / taps);
     for first in (0..channels).step_by(block) {
         let bias = &weights.bias[first..channels.min(first + block)];
@@ -37,7 +38,6 @@ pub fn int(
         let fours = &mut fours[..len.div_ceil(4) * taps];
         spread(weights, first, len, taps, fours);
         geometry.for_each(|pixel, rows, columns| {
-            let mut sums = [[0; 4]; FOURS];
             sums.as_flattened_mut()[..len].copy_from_slice(bias);
             let used = &mut sums[..len.div_ceil(4)];
             let at = rows.start * pitch + columns.start * channels + first;

@@ -98,6 +98,16 @@ impl Taps<'_> {
         }
     }
 
+    /// All taps: `rows` runs of `run` inputs, which begin `pitch` inputs apart.
+    #[inline]
+    pub fn put_rows(&mut self, from: &[i8], rows: usize, run: usize, pitch: usize) {
+        if self.wanted == (0..rows * run) {
+            self.patches.put_rows(self.pixel, from, rows, run, pitch);
+        } else {
+            (0..rows).for_each(|row| self.put(&from[row * pitch..][..run]));
+        }
+    }
+
     /// The next `len` taps are all `value`.
     #[inline]
     pub fn fill(&mut self, len: usize, value: i8) {

@@ -103,7 +103,8 @@ pub struct IntOutput<'w, 'o> {
 enum Target<'o> {
     /// With the scale of the output as INT8.
     F32(&'o mut [f32], f32),
-    I8(&'o mut [i8], Int8Sink),
+    /// Whether the upper words of products are enough.
+    I8(&'o mut [i8], Int8Sink, bool),
 }
 
 impl<'w, 'o> IntOutput<'w, 'o> {
@@ -118,7 +119,9 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         let target = match output {
             ViewMut::F32(data) => Target::F32(data, output_q.scale),
             ViewMut::I8(data, q, rounding) => {
-                Target::I8(data, Int8Sink::new(*q, *rounding, activation))
+                let sink = Int8Sink::new(*q, *rounding, activation);
+                let all = weights.factors(0..weights.bias.len());
+                Target::I8(data, sink, sink.is_short(all))
             }
         };
         Self {
@@ -150,11 +153,15 @@ impl<'w, 'o> IntOutput<'w, 'o> {
                     }
                 }
             }
-            Target::I8(data, sink) => {
+            Target::I8(data, sink, is_short) => {
                 let factors = self.weights.factors(channels.clone());
                 let pixels = data[elements].chunks_exact_mut(all);
                 let pixels = pixels.map(|pixel| &mut pixel[channels.clone()]);
-                sink.requantize(sums, factors, pixels);
+                if *is_short && matches!(pixels.len(), 1 | 4) {
+                    sink.requantize_short(sums, factors, pixels);
+                } else {
+                    sink.requantize(sums, factors, pixels);
+                }
             }
         }
     }
