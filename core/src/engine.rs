@@ -10,9 +10,9 @@ use heapless::Vec;
 use crate::arena::{Lifetimes, Placement};
 use crate::image::Image;
 use crate::level::{Form, Forms, Level, Stored};
-use crate::network::{Network, PerTensor};
+use crate::network::{Network, PerTensor, Preprocess};
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
-use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
+use crate::op::{Activation, Op, add, conv2d, dense, pool, reshape, softmax};
 use crate::plan::{Budget, BudgetTooSmall, Plan, Planner};
 use crate::resident::{self, Encoder};
 use crate::storage::Mapped;
@@ -409,20 +409,10 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
 
     fn put_input(&mut self, input: Input<'_>) {
         let network = self.image.network();
-        let channels = usize::from(network.input.c);
-        let real = |i: usize| {
-            let raw = match input {
-                Input::U8(raw) => f32::from(raw[i]),
-                Input::F32(raw) => raw[i],
-            };
-            network.preprocess.real(raw, i % channels)
-        };
         for form in self.layout.forms[0].iter() {
             let range = self.range(0, form);
             let mut output = view_mut(network, 0, form, &mut self.arena[range]);
-            for i in 0..network.input.len() {
-                output.put_real(i, real(i), crate::op::Activation::None);
-            }
+            put_sample(input, &network.preprocess, network.input.c, &mut output);
         }
     }
 
@@ -477,6 +467,21 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             weights: &before[weights],
         };
         step.run(a, b, &mut view_mut(network, layer + 1, form, output));
+    }
+}
+
+/// Writes a sample as a tensor of so many channels. Generic code is built as its user wishes, this as the
+/// kernels are.
+#[inline(never)]
+fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: &mut ViewMut<'_>) {
+    let mut channels = (0..usize::from(channels)).cycle();
+    let real = |raw| preprocess.real(raw, channels.next().unwrap_or(0));
+    match input {
+        Input::U8(raw) => {
+            let raw = raw.iter().map(|raw| f32::from(*raw));
+            output.put(0, raw.map(real), Activation::None);
+        }
+        Input::F32(raw) => output.put(0, raw.iter().copied().map(real), Activation::None),
     }
 }
 

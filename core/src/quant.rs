@@ -44,11 +44,42 @@ impl QParams {
         (MIN_SCALE..=MAX_SCALE).contains(&self.scale)
     }
 
-    /// The integer that stands for `real`, saturating at −128 and 127.
+    /// The integer that stands for `real`, saturating at −128 and 127; what is not a number is 0.
     #[must_use]
-    #[inline(never)] // three roundings in line, wherever one is written, are most of a kilobyte
+    #[inline]
     pub fn quantize(&self, real: f32, rounding: Rounding) -> i8 {
-        self.saturated(real, rounding) as i8
+        let steps = real / self.scale;
+        // far enough from the ends of the range, so that a step more or less stays outside
+        let whole = |steps: f32| (steps as i32).clamp(-512, 511);
+        let floor = |steps: f32| {
+            let whole = whole(steps);
+            whole - i32::from(whole as f32 > steps)
+        };
+        let steps = match rounding {
+            Rounding::Nearest => floor(steps + 0.5),
+            Rounding::Floor => floor(steps),
+            Rounding::Ceil => {
+                let whole = whole(steps);
+                whole + i32::from((whole as f32) < steps)
+            }
+        };
+        (steps + i32::from(self.zero_point)).clamp(-128, 127) as i8
+    }
+
+    /// [`quantize`](Self::quantize) of each real number, which becomes the next element of `to`.
+    #[inline]
+    pub fn quantize_all(
+        &self,
+        reals: impl Iterator<Item = f32>,
+        rounding: Rounding,
+        to: &mut [i8],
+    ) {
+        let all = to.iter_mut().zip(reals);
+        match rounding {
+            Rounding::Nearest => all.for_each(|(to, x)| *to = self.quantize(x, Rounding::Nearest)),
+            Rounding::Floor => all.for_each(|(to, x)| *to = self.quantize(x, Rounding::Floor)),
+            Rounding::Ceil => all.for_each(|(to, x)| *to = self.quantize(x, Rounding::Ceil)),
+        }
     }
 
     /// The real number that the integer for `real` stands for: [`quantize`](Self::quantize), then

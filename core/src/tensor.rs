@@ -49,19 +49,13 @@ impl ViewMut<'_> {
         self.len() == 0
     }
 
-    /// Stores the activation of a real result as element `i`.
-    pub fn put_real(&mut self, i: usize, x: f32, activation: Activation) {
-        let x = activation.apply(x);
+    /// Stores the activations of real results as the elements from `i` on.
+    #[inline]
+    pub fn put(&mut self, i: usize, reals: impl Iterator<Item = f32>, activation: Activation) {
+        let reals = reals.map(|x| activation.apply(x));
         match self {
-            Self::F32(data) => data[i] = x,
-            Self::I8(data, q, rounding) => data[i] = q.quantize(x, *rounding),
-        }
-    }
-
-    /// Stores the activation of real results as the elements from `i` on.
-    pub fn put_reals(&mut self, i: usize, reals: &[f32], activation: Activation) {
-        for (i, x) in (i..).zip(reals) {
-            self.put_real(i, *x, activation);
+            Self::F32(data) => data[i..].iter_mut().zip(reals).for_each(|(to, x)| *to = x),
+            Self::I8(data, q, rounding) => q.quantize_all(reals, *rounding, &mut data[i..]),
         }
     }
 }
@@ -94,7 +88,7 @@ impl Int8Sink {
         if self.is_short([factor].into_iter()) {
             let [low, high] = [self.low, self.high].map(i32::from);
             for (to, acc) in to.iter_mut().zip(accs) {
-                *to = self.short(acc, factor).clamp(low, high) as i8;
+                *to = self.short(acc, factor).max(low).min(high) as i8;
             }
         } else {
             for (to, acc) in to.iter_mut().zip(accs) {
@@ -121,7 +115,7 @@ impl Int8Sink {
             self.clamped(accs, factors, pixels, |x| x.clamp(-128, 127));
         } else {
             let [low, high] = [self.low, self.high].map(i32::from);
-            self.clamped(accs, factors, pixels, |x| x.clamp(low, high));
+            self.clamped(accs, factors, pixels, |x| x.max(low).min(high));
         }
     }
 
@@ -191,7 +185,7 @@ impl Int8Sink {
                 let sum = sum + offset;
                 let upper = ((sum >> 32) as u32) << (32 - shift);
                 let steps = (upper | sum as u32 >> shift).cast_signed();
-                *to = steps.clamp(low, high) as i8;
+                *to = steps.max(low).min(high) as i8;
             }
         } else {
             for (to, sum) in to.iter_mut().zip(sums) {

@@ -21,7 +21,7 @@ pub use arm_mla::Patches;
 pub use scalar::Patches;
 #[cfg(not(arm_dsp))]
 pub use scalar::depthwise;
-pub use scalar::{Rows, weight};
+pub use scalar::{Rows, half, weight};
 #[cfg(not(arm_fpu))]
 pub use scalar::{dots_f16, dots_f32};
 

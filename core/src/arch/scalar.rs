@@ -192,7 +192,8 @@ pub fn dots_f16(input: &[f32], weights: &[u16], pitch: usize, sums: &mut [f32]) 
 
 /// The real number of a finite binary16: its exponent and mantissa read as those of an `f32` are
 /// 2^112 times too small, which a multiplication makes up for without rounding.
-fn half(bits: u16) -> f32 {
+#[must_use]
+pub fn half(bits: u16) -> f32 {
     const SCALE: f32 = f32::from_bits((127 + 112) << 23);
     let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * SCALE;
     f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)

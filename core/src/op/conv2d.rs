@@ -21,6 +21,11 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// Whether every channel has weights of its own.
+    fn is_depthwise(&self) -> bool {
+        self.groups == self.input.c && self.groups == self.output.c
+    }
+
     /// Calls `each(pixel, rows, columns)` for every output pixel in order.
     pub(super) fn for_each(&self, mut each: impl FnMut(usize, Span, Span)) {
         let mut pixel = 0;
@@ -90,6 +95,7 @@ impl Geometry {
 }
 
 /// Convolves FP32 with floats.
+#[inline(never)]
 pub fn float(
     geometry: &Geometry,
     input: &[f32],
@@ -97,6 +103,9 @@ pub fn float(
     activation: Activation,
     output: &mut ViewMut<'_>,
 ) {
+    if geometry.is_depthwise() {
+        return depthwise::float(geometry, input, weights, activation, output);
+    }
     let all = weights.bias.len();
     let len = weights.rows.len() / all;
     let channels = all / usize::from(geometry.groups);
@@ -108,13 +117,14 @@ pub fn float(
                     let first = channel * len + w;
                     weights.rows.dots(&input[x..][..run], first, len, sums);
                 });
-                output.put_reals(pixel * all + channel, sums, activation);
+                output.put(pixel * all + channel, sums.iter().copied(), activation);
             });
         }
     });
 }
 
 /// Convolves INT8 with integers in 32 bits; padding is the input's zero point.
+#[inline(never)]
 pub fn int(
     geometry: &Geometry,
     input: &[i8],
@@ -133,7 +143,7 @@ pub fn int(
     let groups = usize::from(groups);
     let depth = usize::from(from.c) / groups;
     let channels = usize::from(to.c) / groups;
-    if depth * channels == 1 && window.taps() <= depthwise::MAX_TAPS {
+    if geometry.is_depthwise() && window.taps() <= depthwise::MAX_TAPS {
         return depthwise::int(geometry, input, zero_point, weights, output);
     }
     let mut sums = Sums::new(weights, output);

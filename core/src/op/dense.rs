@@ -6,6 +6,7 @@ use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
 use crate::tensor::ViewMut;
 
 /// Multiplies FP32 with floats.
+#[inline(never)]
 pub fn float(
     input: &[f32],
     weights: &FloatWeights<'_>,
@@ -15,11 +16,12 @@ pub fn float(
     let len = input.len();
     for_each_block(weights.bias, |channel, sums| {
         weights.rows.dots(input, channel * len, len, sums);
-        output.put_reals(channel, sums, activation);
+        output.put(channel, sums.iter().copied(), activation);
     });
 }
 
 /// Multiplies INT8 with integers in 32 bits.
+#[inline(never)]
 pub fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
     let channels = 0..weights.bias.len();
     Sums::new(weights, output).run(0, 1, channels, input.len(), |taps, _| taps.put(input));

@@ -1,8 +1,10 @@
 //! Depthwise convolution: every channel has weights of its own.
 
 use crate::arch;
+use crate::op::Activation;
 use crate::op::conv2d::Geometry;
-use crate::op::weights::{IntOutput, IntWeights};
+use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
+use crate::tensor::ViewMut;
 
 /// The most taps that [`int`] takes.
 pub const MAX_TAPS: usize = 64;
@@ -12,8 +14,41 @@ const FOURS: usize = 16;
 /// Room for the weights of fours of channels.
 const WEIGHTS: usize = 160;
 
+/// Convolves each FP32 channel with its floats.
+#[inline(never)]
+pub fn float(
+    geometry: &Geometry,
+    input: &[f32],
+    weights: &FloatWeights<'_>,
+    activation: Activation,
+    output: &mut ViewMut<'_>,
+) {
+    let width = usize::from(geometry.window.kernel[1]);
+    let taps = geometry.window.taps();
+    let channels = weights.bias.len();
+    let pitch = usize::from(geometry.input.w) * channels;
+    geometry.for_each(|pixel, rows, columns| {
+        for_each_block(weights.bias, |channel, sums| {
+            for row in 0..rows.len {
+                for column in 0..columns.len {
+                    let at = (rows.start + row) * pitch + (columns.start + column) * channels;
+                    let tap = (rows.tap + row) * width + columns.tap + column;
+                    let inputs = &input[at + channel..][..sums.len()];
+                    let weights = weights.rows.every(channel * taps + tap, taps);
+                    for ((sum, x), w) in sums.iter_mut().zip(inputs).zip(weights) {
+                        *sum += x * w;
+                    }
+                }
+            }
+            let sums = sums.iter().copied();
+            output.put(pixel * channels + channel, sums, activation);
+        });
+    });
+}
+
 /// Convolves each INT8 channel with its integers in 32 bits, a block of channels after the other; padding
 /// is the input's zero point. There are at most [`MAX_TAPS`] taps.
+#[inline(never)]
 pub fn int(
     geometry: &Geometry,
     input: &[i8],

@@ -58,6 +58,7 @@ impl Geometry {
 }
 
 /// The largest element under each window; an element of padding never wins.
+#[inline(never)]
 pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
         let sink = Int8Sink::new(*q, *rounding, activation);
@@ -70,9 +71,7 @@ pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output:
         return;
     }
     let put = |first: usize, largest: &[f32], _| {
-        for (element, largest) in (first..).zip(largest) {
-            output.put_real(element, *largest, activation);
-        }
+        output.put(first, largest.iter().copied(), activation);
     };
     match input {
         View::F32(input) => geometry.fold(input, f32::NEG_INFINITY, f32::max, put),
@@ -84,6 +83,7 @@ pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output:
 }
 
 /// The mean under each window, over the elements inside or, with `count_padding`, over all taps.
+#[inline(never)]
 pub fn average(
     geometry: &Geometry,
     count_padding: bool,
@@ -115,9 +115,8 @@ pub fn average(
         return;
     }
     let put = |first: usize, sums: &[f32], inside| {
-        for (element, sum) in (first..).zip(sums) {
-            output.put_real(element, sum / count(inside) as f32, activation);
-        }
+        let count = count(inside) as f32;
+        output.put(first, sums.iter().map(|sum| sum / count), activation);
     };
     match input {
         View::F32(input) => geometry.fold(input, -0.0, |a, b| a + b, put),

@@ -38,6 +38,14 @@ impl FloatRows<'_> {
         }
     }
 
+    /// The weights from index `first` on that lie `step` apart, as real numbers.
+    pub fn every(&self, first: usize, step: usize) -> impl Iterator<Item = f32> {
+        (first..self.len()).step_by(step).map(|i| match self {
+            Self::F32(weights) => weights[i],
+            Self::F16(weights) => arch::half(weights[i]),
+        })
+    }
+
     /// The number of weights.
     #[must_use]
     pub const fn len(&self) -> usize {
