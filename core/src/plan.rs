@@ -120,6 +120,26 @@ impl<const N: usize> Plan<N> {
         }
     }
 
+    /// A plan of levels by their places in the rows of the price matrix, for an engine to make resident:
+    /// it says nothing of bytes and prices yet. Where there is no such level, a layer has none.
+    #[must_use]
+    pub fn of_items<const K: usize>(network: &Network<N, K>, items: &[u8]) -> Self {
+        let rows = network.prices.rows.iter().enumerate();
+        let level = rows.map(|(layer, row)| {
+            let item = row.get(usize::from(*items.get(layer)?));
+            item.map(|item| item.level)
+        });
+        Self {
+            levels: level.collect(),
+            weight_bytes: 0,
+            arena_bytes: 0,
+            price: 0,
+            bound: 0,
+            nodes: 0,
+            status: Status::NodeLimit,
+        }
+    }
+
     /// All the RAM that the engine takes under this plan.
     #[must_use]
     pub const fn total_bytes(&self) -> u64 {

@@ -161,7 +161,7 @@ impl Int8Sink {
     pub fn requantize<'p>(
         &self,
         accs: &[i32],
-        factors: impl Iterator<Item = Requant> + Clone,
+        factors: &(impl Iterator<Item = Requant> + Clone),
         pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
     ) {
         let count = pixels.len();

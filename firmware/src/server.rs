@@ -2,7 +2,7 @@
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{Image, ImageError};
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::{Budget, Plan};
 use bitbudget_core::protocol::{
     CHUNK_BYTES, Cost, Element, ImageInfo, Info, Planned, Refusal, Request, Response, Stats,
     checksum,
@@ -133,13 +133,14 @@ impl<'b, P: Read + Write> Server<'b, P> {
         if let Some(request) = request {
             self.link.answer(request, Ok(Response::Loaded(info)));
         }
-        Ok(self.run(engine, info, input))
+        Ok(self.run(image, engine, info, input))
     }
 
     /// Answers requests with a network in place.
     #[inline(never)]
     fn run(
         &mut self,
+        image: &Image<'_, LAYERS, LEVELS>,
         engine: &mut Engine<'_, LAYERS, LEVELS>,
         info: ImageInfo,
         input: &mut [u8],
@@ -180,6 +181,11 @@ impl<'b, P: Read + Write> Server<'b, P> {
                     let inferred = self.infer_measured(engine, sample, element);
                     inferred.map_err(Refusal::from)
                 }
+                Request::Choose { items } => {
+                    let plan = Plan::of_items(image.network(), items);
+                    let planned = self.make_resident(engine, plan, 0);
+                    planned.map(Response::Planned).map_err(Refusal::from)
+                }
                 Request::Cost { tensor } => {
                     let cost = self.costs[..self.cost_count].get(usize::from(tensor));
                     let cost = cost.map(|cost| Response::Cost(*cost));
@@ -216,6 +222,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
                 | Request::Infer { .. }
                 | Request::Output { .. }
                 | Request::InferMeasured { .. }
+                | Request::Choose { .. }
                 | Request::Cost { .. } => Err(Refusal::NoImage),
             };
             self.link.answer(number, outcome);
@@ -229,11 +236,20 @@ impl<'b, P: Read + Write> Server<'b, P> {
         node_limit: u64,
     ) -> Result<Planned<LAYERS>, EngineError> {
         let (plan, solve_ticks) = self.clock.measure(|| engine.solve(budget, node_limit));
-        let plan = plan?;
-        let (outcome, encode_ticks) = self.clock.measure(|| engine.load(plan));
-        let planned = Planned::new(outcome?, solve_ticks, encode_ticks);
+        let planned = self.make_resident(engine, plan?, solve_ticks)?;
         defmt::info!("plan of {=u64} bytes for {}", planned.total_bytes(), budget);
         Ok(planned)
+    }
+
+    #[inline(never)]
+    fn make_resident(
+        &mut self,
+        engine: &mut Engine<'_, LAYERS, LEVELS>,
+        plan: Plan<LAYERS>,
+        solve_ticks: u64,
+    ) -> Result<Planned<LAYERS>, EngineError> {
+        let (outcome, encode_ticks) = self.clock.measure(|| engine.load(plan));
+        Ok(Planned::new(outcome?, solve_ticks, encode_ticks))
     }
 
     fn infer(

@@ -111,23 +111,6 @@ pub fn with_fp32(image: &HostImage<'_>) -> Result<Vec<u8>, PackError> {
     write(&network, &names, &[], image.weights())
 }
 
-/// The same image with prices under which every layer that offers `level` gets it, and every other
-/// layer the first of its levels, wherever memory allows.
-///
-/// # Errors
-/// [`PackError`].
-pub fn preferring(image: &HostImage<'_>, level: Level) -> Result<Vec<u8>, PackError> {
-    let mut network = Box::new(image.network().clone());
-    for row in &mut network.prices.rows {
-        let place = row.iter().position(|item| item.level == level).unwrap_or(0);
-        for (at, item) in row.iter_mut().enumerate() {
-            item.price = i32::from(at != place);
-        }
-    }
-    let names: Vec<&str> = (0..network.layers.len()).map(|i| image.name(i)).collect();
-    write(&network, &names, &[], image.weights())
-}
-
 /// An image of these parts; `weights` is its weights section.
 pub(crate) fn write(
     network: &HostNetwork,

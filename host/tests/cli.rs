@@ -572,6 +572,15 @@ fn mistakes_are_told_and_leave_no_file() {
     ];
     let no_program = [&no_program[..], &["--firmware", "text.onnx"]].concat();
     fails(at, &no_program, &["text.onnx", "ELF", "cargo firmware"]);
+    let bench = |arguments: &[&'static str], parts: &[&str]| {
+        fails(at, &[&["bench"][..], arguments].concat(), parts);
+    };
+    bench(&["--firmware", "text.onnx"], &["text.onnx", "ELF"]);
+    bench(&["digits.profile"], &["digits.profile", "image"]);
+    bench(&["absent.image"], &["absent.image"]);
+    bench(&["--board", "abacus"], &["abacus", "mps2-an386"]);
+    bench(&["--against", "absent.json"], &["absent.json"]);
+    bench(&["--against", "text.onnx"], &["text.onnx", "--keep"]);
     let no_port = [
         "device",
         "digits.image",

@@ -135,7 +135,10 @@ impl Script {
             | Request::Replan { .. }
             | Request::Infer { .. }
             | Request::Output { .. }
-            | Request::Stats => format!("{request:?}"),
+            | Request::Stats
+            | Request::InferMeasured { .. }
+            | Request::Cost { .. }
+            | Request::Choose { .. } => format!("{request:?}"),
         };
         let answer = self.client.call_numbered(number, request, |response| {
             Some(match &response {
@@ -148,6 +151,10 @@ impl Script {
                     "Stats {{ accepted_count: {}, rejected_count: {} }}",
                     stats.accepted_count, stats.rejected_count
                 ),
+                Response::Cost(cost) => {
+                    assert!(cost.ticks > 0 && cost.stack_bytes > 0, "{cost:?}");
+                    "Cost".to_owned()
+                }
                 Response::Received { .. }
                 | Response::Loaded(_)
                 | Response::Output { .. }
@@ -244,6 +251,19 @@ fn a_scripted_session_is_answered_word_for_word() {
     script.say(34, &replan(smallest));
     script.say(35, &Request::Info);
     script.say(36, &Request::Stats);
+    script.say(37, &Request::Cost { tensor: 0 });
+    script.say(38, &Request::Choose { items: &[0; 8] });
+    script.say(39, &Request::Choose { items: &[9; 9] });
+    script.say(40, &Request::Choose { items: &[0; 9] });
+    script.say(41, &Request::InferMeasured { element });
+    script.say(42, &input(0, &pixels));
+    script.say(43, &Request::InferMeasured { element });
+    script.say(44, &Request::Output { offset: 8 });
+    script.say(45, &Request::Cost { tensor: 0 });
+    script.say(46, &Request::Cost { tensor: 9 });
+    script.say(47, &Request::Cost { tensor: 10 });
+    script.say(48, &Request::LoadLinked);
+    script.say(49, &Request::Cost { tensor: 0 });
     compare(&script.log, "tests/tests/device_protocol.log");
 }
 

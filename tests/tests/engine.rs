@@ -236,3 +236,25 @@ fn levels_that_a_layer_does_not_have_are_errors() {
         assert_eq!(infer(&mut engine, &raw), output);
     }
 }
+
+#[test]
+fn a_watched_inference_is_the_same_step_by_step() {
+    let model = generate::model(5, Style::Real, 8);
+    let bytes = model.emit();
+    let image = TestImage::parse(&bytes).expect("a sound image");
+    let mut arena = Arena::new(1 << 16);
+    let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
+    engine
+        .replan(Budget::Total(u64::MAX), u64::MAX)
+        .expect("room enough");
+    let sample = sample(&mut SmallRng::seed_from_u64(5), &model);
+    let expected = infer(&mut engine, &sample);
+    let mut tensors = Vec::new();
+    let output = engine.infer_watched(Input::U8(&sample), |tensor, step| {
+        tensors.push(tensor);
+        step();
+    });
+    let output = output.expect("an input that fits").iter();
+    assert!(output.map(|x| x.to_bits()).eq(expected));
+    assert!(tensors.into_iter().eq(0..=model.network.layers.len()));
+}

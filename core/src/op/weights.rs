@@ -168,7 +168,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
                 if *is_short && matches!(pixels.len(), 1 | 4) {
                     sink.requantize_short(sums, factors, pixels);
                 } else {
-                    sink.requantize(sums, factors, pixels);
+                    sink.requantize(sums, &factors, pixels);
                 }
             }
         }

@@ -87,6 +87,12 @@ pub enum Request<'a> {
         /// The tensor that the step made: 0 is the input, `i + 1` the output of layer `i`.
         tensor: u16,
     },
+    /// Make a plan of these levels resident. Answered by [`Response::Planned`].
+    Choose {
+        /// One byte for each layer: the place of its level in its row of the price matrix; of layers
+        /// without weights, anything.
+        items: &'a [u8],
+    },
 }
 
 /// What the bytes of a sample are.
@@ -112,7 +118,7 @@ pub enum Response<'a, const N: usize> {
     },
     /// To [`Request::LoadEnd`] and [`Request::LoadLinked`].
     Loaded(ImageInfo),
-    /// To [`Request::Replan`].
+    /// To [`Request::Replan`] and [`Request::Choose`].
     Planned(Planned<N>),
     /// To [`Request::Infer`] and [`Request::InferMeasured`].
     Inferred {

@@ -88,6 +88,11 @@ pub enum Refusal {
     /// No step of the last measured inference made such a tensor, or there was no such inference since
     /// the image came into use.
     NotMeasured,
+    /// A layer has no such level.
+    NoSuchLevel {
+        /// The layer.
+        layer: u16,
+    },
 }
 
 /// What is wrong with an image, as [`ImageError`] says in more words.
@@ -183,6 +188,7 @@ impl fmt::Display for Refusal {
             ),
             Self::Engine => f.write_str("the engine could not do it"),
             Self::NotMeasured => f.write_str("no such step was measured"),
+            Self::NoSuchLevel { layer } => write!(f, "layer {layer} has no such level"),
         }
     }
 }
@@ -240,7 +246,10 @@ impl From<EngineError> for Refusal {
                 expected: expected as u32,
                 found: found as u32,
             },
-            EngineError::Misaligned | EngineError::NoSuchLevel { .. } => Self::Engine,
+            EngineError::NoSuchLevel { layer, .. } => Self::NoSuchLevel {
+                layer: layer as u16,
+            },
+            EngineError::Misaligned => Self::Engine,
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The table's rows: one layer each, of shapes that CMSIS-NN was counted with, and a whole network.
+//! What the table counts: layers of shapes that CMSIS-NN was counted with.
 //!
-//! A layer is counted where it stands in a network of its own, with readers behind it that ask for its
-//! output as the next layer of a uniform network would.
+//! A layer is counted where it stands in a network, with readers behind it that ask for its output as
+//! the next layer of a uniform network would.
 
 use bitbudget_core::level::{Level, Rounding, Width};
 use bitbudget_core::op::Op;
@@ -9,6 +9,7 @@ use bitbudget_core::shape::{Shape, Window};
 
 use super::draft::{Draft, windowed};
 
+const INT8: Level = Level::Int(Width::Int8, Rounding::Nearest);
 /// The levels of a layer with weights, in the order of the table.
 pub(super) const LEVELS: [Level; 5] = [
     INT8,
@@ -18,200 +19,140 @@ pub(super) const LEVELS: [Level; 5] = [
     Level::Fp32,
 ];
 /// Those of a layer without weights: it works alike whatever the weights around it.
-const FORMS: [Level; 2] = [INT8, Level::Fp32];
-const INT8: Level = Level::Int(Width::Int8, Rounding::Nearest);
+pub(super) const FORMS: [Level; 2] = [INT8, Level::Fp32];
 
-/// Builds the network of a case at a level; gives the tensor that the counted layer makes.
-type Build = fn(Case, Level) -> (Draft, usize);
-
-/// One layer.
-#[derive(Clone, Copy)]
-pub(super) struct Case {
-    pub(super) name: &'static str,
-    pub(super) levels: &'static [Level],
-    input: Shape,
-    window: Window,
-    channels: u16,
-    build: Build,
-}
-
-impl Case {
-    /// The network, and the tensor that the counted layer makes.
-    pub(super) fn draft(self, level: Level) -> (Draft, usize) {
-        (self.build)(self, level)
-    }
-
-    const fn conv(name: &'static str, input: [u16; 3], stride: u16, channels: u16) -> Self {
-        let window = Window::square(3, stride, 1);
-        Self::new(name, &LEVELS, input, window, channels, convolution)
-    }
-
-    const fn new(
-        name: &'static str,
-        levels: &'static [Level],
-        [h, w, c]: [u16; 3],
-        window: Window,
-        channels: u16,
-        build: Build,
-    ) -> Self {
-        Self {
-            name,
-            levels,
-            input: Shape::new(h, w, c),
-            window,
-            channels,
-            build,
-        }
-    }
-}
-
-/// Larger inputs are a layer's output: boards have little room for samples.
-const LARGEST_SAMPLE: usize = 16 << 10;
-const POINT: Window = Window::square(1, 1, 0);
-
-/// All single layers, in the order of the table.
-pub(super) const CASES: [Case; 14] = [
-    Case::conv("conv 32x32x3->16 s1", [32, 32, 3], 1, 16),
-    Case::conv("conv 32x32x16->16 s1", [32, 32, 16], 1, 16),
-    Case::conv("conv 32x32x16->32 s2", [32, 32, 16], 2, 32),
-    Case::conv("conv 16x16x32->32 s1", [16, 16, 32], 1, 32),
-    Case::conv("conv 16x16x32->64 s2", [16, 16, 32], 2, 64),
-    Case::conv("conv 8x8x64->64 s1", [8, 8, 64], 1, 64),
-    Case::new(
-        "depthwise 3x3 24x24x64 s1",
-        &LEVELS,
-        [24, 24, 64],
-        Window::square(3, 1, 1),
-        64,
-        depthwise,
-    ),
-    Case::new(
-        "conv 1x1 24x24x64->64",
-        &LEVELS,
-        [24, 24, 64],
-        POINT,
-        64,
-        convolution,
-    ),
-    Case::new("FC 64->10", &LEVELS, [1, 1, 64], POINT, 10, dense),
-    Case::new(
-        "elementwise add 32x32x16",
-        &FORMS,
-        [32, 32, 16],
-        POINT,
-        16,
-        sum,
-    ),
-    Case::new(
-        "max pool 2x2 32x32x16 s2",
-        &FORMS,
-        [32, 32, 16],
-        Window::square(2, 2, 0),
-        16,
-        max_pool,
-    ),
-    Case::new(
-        "global average pool 8x8x64",
-        &FORMS,
-        [8, 8, 64],
-        Window::square(8, 1, 0),
-        64,
-        average_pool,
-    ),
-    Case::new(
-        "quantize 32x32x16",
-        &[INT8],
-        [32, 32, 16],
-        POINT,
-        16,
-        boundary,
-    ),
-    Case::new(
-        "dequantize 32x32x16",
-        &[Level::Fp32],
-        [32, 32, 16],
-        POINT,
-        16,
-        boundary,
-    ),
+/// Layers of the whole network that are rows of the table: name, and the tensor that it makes.
+pub(super) const IN_NETWORK: [(&str, usize); 7] = [
+    ("conv 32x32x3->16 s1", 1),
+    ("conv 32x32x16->16 s1", 2),
+    ("conv 32x32x16->32 s2", 4),
+    ("conv 16x16x32->32 s1", 5),
+    ("conv 16x16x32->64 s2", 6),
+    ("conv 8x8x64->64 s1", 7),
+    ("global average pool 8x8x64", 8),
 ];
 
-fn convolution(case: Case, level: Level) -> (Draft, usize) {
-    grouped(case, level, 1)
+/// One layer in a network of its own.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    /// The levels at which it is counted.
+    pub(super) levels: &'static [Level],
+    input: Shape,
+    layer: Kind,
 }
 
-fn depthwise(case: Case, level: Level) -> (Draft, usize) {
-    grouped(case, level, case.input.c)
+enum Kind {
+    Depthwise,
+    Pointwise,
+    Dense,
+    Sum,
+    MaxPool,
+    /// A tensor of one form becomes one of the other.
+    Boundary,
 }
 
-fn grouped(case: Case, level: Level, groups: u16) -> (Draft, usize) {
-    let Shape { h, w, c } = case.input;
-    let (mut draft, tensor) = if case.input.len() <= LARGEST_SAMPLE {
-        (Draft::new(case.input), 0)
+/// The layers that are not in the network.
+pub(super) const CASES: [Case; 7] = [
+    Case {
+        name: "depthwise 3x3 24x24x64 s1",
+        levels: &LEVELS,
+        input: Shape::new(24, 24, 64),
+        layer: Kind::Depthwise,
+    },
+    Case {
+        name: "conv 1x1 24x24x64->64",
+        levels: &LEVELS,
+        input: Shape::new(24, 24, 64),
+        layer: Kind::Pointwise,
+    },
+    Case {
+        name: "FC 64->10",
+        levels: &LEVELS,
+        input: Shape::vector(64),
+        layer: Kind::Dense,
+    },
+    Case {
+        name: "elementwise add 32x32x16",
+        levels: &FORMS,
+        input: Shape::new(32, 32, 16),
+        layer: Kind::Sum,
+    },
+    Case {
+        name: "max pool 2x2 32x32x16 s2",
+        levels: &FORMS,
+        input: Shape::new(32, 32, 16),
+        layer: Kind::MaxPool,
+    },
+    Case {
+        name: "quantize 32x32x16",
+        levels: &[INT8],
+        input: Shape::new(32, 32, 16),
+        layer: Kind::Boundary,
+    },
+    Case {
+        name: "dequantize 32x32x16",
+        levels: &[Level::Fp32],
+        input: Shape::new(32, 32, 16),
+        layer: Kind::Boundary,
+    },
+];
+
+impl Case {
+    /// The network, in which every layer with weights offers the same levels or just one, and the
+    /// tensor that the counted layer makes.
+    pub(super) fn draft(&self) -> (Draft, usize) {
+        let Self { input, levels, .. } = *self;
+        // samples are small, and arrive over a slow wire
+        let mut draft = Draft::new(Shape::new(input.h, input.w, 1));
+        let point = Window::square(1, 1, 0);
+        let mut spread = |levels| draft.conv(0, point, 1, input.c, levels);
+        let counted = match self.layer {
+            Kind::Depthwise => {
+                let tensor = spread(levels);
+                draft.conv(tensor, Window::square(3, 1, 1), input.c, input.c, levels)
+            }
+            Kind::Pointwise => {
+                let tensor = spread(levels);
+                draft.conv(tensor, point, 1, 64, levels)
+            }
+            Kind::Dense => {
+                let tensor = spread(levels);
+                draft.plain(Op::Dense, &[tensor], Shape::vector(10), levels)
+            }
+            Kind::Sum => {
+                let tensors = [spread(levels), spread(levels)];
+                draft.plain(Op::Add, &tensors, input, &[])
+            }
+            Kind::MaxPool => {
+                let window = Window::square(2, 2, 0);
+                let tensor = spread(levels);
+                let output = windowed(window, input, input.c);
+                draft.plain(Op::MaxPool { window }, &[tensor], output, &[])
+            }
+            Kind::Boundary => return boundary(draft, input, levels),
+        };
+        draft.reader(counted, levels);
+        (draft, counted)
+    }
+}
+
+/// The levels are those of what reads the result; what gives the input and reads it, too, has the other.
+fn boundary(mut draft: Draft, shape: Shape, levels: &[Level]) -> (Draft, usize) {
+    let other: &[Level] = if levels == [INT8] {
+        &[Level::Fp32]
     } else {
-        let mut draft = Draft::new(Shape::new(h, w, 1));
-        let tensor = draft.conv(0, POINT, 1, c, &[level]);
-        (draft, tensor)
+        &[INT8]
     };
-    let counted = draft.conv(tensor, case.window, groups, case.channels, &[level]);
-    draft.reader(counted, level);
-    (draft, counted)
-}
-
-fn dense(case: Case, level: Level) -> (Draft, usize) {
-    let mut draft = Draft::new(case.input);
-    let output = Shape::vector(case.channels);
-    let counted = draft.plain(Op::Dense, &[0], output, &[level]);
-    draft.reader(counted, level);
-    (draft, counted)
-}
-
-/// Of two tensors with a scale each: the input, and a convolution of it.
-fn sum(case: Case, level: Level) -> (Draft, usize) {
-    let mut draft = Draft::new(case.input);
-    let other = draft.conv(0, POINT, case.input.c, case.channels, &[level]);
-    let counted = draft.plain(Op::Add, &[0, other], case.input, &[]);
-    draft.reader(counted, level);
-    (draft, counted)
-}
-
-fn max_pool(case: Case, level: Level) -> (Draft, usize) {
-    let window = case.window;
-    unweighted(case, level, Op::MaxPool { window })
-}
-
-fn average_pool(case: Case, level: Level) -> (Draft, usize) {
-    let op = Op::AvgPool {
-        window: case.window,
-        count_padding: false,
-    };
-    unweighted(case, level, op)
-}
-
-fn unweighted(case: Case, level: Level, op: Op) -> (Draft, usize) {
-    let mut draft = Draft::new(case.input);
-    let output = windowed(case.window, case.input, case.channels);
-    let counted = draft.plain(op, &[0], output, &[]);
-    draft.reader(counted, level);
-    (draft, counted)
-}
-
-/// A tensor of one form becomes one of the other: `level` is what comes of it.
-fn boundary(case: Case, level: Level) -> (Draft, usize) {
-    let other = match level {
-        Level::Fp32 | Level::Fp16 => INT8,
-        Level::Int(..) => Level::Fp32,
-    };
-    let mut draft = Draft::new(case.input);
-    let before = draft.reader(0, other);
-    let counted = draft.plain(Op::Reshape, &[0], case.input, &[]);
-    let behind = draft.reader(counted, level);
+    let tensor = draft.conv(0, Window::square(1, 1, 0), 1, shape.c, other);
+    let before = draft.reader(tensor, other);
+    let counted = draft.plain(Op::Reshape, &[tensor], shape, &[]);
+    let behind = draft.reader(counted, levels);
     draft.plain(Op::Add, &[before, behind], Shape::vector(1), &[]);
     (draft, counted)
 }
 
 /// The whole network: a plain ResNet8, 12,239,488 multiply-accumulates.
-pub(super) fn network(levels: &[Level]) -> Draft {
+pub(super) fn network() -> Draft {
     /// Channels and stride.
     const CONVOLUTIONS: [(u16, u16); 7] = [
         (16, 1),
@@ -225,7 +166,8 @@ pub(super) fn network(levels: &[Level]) -> Draft {
     let mut draft = Draft::new(Shape::new(32, 32, 3));
     let mut tensor = 0;
     for (channels, stride) in CONVOLUTIONS {
-        tensor = draft.conv(tensor, Window::square(3, stride, 1), 1, channels, levels);
+        let window = Window::square(3, stride, 1);
+        tensor = draft.conv(tensor, window, 1, channels, &LEVELS);
     }
     let shape = draft.shape(tensor);
     let window = Window::square(shape.h, 1, 0);
@@ -234,6 +176,6 @@ pub(super) fn network(levels: &[Level]) -> Draft {
         count_padding: false,
     };
     tensor = draft.plain(op, &[tensor], windowed(window, shape, shape.c), &[]);
-    draft.plain(Op::Dense, &[tensor], Shape::vector(10), levels);
+    draft.plain(Op::Dense, &[tensor], Shape::vector(10), &LEVELS);
     draft
 }

@@ -75,15 +75,15 @@ impl Draft {
         self.push(op, inputs, Activation::None, output, levels)
     }
 
-    /// A layer of one product or a few, which reads a tensor as the level asks for it.
-    pub(super) fn reader(&mut self, input: usize, level: Level) -> usize {
+    /// A layer of a few products, which reads a tensor as its level asks for it.
+    pub(super) fn reader(&mut self, input: usize, levels: &[Level]) -> usize {
         let Shape { h, w, .. } = self.shape(input);
         let window = Window {
             kernel: [1; 2],
             stride: [h, w],
             padding: [0; 4],
         };
-        self.conv(input, window, 1, 1, &[level])
+        self.conv(input, window, 1, 1, levels)
     }
 
     fn push(

@@ -20,10 +20,12 @@ use super::{Outcome, report};
 /// their levels, and the whole of it at each level that all of its layers with weights offer.
 ///
 /// A layer's count is everything that makes its output tensor of its input tensors; a layer without weights
-/// has the level of the layers that it stands between. `network` is all layers together, `sample` what makes
-/// the input tensor of a sample's bytes, `encode` what makes the resident weights. Scratch is the RAM beside
-/// weights and activations: the stack that the layer writes below the engine's caller. Counts are exact and
-/// the same every time; they are instructions, not cycles. Needs QEMU.
+/// has the level of the layers that read what it reads. `network` is all layers together; what makes the
+/// input tensor of a sample's bytes is `sample`, what makes all resident weights `encode`; `solve` and
+/// `re-encode` are a plan with all levels to choose from, in half the memory of the plan before.
+///
+/// Scratch is the RAM beside weights and activations: the stack that the layer writes below the engine's
+/// caller. Counts are exact and the same every time; they are instructions, not cycles. Needs QEMU.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  \
     bitbudget bench\n  \
@@ -50,6 +52,8 @@ pub(crate) struct Bench {
 /// What was counted.
 struct Report {
     board: String,
+    /// Whether the rows are those that CMSIS-NN was counted with.
+    is_table: bool,
     rows: Vec<Row>,
     skipped: Vec<Skipped>,
     kept: Option<Kept>,
@@ -57,33 +61,33 @@ struct Report {
 
 impl Bench {
     pub(crate) fn run(self) -> Outcome {
-        let bytes = self
-            .image
-            .as_ref()
-            .map(|path| file::read(path))
-            .transpose()?;
-        let image = self.image.as_ref().zip(bytes.as_ref());
-        let image = image.map(|(path, bytes)| parse_image(path, bytes));
+        let bytes = self.image.as_ref().map(|path| file::read(path));
+        let bytes = bytes.transpose()?.unwrap_or_default();
+        let image = self.image.as_ref().map(|path| parse_image(path, &bytes));
         let image = image.transpose()?;
+        let kept = self.against.as_ref();
+        let kept = kept.map(|path| Kept::open(path, self.board.name()));
+        let kept = kept.transpose()?;
         let mut counter = Counter::begin(self.board.start(None)?)?;
         let board = counter.board().to_owned();
-        let kept = self.against.as_ref().map(|path| Kept::open(path, &board));
-        let kept = kept.transpose()?;
-        let bar = report::progress("counting", 0);
-        let progress = |done: usize, total: usize| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-        };
+        let bar = report::progress("counting", bytes.len());
         let (rows, skipped) = match &image {
-            Some(image) => counter.image(image, &progress)?,
-            None => (counter.table(&progress)?, Vec::new()),
+            Some(image) => {
+                let progress = |sent: usize| bar.set_position(sent as u64);
+                counter.image(image, &bytes, &progress)?
+            }
+            None => {
+                let progress = |sent: usize, total: usize| {
+                    bar.set_length(total as u64);
+                    bar.set_position(sent as u64);
+                };
+                (counter.table(&progress)?, Vec::new())
+            }
         };
         bar.finish_and_clear();
-        if let Some(path) = &self.keep {
-            Kept::new(&board, &rows).save(path)?;
-        }
         let report = Report {
             board,
+            is_table: image.is_none(),
             rows,
             skipped,
             kept,
@@ -92,6 +96,9 @@ impl Bench {
             report::print_json(&report.json())?;
         } else {
             report.print();
+        }
+        if let Some(path) = &self.keep {
+            Kept::new(&report.board, &report.rows).save(path)?;
         }
         report.outcome()
     }
@@ -157,7 +164,8 @@ impl Report {
     }
 
     fn peer(&self, row: &Row) -> Option<u64> {
-        bench::cmsis_nn(&self.board, &row.name, &row.level)
+        let peer = bench::cmsis_nn(&self.board, &row.name, &row.level);
+        peer.filter(|_| self.is_table)
     }
 
     fn kept_count(&self, row: &Row) -> Option<u64> {

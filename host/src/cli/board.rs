@@ -20,6 +20,11 @@ pub(crate) struct BoardArgs {
 }
 
 impl BoardArgs {
+    /// The board's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.board
+    }
+
     /// Starts the firmware on the board; its log goes to the file `log`.
     pub(crate) fn start(&self, log: Option<&Path>) -> miette::Result<Emulator> {
         let board = Board::named(&self.board).ok_or_else(|| miette!("no such board"))?;

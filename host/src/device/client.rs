@@ -213,13 +213,16 @@ impl<P: Read + Write> Client<P> {
     /// # Errors
     /// [`DeviceError`].
     pub fn replan(&mut self, budget: Budget, node_limit: u64) -> Result<Planned, DeviceError> {
-        let request = Request::Replan { budget, node_limit };
-        self.call(&request, |response| {
-            let Response::Planned(planned) = response else {
-                return None;
-            };
-            Some(planned)
-        })
+        self.call(&Request::Replan { budget, node_limit }, planned)
+    }
+
+    /// Has the device make a plan of these levels resident: for each layer the place in its row of
+    /// prices.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub fn choose(&mut self, items: &[u8]) -> Result<Planned, DeviceError> {
+        self.call(&Request::Choose { items }, planned)
     }
 
     /// The network's output for one sample, and the ticks that it took.
@@ -321,6 +324,13 @@ fn received(response: Reply<'_>) -> Option<u32> {
         return None;
     };
     Some(bytes)
+}
+
+fn planned(response: Reply<'_>) -> Option<Planned> {
+    let Response::Planned(planned) = response else {
+        return None;
+    };
+    Some(planned)
 }
 
 #[expect(

@@ -1,0 +1,96 @@
+//! The table: layers of many shapes, and a whole network.
+
+use std::io::{Read, Write};
+
+use bitbudget_core::plan::Budget;
+
+use super::cases::{self, CASES, Case, FORMS, IN_NETWORK, LEVELS};
+use super::{Bench, BenchError, Row, bare_row, layer_row, sample_row, whole_row};
+use crate::pack::{HostImage, PackError};
+
+/// The name of the row of a whole network.
+pub const NETWORK: &str = "network";
+/// The level of a row in which all levels take part.
+pub const MIXED: &str = "mixed";
+
+impl<P: Read + Write> Bench<P> {
+    /// The table, with seeded random weights; `progress` is told how much of how much is done.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub fn table(&mut self, progress: &dyn Fn(usize, usize)) -> Result<Vec<Row>, BenchError> {
+        // by the bytes on the wire, which take the time
+        let mut images = vec![cases::network().image()?];
+        for case in &CASES {
+            images.push(case.draft().0.image()?);
+        }
+        let total = images.iter().map(Vec::len).sum();
+        let mut done = 0;
+        let mut layers = Vec::new();
+        let mut whole = Vec::new();
+        for (at, bytes) in images.iter().enumerate() {
+            let image = HostImage::parse(bytes).map_err(PackError::from)?;
+            self.load(&image, bytes, &|sent| progress(done + sent, total))?;
+            done += bytes.len();
+            match at.checked_sub(1) {
+                None => {
+                    let (inside, rows) = self.network(&image)?;
+                    layers.extend(inside);
+                    whole = rows;
+                }
+                Some(case) => layers.extend(self.case(&CASES[case], &image)?),
+            }
+        }
+        layers.extend(whole);
+        Ok(layers)
+    }
+
+    /// A layer at its levels.
+    fn case(&mut self, case: &Case, image: &HostImage<'_>) -> Result<Vec<Row>, BenchError> {
+        let network = image.network();
+        let mut rows = Vec::new();
+        for level in case.levels {
+            if self.choose(network, *level)?.is_ok() {
+                let steps = self.steps(network)?;
+                let counted = case.draft().1;
+                rows.push(layer_row(network, counted, case.name, *level, &steps));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The network's layers that are rows of their own, by layer and level, and the rows of the whole.
+    fn network(&mut self, image: &HostImage<'_>) -> Result<(Vec<Row>, Vec<Row>), BenchError> {
+        let network = image.network();
+        let mut inside = Vec::new();
+        let [mut whole, mut samples, mut encoded] = [const { Vec::new() }; 3];
+        for level in LEVELS {
+            // no layer has the level before: all of it is encoded
+            let Ok(plan) = self.choose(network, level)? else {
+                continue;
+            };
+            let steps = self.steps(network)?;
+            for (place, (name, tensor)) in IN_NETWORK.into_iter().enumerate() {
+                let row = layer_row(network, tensor, name, level, &steps);
+                if row.macs > 0 || FORMS.contains(&level) {
+                    inside.push((place, row));
+                }
+            }
+            whole.push(whole_row(network, level, &steps));
+            if FORMS.contains(&level) {
+                samples.push(sample_row(network, level, &steps));
+            }
+            let encode = self.count(plan.encode_ticks);
+            encoded.push(bare_row("encode network", level.name(), encode));
+        }
+        // all layers are FP32 now; the plan is the best in half the memory of the best of all
+        let mut plan = self.replan(Budget::Total(u64::MAX))?;
+        plan = self.replan(Budget::Total(plan.total_bytes() / 2))?;
+        let solved = bare_row("solve network", MIXED, self.count(plan.solve_ticks));
+        let moved = bare_row("re-encode network", MIXED, self.count(plan.encode_ticks));
+        inside.sort_by_key(|(place, _)| *place);
+        let inside = inside.into_iter().map(|(_, row)| row);
+        let rows = whole.into_iter().chain(samples).chain(encoded);
+        Ok((inside.collect(), rows.chain([solved, moved]).collect()))
+    }
+}
