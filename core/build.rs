@@ -4,7 +4,7 @@ use std::env::var;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(arm_dsp, arm_fpu, arm_mla)");
+    println!("cargo:rustc-check-cfg=cfg(arm_dsp, arm_fpu, arm_mla, wide)");
     let target = var("TARGET").unwrap_or_default();
     let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     // Armv7E-M always has it, Armv8-M where the processor says so
@@ -24,5 +24,16 @@ fn main() {
     }
     if target.starts_with("thumb") && target.ends_with("eabihf") {
         println!("cargo:rustc-cfg=arm_fpu");
+    }
+    // with registers for vectors: targets for kernels do without
+    let of_target = |what: &str| var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
+    let has = |feature| of_target("FEATURE").split(',').any(|it| it == feature);
+    let wide = match of_target("ARCH").as_str() {
+        "x86_64" => has("sse2"),
+        "aarch64" => has("neon") && of_target("ENDIAN") == "little",
+        _ => false,
+    };
+    if wide {
+        println!("cargo:rustc-cfg=wide");
     }
 }

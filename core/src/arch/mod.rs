@@ -3,13 +3,21 @@
 //! `scalar` is the reference in safe Rust: always compiled, and what every other file must equal
 //! (INT8 exactly, FP32 within [`FP32_TOLERANCE`]).
 
+#[cfg(all(wide, target_arch = "aarch64"))]
+pub mod aarch64;
 #[cfg(arm_dsp)]
 pub mod arm_dsp;
 #[cfg(arm_fpu)]
 pub mod arm_fpu;
 #[cfg(arm_mla)]
 pub mod arm_mla;
+#[cfg(test)]
+mod battery;
 pub mod scalar;
+#[cfg(wide)]
+pub mod wide;
+#[cfg(all(wide, target_arch = "x86_64"))]
+pub mod x86_64;
 
 #[cfg(arm_dsp)]
 pub use arm_dsp::{Patches, depthwise};
@@ -17,13 +25,15 @@ pub use arm_dsp::{Patches, depthwise};
 pub use arm_fpu::{dots_f16, dots_f32};
 #[cfg(arm_mla)]
 pub use arm_mla::Patches;
-#[cfg(not(any(arm_dsp, arm_mla)))]
+#[cfg(not(any(arm_dsp, arm_mla, wide)))]
 pub use scalar::Patches;
 #[cfg(not(arm_dsp))]
 pub use scalar::depthwise;
 pub use scalar::{Rows, half, weight};
 #[cfg(not(arm_fpu))]
 pub use scalar::{dots_f16, dots_f32};
+#[cfg(wide)]
+pub use wide::Patches;
 
 /// Largest error of an FP32 sum of n products relative to the sum of the products' magnitudes:
 /// reordering n additions of 24-bit mantissas moves the result by at most n · 2^-24; the layers of

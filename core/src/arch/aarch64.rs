@@ -1,0 +1,162 @@
+//! The instruction sets of AArch64: NEON, which all have, and its dot products where the program is
+//! built for them (`-C target-feature=+dotprod`).
+
+#![expect(unsafe_code, reason = "instructions of some processors")]
+
+use core::arch::aarch64::*;
+#[cfg(target_feature = "dotprod")]
+use core::arch::asm;
+
+use super::wide::{Isa, Task};
+
+/// An instruction set that this processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Neon,
+    #[cfg(target_feature = "dotprod")]
+    Dot,
+}
+
+impl Path {
+    #[cfg(target_feature = "dotprod")]
+    const DOT: Option<Self> = Some(Self(Kind::Dot));
+    #[cfg(not(target_feature = "dotprod"))]
+    const DOT: Option<Self> = None;
+
+    /// The fastest.
+    #[must_use]
+    pub fn best() -> Self {
+        Self::DOT.unwrap_or(Self(Kind::Neon))
+    }
+
+    /// All that there are, by name: `None` where this program lacks it.
+    pub fn all() -> impl Iterator<Item = (&'static str, Option<Self>)> {
+        [("NEON", Some(Self(Kind::Neon))), ("dotprod", Self::DOT)].into_iter()
+    }
+
+    /// [`Isa::OFFSET`].
+    pub(super) const fn offset(self) -> i32 {
+        match self.0 {
+            Kind::Neon => Neon::OFFSET,
+            #[cfg(target_feature = "dotprod")]
+            Kind::Dot => Dot::OFFSET,
+        }
+    }
+
+    /// Bytes of an [`Isa::Input`].
+    pub(super) const fn input_bytes(self) -> usize {
+        match self.0 {
+            Kind::Neon => size_of::<i16>(),
+            #[cfg(target_feature = "dotprod")]
+            Kind::Dot => size_of::<i8>(),
+        }
+    }
+
+    /// Runs a task.
+    pub(super) fn run<T: Task>(self, task: T) -> T::Output {
+        // SAFETY: the program is built for the instruction set of a `Path`
+        unsafe {
+            match self.0 {
+                Kind::Neon => Neon::run(task),
+                #[cfg(target_feature = "dotprod")]
+                Kind::Dot => Dot::run(task),
+            }
+        }
+    }
+}
+
+/// What both have in common.
+macro_rules! four_lanes {
+    () => {
+        type Vector = int32x4_t;
+        const LANES: usize = 4;
+        const OFFSET: i32 = 0;
+
+        #[inline(always)]
+        unsafe fn run<T: Task>(task: T) -> T::Output {
+            // SAFETY: as this function's
+            unsafe { task.run::<Self>() }
+        }
+
+        #[inline(always)]
+        fn input(tap: i8) -> Self::Input {
+            tap.into()
+        }
+
+        #[inline(always)]
+        unsafe fn load(sums: *const i32) -> int32x4_t {
+            // SAFETY: as this function's
+            unsafe { vld1q_s32(sums) }
+        }
+
+        #[inline(always)]
+        unsafe fn inputs(inputs: *const Self::Input) -> int32x4_t {
+            // SAFETY: as this function's
+            unsafe { vreinterpretq_s32_s8(vld1q_s8(inputs.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn total(sums: int32x4_t) -> i32 {
+            // SAFETY: as this function's
+            unsafe { vaddvq_s32(sums) }
+        }
+    };
+}
+
+/// Products of 16 bits.
+#[derive(Clone, Copy)]
+struct Neon;
+
+// SAFETY: the program is built for all instructions used
+unsafe impl Isa for Neon {
+    type Input = i16;
+    four_lanes!();
+
+    #[inline(always)]
+    unsafe fn bytes(weights: *const i8) -> int32x4_t {
+        // SAFETY: as this function's
+        unsafe { vreinterpretq_s32_s16(vmovl_s8(vld1_s8(weights))) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: int32x4_t, inputs: int32x4_t, weights: int32x4_t) -> int32x4_t {
+        // SAFETY: as this function's
+        unsafe {
+            let [inputs, weights] = [inputs, weights].map(|words| vreinterpretq_s16_s32(words));
+            let low = vmull_s16(vget_low_s16(inputs), vget_low_s16(weights));
+            let high = vmull_high_s16(inputs, weights);
+            vaddq_s32(sums, vpaddq_s32(low, high))
+        }
+    }
+}
+
+/// Dot products of four bytes.
+#[cfg(target_feature = "dotprod")]
+#[derive(Clone, Copy)]
+struct Dot;
+
+// SAFETY: the program is built for all instructions used
+#[cfg(target_feature = "dotprod")]
+unsafe impl Isa for Dot {
+    type Input = i8;
+    four_lanes!();
+
+    #[inline(always)]
+    unsafe fn bytes(weights: *const i8) -> int32x4_t {
+        // SAFETY: as this function's
+        unsafe { vreinterpretq_s32_s8(vld1q_s8(weights)) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(mut sums: int32x4_t, inputs: int32x4_t, weights: int32x4_t) -> int32x4_t {
+        // SAFETY: reads and writes registers only
+        unsafe {
+            asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sums, in(vreg) inputs,
+                in(vreg) weights, options(pure, nomem, nostack, preserves_flags));
+        }
+        sums
+    }
+}

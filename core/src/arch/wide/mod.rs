@@ -1,0 +1,96 @@
+//! Loops for processors with vectors, written once for all of their instruction sets.
+//!
+//! An [`Isa`] says how vectors are loaded and multiplied; a [`Task`] is a loop over any of them; the
+//! instruction set's file runs tasks on the best one that the processor has.
+
+#![expect(unsafe_code, reason = "instructions of some processors")]
+
+use bytemuck::Pod;
+
+mod patches;
+mod unpack;
+
+pub use patches::Patches;
+
+#[cfg(target_arch = "aarch64")]
+pub use super::aarch64::Path;
+#[cfg(target_arch = "x86_64")]
+pub use super::x86_64::Path;
+
+/// An instruction set: vectors of 32-bit sums, and the product of words of inputs and of weights, which
+/// hold [`TAPS`](Self::TAPS) taps each.
+///
+/// # Safety
+/// Its functions may be called where [`run`](Self::run) may.
+pub(super) unsafe trait Isa: Copy {
+    /// 32-bit sums, as many words of inputs, or as many words of weights.
+    type Vector: Copy;
+    /// An input as it lies in a word.
+    type Input: Pod;
+    /// Words of a vector.
+    const LANES: usize;
+    /// Taps of a word.
+    const TAPS: usize = size_of::<u32>() / size_of::<Self::Input>();
+    /// What an input is larger than the tap that it stands for.
+    const OFFSET: i32;
+
+    /// Runs a task in a function of this instruction set.
+    ///
+    /// # Safety
+    /// The processor has it.
+    unsafe fn run<T: Task>(task: T) -> T::Output;
+    /// The input that stands for a tap.
+    fn input(tap: i8) -> Self::Input;
+    /// # Safety
+    /// [`LANES`](Self::LANES) sums can be read.
+    unsafe fn load(sums: *const i32) -> Self::Vector;
+    /// Words of inputs, one for each lane.
+    ///
+    /// # Safety
+    /// They can be read.
+    unsafe fn inputs(inputs: *const Self::Input) -> Self::Vector;
+    /// Words of weights, one for each lane, from weights in bytes.
+    ///
+    /// # Safety
+    /// They can be read.
+    unsafe fn bytes(weights: *const i8) -> Self::Vector;
+    /// The sums and, in each lane, the products of a word of inputs and one of weights; wraps.
+    ///
+    /// # Safety
+    /// That of all.
+    unsafe fn dot(sums: Self::Vector, inputs: Self::Vector, weights: Self::Vector) -> Self::Vector;
+    /// The sum of all lanes; wraps.
+    ///
+    /// # Safety
+    /// That of all.
+    unsafe fn total(sums: Self::Vector) -> i32;
+}
+
+/// A loop over the vectors of any instruction set. Its function and all that it calls are inlined into
+/// [`Isa::run`].
+pub(super) trait Task {
+    /// What it gives.
+    type Output;
+    /// Runs it.
+    ///
+    /// # Safety
+    /// Called by [`Isa::run`].
+    unsafe fn run<I: Isa>(self) -> Self::Output;
+}
+
+/// Writes taps as inputs on their way through a path, from index `at` on.
+///
+/// # Panics
+/// Past the end of the inputs.
+fn put(inputs: &mut [u8], path: Path, at: usize, from: &[i8]) {
+    if path.input_bytes() == size_of::<i16>() {
+        let inputs: &mut [i16] = bytemuck::cast_slice_mut(inputs);
+        let to = inputs[at..at + from.len()].iter_mut();
+        to.zip(from).for_each(|(to, tap)| *to = i16::from(*tap));
+    } else {
+        let offset = path.offset() as u8;
+        let to = inputs[at..at + from.len()].iter_mut();
+        to.zip(from)
+            .for_each(|(to, tap)| *to = tap.cast_unsigned().wrapping_add(offset));
+    }
+}

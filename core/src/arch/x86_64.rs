@@ -1,0 +1,350 @@
+//! The instruction sets of x86-64: SSE2, which all have, AVX2, and the dot products of AVX-VNNI and
+//! AVX512-VNNI. They are chosen when the program runs.
+
+#![expect(unsafe_code, reason = "instructions of some processors")]
+
+use core::arch::x86_64::*;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use super::wide::{Isa, Task};
+
+/// An instruction set that this processor has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Sse2,
+    Avx2,
+    AvxVnni,
+    Avx512Vnni,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Sse2, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sse2 => "SSE2",
+            Self::Avx2 => "AVX2",
+            Self::AvxVnni => "AVX-VNNI",
+            Self::Avx512Vnni => "AVX512-VNNI",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+impl Path {
+    /// The fastest.
+    #[must_use]
+    pub fn best() -> Self {
+        let highest = found().ilog2() as usize;
+        Self(Kind::ALL[highest])
+    }
+
+    /// All that there are, by name: `None` where this processor lacks it.
+    pub fn all() -> impl Iterator<Item = (&'static str, Option<Self>)> {
+        let found = found();
+        let path = move |kind: Kind| (found & kind.bit() != 0).then_some(Self(kind));
+        Kind::ALL
+            .into_iter()
+            .map(move |kind| (kind.name(), path(kind)))
+    }
+
+    /// [`Isa::OFFSET`].
+    pub(super) const fn offset(self) -> i32 {
+        match self.0 {
+            Kind::Sse2 => Sse2::OFFSET,
+            Kind::Avx2 => Avx2::OFFSET,
+            Kind::AvxVnni => AvxVnni::OFFSET,
+            Kind::Avx512Vnni => Avx512Vnni::OFFSET,
+        }
+    }
+
+    /// Bytes of an [`Isa::Input`].
+    pub(super) const fn input_bytes(self) -> usize {
+        match self.0 {
+            Kind::Sse2 | Kind::Avx2 => size_of::<i16>(),
+            Kind::AvxVnni | Kind::Avx512Vnni => size_of::<u8>(),
+        }
+    }
+
+    /// Runs a task.
+    pub(super) fn run<T: Task>(self, task: T) -> T::Output {
+        // SAFETY: the processor was found to have the instruction set of a `Path`
+        unsafe {
+            match self.0 {
+                Kind::Sse2 => Sse2::run(task),
+                Kind::Avx2 => Avx2::run(task),
+                Kind::AvxVnni => AvxVnni::run(task),
+                Kind::Avx512Vnni => Avx512Vnni::run(task),
+            }
+        }
+    }
+}
+
+/// The instruction sets that processor and operating system have, a bit each; the processor is asked
+/// once, since that may take long.
+fn found() -> u8 {
+    static FOUND: AtomicU8 = AtomicU8::new(0);
+    match FOUND.load(Ordering::Relaxed) {
+        0 => {
+            let found = ask();
+            FOUND.store(found, Ordering::Relaxed);
+            found
+        }
+        found => found,
+    }
+}
+
+/// Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, section 15.2 and volume 2,
+/// CPUID.
+fn ask() -> u8 {
+    const XSAVE_AND_AVX: u32 = 0b11 << 27;
+    const YMM: u64 = 0b110;
+    const ZMM: u64 = 0b1110_0110;
+    let mut found = Kind::Sse2.bit();
+    let has = |word: u32, bits: &[u32]| bits.iter().all(|bit| word >> bit & 1 == 1);
+    if __cpuid(0).eax < 7 || __cpuid(1).ecx & XSAVE_AND_AVX != XSAVE_AND_AVX {
+        return found;
+    }
+    let saved = xgetbv();
+    let features = __cpuid_count(7, 0);
+    if saved & YMM == YMM && has(features.ebx, &[5]) {
+        found |= Kind::Avx2.bit();
+        if features.eax >= 1 && has(__cpuid_count(7, 1).eax, &[4]) {
+            found |= Kind::AvxVnni.bit();
+        }
+        let foundation_bytes_lengths = has(features.ebx, &[16, 30, 31]);
+        if saved & ZMM == ZMM && foundation_bytes_lengths && has(features.ecx, &[11]) {
+            found |= Kind::Avx512Vnni.bit();
+        }
+    }
+    found
+}
+
+/// The registers that the operating system saves; for processors that say so.
+fn xgetbv() -> u64 {
+    #[target_feature(enable = "xsave")]
+    fn read() -> u64 {
+        // SAFETY: register 0 exists where the instruction does
+        unsafe { _xgetbv(0) }
+    }
+    // SAFETY: the caller has seen that the operating system uses XSAVE
+    unsafe { read() }
+}
+
+/// [`Isa::run`] in a function of these features.
+macro_rules! run {
+    ($features:literal) => {
+        #[inline(always)]
+        unsafe fn run<T: Task>(task: T) -> T::Output {
+            #[target_feature(enable = $features)]
+            unsafe fn inner<T: Task, I: Isa>(task: T) -> T::Output {
+                // SAFETY: called by `Isa::run`
+                unsafe { task.run::<I>() }
+            }
+            // SAFETY: as this function's
+            unsafe { inner::<T, Self>(task) }
+        }
+    };
+}
+
+/// Taps as words of two.
+macro_rules! pairs {
+    () => {
+        type Input = i16;
+        const OFFSET: i32 = 0;
+
+        #[inline(always)]
+        fn input(tap: i8) -> i16 {
+            tap.into()
+        }
+    };
+}
+
+/// Taps as words of four, inputs without a sign.
+macro_rules! fours {
+    () => {
+        type Input = u8;
+        const OFFSET: i32 = 128;
+
+        #[inline(always)]
+        fn input(tap: i8) -> u8 {
+            tap.cast_unsigned() ^ 0x80
+        }
+    };
+}
+
+/// Every x86-64.
+#[derive(Clone, Copy)]
+struct Sse2;
+
+// SAFETY: `run` enables the features of all instructions used
+unsafe impl Isa for Sse2 {
+    type Vector = __m128i;
+    const LANES: usize = 4;
+    pairs!();
+    run!("sse2");
+
+    #[inline(always)]
+    unsafe fn load(sums: *const i32) -> __m128i {
+        // SAFETY: as this function's
+        unsafe { _mm_loadu_si128(sums.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn inputs(inputs: *const i16) -> __m128i {
+        // SAFETY: as this function's
+        unsafe { _mm_loadu_si128(inputs.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(weights: *const i8) -> __m128i {
+        // SAFETY: as this function's
+        unsafe {
+            let bytes = _mm_loadl_epi64(weights.cast());
+            _mm_srai_epi16::<8>(_mm_unpacklo_epi8(bytes, bytes))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m128i, inputs: __m128i, weights: __m128i) -> __m128i {
+        // SAFETY: as this function's
+        unsafe { _mm_add_epi32(sums, _mm_madd_epi16(inputs, weights)) }
+    }
+
+    #[inline(always)]
+    unsafe fn total(sums: __m128i) -> i32 {
+        // SAFETY: as this function's
+        unsafe {
+            let pairs = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
+            let all = _mm_add_epi32(pairs, _mm_shuffle_epi32::<0b10_11_00_01>(pairs));
+            _mm_cvtsi128_si32(all)
+        }
+    }
+}
+
+/// Loads, stores and the total of eight lanes.
+macro_rules! eight_lanes {
+    () => {
+        type Vector = __m256i;
+        const LANES: usize = 8;
+
+        #[inline(always)]
+        unsafe fn load(sums: *const i32) -> __m256i {
+            // SAFETY: as this function's
+            unsafe { _mm256_loadu_si256(sums.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn inputs(inputs: *const Self::Input) -> __m256i {
+            // SAFETY: as this function's
+            unsafe { _mm256_loadu_si256(inputs.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn total(sums: __m256i) -> i32 {
+            // SAFETY: as this function's
+            unsafe {
+                let [low, high] = [
+                    _mm256_castsi256_si128(sums),
+                    _mm256_extracti128_si256::<1>(sums),
+                ];
+                Sse2::total(_mm_add_epi32(low, high))
+            }
+        }
+    };
+}
+
+/// Since 2013.
+#[derive(Clone, Copy)]
+struct Avx2;
+
+// SAFETY: `run` enables the features of all instructions used
+unsafe impl Isa for Avx2 {
+    eight_lanes!();
+    pairs!();
+    run!("avx2");
+
+    #[inline(always)]
+    unsafe fn bytes(weights: *const i8) -> __m256i {
+        // SAFETY: as this function's
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, inputs: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: as this function's
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(inputs, weights)) }
+    }
+}
+
+/// Dot products of bytes without AVX-512.
+#[derive(Clone, Copy)]
+struct AvxVnni;
+
+// SAFETY: `run` enables the features of all instructions used
+unsafe impl Isa for AvxVnni {
+    eight_lanes!();
+    fours!();
+    run!("avx2,avxvnni");
+
+    #[inline(always)]
+    unsafe fn bytes(weights: *const i8) -> __m256i {
+        // SAFETY: as this function's
+        unsafe { _mm256_loadu_si256(weights.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, inputs: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: as this function's
+        unsafe { _mm256_dpbusd_avx_epi32(sums, inputs, weights) }
+    }
+}
+
+/// Dot products of bytes in 512 bits.
+#[derive(Clone, Copy)]
+struct Avx512Vnni;
+
+// SAFETY: `run` enables the features of all instructions used
+unsafe impl Isa for Avx512Vnni {
+    type Vector = __m512i;
+    const LANES: usize = 16;
+    fours!();
+    run!("avx2,avx512f,avx512bw,avx512vl,avx512vnni");
+
+    #[inline(always)]
+    unsafe fn load(sums: *const i32) -> __m512i {
+        // SAFETY: as this function's
+        unsafe { _mm512_loadu_si512(sums.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn inputs(inputs: *const u8) -> __m512i {
+        // SAFETY: as this function's
+        unsafe { _mm512_loadu_si512(inputs.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(weights: *const i8) -> __m512i {
+        // SAFETY: as this function's
+        unsafe { _mm512_loadu_si512(weights.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m512i, inputs: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: as this function's
+        unsafe { _mm512_dpbusd_epi32(sums, inputs, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn total(sums: __m512i) -> i32 {
+        // SAFETY: as this function's
+        unsafe { _mm512_reduce_add_epi32(sums) }
+    }
+}
