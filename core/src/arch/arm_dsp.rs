@@ -188,7 +188,8 @@ impl Patches {
     /// Past the capacity.
     pub fn seal(&mut self, len: usize, width: Width) {
         let padded = len.next_multiple_of(taps_per_word(width));
-        if padded != len {
+        if padded != len && width == Width::Int2 {
+            // which has no weight of 0 to meet what was there before
             (0..self.pixels).for_each(|pixel| self.fill(pixel, len, padded - len, 0));
         }
         let used = &mut self.words[..padded / 2 * self.pixels];
@@ -321,14 +322,22 @@ fn widen<const P: usize>(from: &[[i8; 4]], to: &mut [u32]) {
 ///
 /// # Panics
 /// When the input or the weights end early.
-pub fn depthwise(input: &[i8], offsets: &[u32], weights: &[[i16; 4]], sums: &mut [[i32; 4]]) {
+pub fn depthwise(
+    input: &[i8],
+    offsets: &[u32],
+    weights: &[[i16; 4]],
+    bias: &[[i32; 4]],
+    sums: &mut [[i32; 4]],
+) {
     let taps = offsets.len();
-    let last = offsets.iter().max();
-    let (Some(last), false) = (last, sums.is_empty()) else {
+    let bias = &bias[..sums.len()];
+    if taps == 0 || sums.is_empty() {
+        sums.copy_from_slice(bias);
         return;
-    };
+    }
+    let last = offsets.iter().fold(0, |last, offset| last.max(*offset));
     assert!(weights.len() >= sums.len() * taps, "the weights end");
-    let end = (*last as usize).saturating_add(4 * sums.len());
+    let end = (last as usize).saturating_add(4 * sums.len());
     assert!(end <= input.len(), "the inputs end");
     let mut job = Depthwise {
         input: input.as_ptr(),
@@ -337,8 +346,9 @@ pub fn depthwise(input: &[i8], offsets: &[u32], weights: &[[i16; 4]], sums: &mut
         sums: sums.as_mut_ptr(),
         fours: sums.len(),
         taps,
+        bias: bias.as_ptr(),
     };
-    // SAFETY: it reads offsets, inputs and weights that were found to be there, and updates the sums
+    // SAFETY: it reads offsets, inputs and weights that were found to be there, and writes the sums
     unsafe { bitbudget_depthwise(&raw mut job) };
 }
 
@@ -366,6 +376,7 @@ struct Depthwise {
     /// At least 1, as are the taps.
     fours: usize,
     taps: usize,
+    bias: *const [i32; 4],
 }
 
 /// What the loops work on, at the offsets that they know.
@@ -754,8 +765,9 @@ bitbudget_depthwise:
     ldm     lr, {{r0-r3}}
 1:
     ldr     r1, [lr, #4]
-    ldr     r12, [lr, #20]
-    ldm     r3, {{r4-r7}}
+    ldrd    r12, r8, [lr, #20]
+    ldm     r8!, {{r4-r7}}
+    str     r8, [lr, #24]
     lsrs    r12, r12, #2
     beq     3f
 2:

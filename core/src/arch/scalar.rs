@@ -222,13 +222,20 @@ fn dots_lanes<T: Copy>(
     }
 }
 
-/// Adds to the sums of each four neighbouring channels the products of their taps and weights, of which
-/// each channel has its own: tap `t` of the first channel is the input at `offsets[t]`; weights come by
-/// fours of channels, then by tap.
+/// Writes the sums of each four neighbouring channels: their biases and the products of their taps and
+/// weights, of which each channel has its own. Tap `t` of the first channel is the input at `offsets[t]`;
+/// weights come by fours of channels, then by tap.
 ///
 /// # Panics
-/// When the input or the weights end early.
-pub fn depthwise(input: &[i8], offsets: &[u32], weights: &[[i16; 4]], sums: &mut [[i32; 4]]) {
+/// When the input, the weights or the biases end early.
+pub fn depthwise(
+    input: &[i8],
+    offsets: &[u32],
+    weights: &[[i16; 4]],
+    bias: &[[i32; 4]],
+    sums: &mut [[i32; 4]],
+) {
+    sums.copy_from_slice(&bias[..sums.len()]);
     for (four, sums) in sums.iter_mut().enumerate() {
         let weights = &weights[four * offsets.len()..][..offsets.len()];
         for (offset, weights) in offsets.iter().zip(weights) {

@@ -66,22 +66,27 @@ pub fn int(
     }
     let mut fours = [[0; 4]; WEIGHTS];
     let mut sums = [[0; 4]; FOURS];
+    let mut patch = [0; 4 * WEIGHTS];
     let block = 4 * FOURS.min(WEIGHTS / taps);
     for first in (0..channels).step_by(block) {
-        let bias = &weights.bias[first..channels.min(first + block)];
-        let len = bias.len();
-        let fours = &mut fours[..len.div_ceil(4) * taps];
+        let len = block.min(channels - first);
+        let side = len.next_multiple_of(4);
+        let fours = &mut fours[..side / 4 * taps];
         spread(weights, first, len, taps, fours);
+        let mut bias = [[0; 4]; FOURS];
+        bias.as_flattened_mut()[..len].copy_from_slice(&weights.bias[first..first + len]);
+        // those of taps that lie side by side
+        let mut beside = [0; MAX_TAPS];
+        for (tap, offset) in beside.iter_mut().enumerate() {
+            *offset = (tap * side) as u32;
+        }
         geometry.for_each(|pixel, rows, columns| {
-            sums.as_flattened_mut()[..len].copy_from_slice(bias);
-            let used = &mut sums[..len.div_ceil(4)];
+            let sums = &mut sums[..side / 4];
             let at = rows.start * pitch + columns.start * channels + first;
-            if rows.len * columns.len == taps && len.is_multiple_of(4) {
-                arch::depthwise(&input[at..], &inside[..taps], fours, used);
+            if rows.len * columns.len == taps && side == len {
+                arch::depthwise(&input[at..], &inside[..taps], fours, &bias, sums);
             } else {
-                // the taps of the block side by side
-                let mut patch = [zero_point; 4 * WEIGHTS];
-                let side = 4 * used.len();
+                patch[..taps * side].fill(zero_point);
                 for row in 0..rows.len {
                     for column in 0..columns.len {
                         let tap = (rows.tap + row) * width + columns.tap + column;
@@ -89,11 +94,7 @@ pub fn int(
                         patch[tap * side..][..len].copy_from_slice(from);
                     }
                 }
-                let mut offsets = [0; MAX_TAPS];
-                for (tap, offset) in offsets[..taps].iter_mut().enumerate() {
-                    *offset = (tap * side) as u32;
-                }
-                arch::depthwise(&patch, &offsets[..taps], fours, used);
+                arch::depthwise(&patch, &beside[..taps], fours, &bias, sums);
             }
             output.put(pixel, 1, first, &sums.as_flattened()[..len]);
         });

@@ -50,8 +50,13 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
             let block = first..channels.end.min(first + CHANNELS);
             let sums = &mut self.sums[..block.len() * pixels];
             let biases = &self.weights.bias[block];
-            for (sums, bias) in sums.chunks_exact_mut(pixels).zip(biases) {
-                sums.fill(*bias);
+            if pixels == 1 {
+                sums.copy_from_slice(biases);
+            } else {
+                let all = sums.as_chunks_mut::<{ Patches::PIXELS }>().0;
+                for (sums, bias) in all.iter_mut().zip(biases) {
+                    *sums = [*bias; _];
+                }
             }
             for from in (0..len).step_by(capacity) {
                 let wanted = from..len.min(from + capacity);
