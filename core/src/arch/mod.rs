@@ -29,11 +29,15 @@ pub use arm_mla::Patches;
 pub use scalar::Patches;
 #[cfg(not(arm_dsp))]
 pub use scalar::depthwise;
-pub use scalar::{Rows, half, weight};
 #[cfg(not(arm_fpu))]
-pub use scalar::{dots_f16, dots_f32};
+pub use scalar::dots_f16;
+#[cfg(not(any(arm_fpu, all(wide, target_arch = "x86_64"))))]
+pub use scalar::dots_f32;
+pub use scalar::{Rows, half, weight};
 #[cfg(wide)]
 pub use wide::Patches;
+#[cfg(all(wide, target_arch = "x86_64"))]
+pub use x86_64::dots_f32;
 
 /// Largest error of an FP32 sum of n products relative to the sum of the products' magnitudes:
 /// reordering n additions of 24-bit mantissas moves the result by at most n · 2^-24; the layers of

@@ -87,6 +87,63 @@ impl Path {
     }
 }
 
+/// As [`scalar::dots_f32`](super::scalar::dots_f32), in vectors of eight where the processor has them:
+/// products are rounded before they are added, whatever else it has.
+///
+/// # Panics
+/// When a row of weights ends early.
+pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
+    if found() & Kind::Avx2.bit() == 0 {
+        return super::scalar::dots_f32(input, weights, pitch, sums);
+    }
+    let (fours, rest) = sums.as_chunks_mut::<4>();
+    let mut first = 0;
+    // SAFETY: the processor has AVX2
+    unsafe {
+        for sums in fours {
+            rows_f32(input, &weights[first..], pitch, sums);
+            first += 4 * pitch;
+        }
+        for sum in rest {
+            rows_f32(input, &weights[first..], pitch, core::array::from_mut(sum));
+            first += pitch;
+        }
+    }
+}
+
+/// [`dots_f32`] of a few rows, which do not wait for each other's sums.
+#[target_feature(enable = "avx2")]
+fn rows_f32<const ROWS: usize>(
+    input: &[f32],
+    weights: &[f32],
+    pitch: usize,
+    sums: &mut [f32; ROWS],
+) {
+    let (eights, rest) = input.as_chunks::<8>();
+    let rows: [_; ROWS] = core::array::from_fn(|row| {
+        let row = &weights[row * pitch..][..input.len()];
+        row.as_chunks::<8>()
+    });
+    let mut lanes = [_mm256_setzero_ps(); ROWS];
+    for (i, x) in eights.iter().enumerate() {
+        // SAFETY: eight numbers each: a row has as many as the input
+        unsafe {
+            let x = _mm256_loadu_ps(x.as_ptr());
+            for row in 0..ROWS {
+                let w = _mm256_loadu_ps(rows[row].0.as_ptr().add(i).cast());
+                lanes[row] = _mm256_add_ps(lanes[row], _mm256_mul_ps(x, w));
+            }
+        }
+    }
+    for row in 0..ROWS {
+        let mut all = [0.0_f32; 8];
+        // SAFETY: room for eight
+        unsafe { _mm256_storeu_ps(all.as_mut_ptr(), lanes[row]) };
+        let products = rest.iter().zip(rows[row].1).map(|(x, w)| x * w);
+        sums[row] += all.iter().sum::<f32>() + products.sum::<f32>();
+    }
+}
+
 /// The instruction sets that processor and operating system have, a bit each; the processor is asked
 /// once, since that may take long.
 fn found() -> u8 {
