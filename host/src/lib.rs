@@ -15,6 +15,7 @@ pub mod file;
 pub mod graph;
 pub mod grid;
 pub mod import;
+pub mod latency;
 pub mod layouts;
 pub mod loss;
 pub mod metric;

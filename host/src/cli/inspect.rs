@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bitbudget::file::{self, FileError};
+use bitbudget::latency::{self, Core};
 use bitbudget::profile::Profile;
 use clap::Args;
 use serde_json::json;
@@ -112,6 +113,7 @@ fn image_json(planned: &Planned, image_bytes: usize) -> serde_json::Value {
             json!({
                 "level": item.level.name(),
                 "bytes": item.bytes,
+                "cycles": latency::cycles(network, i, item.level, Core::default()),
                 "price": planned.loss(i64::from(item.price)),
             })
         });
@@ -136,6 +138,7 @@ fn image_json(planned: &Planned, image_bytes: usize) -> serde_json::Value {
         "std": network.preprocess.std.as_slice(),
         "fp32_arena_bytes": network.fp32_arena_bytes(),
         "fp32_weight_bytes": network.fp32_weight_bytes(),
+        "core": Core::default().name(),
         "price_unit": network.prices.unit,
         "layers": layers.collect::<Vec<_>>(),
     })

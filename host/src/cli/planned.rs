@@ -79,6 +79,11 @@ pub(crate) fn names(image: &HostImage<'_>) -> Vec<String> {
 }
 
 impl Planned {
+    /// Whether `bytes` begin like a profile or an image.
+    pub(crate) fn matches(bytes: &[u8]) -> bool {
+        Profile::matches(bytes) || bytes.starts_with(&MAGIC)
+    }
+
     /// The network in a profile or an image.
     pub(crate) fn open(path: &Path, rules: &Rules) -> miette::Result<Self> {
         let bytes = file::read(path)?;

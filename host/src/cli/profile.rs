@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget::import;
+use bitbudget::latency::{self, Core};
 use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Phase};
 use clap::Args;
@@ -121,7 +122,15 @@ pub(crate) fn print(profile: &profile::Profile) {
         effort.backward_passes,
         effort.seconds,
     );
-    let mut table = report::table(&["layer", "operator", "level", "bytes", "price", "std. error"]);
+    let mut table = report::table(&[
+        "layer",
+        "operator",
+        "level",
+        "bytes",
+        "cycles",
+        "price",
+        "std. error",
+    ]);
     for (i, layer) in profile.network.layers.iter().enumerate() {
         let row = &profile.network.prices.rows[i];
         for (item, estimate) in row.iter().zip(&profile.estimates[i]) {
@@ -130,12 +139,14 @@ pub(crate) fn print(profile: &profile::Profile) {
                 layer.op.name().to_owned(),
                 item.level.to_string(),
                 item.bytes.to_string(),
+                latency::cycles(&profile.network, i, item.level, Core::default()).to_string(),
                 report::change(estimate.price),
                 format!("{:.6}", estimate.standard_error),
             ]);
         }
     }
     report::print_table(&table);
+    say!("\ncycles: modelled for {}", Core::default().name());
 }
 
 /// A profile as JSON.
@@ -147,6 +158,7 @@ pub(crate) fn json(profile: &profile::Profile) -> Value {
             json!({
                 "level": item.level.name(),
                 "bytes": item.bytes,
+                "cycles": latency::cycles(&profile.network, i, item.level, Core::default()),
                 "price": estimate.price,
                 "standard_error": estimate.standard_error,
             })
@@ -176,6 +188,7 @@ pub(crate) fn json(profile: &profile::Profile) -> Value {
         "clip": origin.clip,
         "fp32": { "loss": profile.fp32_loss, "accuracy": profile.fp32_accuracy },
         "unseen": profile.unseen.iter().map(|i| profile.names[*i].as_str()).collect::<Vec<_>>(),
+        "core": Core::default().name(),
         "price_unit": profile.network.prices.unit,
         "layers": layers.collect::<Vec<_>>(),
     })

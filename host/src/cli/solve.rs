@@ -1,15 +1,18 @@
 //! `bitbudget solve`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bitbudget::budget;
-use bitbudget::file::FileError;
+use bitbudget::file::{self, FileError};
+use bitbudget::latency::Core;
 use bitbudget::problem::{Answer, Infeasible, Neighbour, PRICE, Problem, Shortage, SolveError};
+use bitbudget::rules::Rules;
 use clap::Args;
 use miette::miette;
 use serde_json::{Map, Value, json};
 
+use super::planned::Planned;
 use super::{Outcome, report};
 
 /// Solve a layout problem with prices and costs of your own
@@ -19,7 +22,8 @@ use super::{Outcome, report};
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  bitbudget solve problem.json --limit ram=64KiB --limit cycles=2e6\n  \
-    bitbudget solve problem.json --minimize ram --limit price=0.01 --json\n\n\
+    bitbudget solve problem.json --minimize ram --limit price=0.01 --json\n  \
+    bitbudget solve model.profile --limit weights=64KiB --limit cycles=20e6\n\n\
     The file:\n  \
     {\"layers\": [{\"name\": \"conv1\", \"items\": [\n      \
        {\"level\": \"int8\", \"price\": 0.013, \"costs\": {\"ram\": 2304, \"cycles\": 91000}},\n      \
@@ -28,7 +32,8 @@ use super::{Outcome, report};
     Prices are any numbers, costs are whole and not negative; limits, ties and pins may be missing."
 )]
 pub(crate) struct Solve {
-    /// The problem
+    /// The problem; or a profile or an image, whose layers with weights cost bytes (weights) and cycles (cycles,
+    /// modelled for a Cortex-M4)
     #[arg(value_name = "PROBLEM.json")]
     file: PathBuf,
     /// The most that all layers together may cost, or of the price; in place of the file's
@@ -79,12 +84,7 @@ struct NoLayout {
 
 impl Solve {
     pub(crate) fn run(self) -> Outcome {
-        let path = &self.file;
-        let text = std::fs::read_to_string(path).map_err(|source| FileError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let mut problem = Problem::parse(path, &text)?;
+        let mut problem = open(&self.file)?;
         for LimitText { name, amount } in &self.limit {
             let checked = problem.check_limit(name, *amount);
             checked.map_err(|reason| miette!("--limit {name}: {reason}"))?;
@@ -114,6 +114,20 @@ impl Solve {
         }
         Ok(())
     }
+}
+
+/// The problem in a file of its own, or that of a profile or an image.
+fn open(path: &Path) -> miette::Result<Problem> {
+    let bytes = file::read(path)?;
+    if Planned::matches(&bytes) {
+        let Planned { network, names, .. } = Planned::open(path, &Rules::default())?;
+        return Ok(Problem::of_network(&network, &names, Core::default()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| FileError::Kind {
+        path: path.into(),
+        kind: "problem, profile or image",
+    })?;
+    Ok(Problem::parse(path, &text)?)
 }
 
 /// A sum, with at most nine decimals.

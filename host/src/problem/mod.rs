@@ -23,13 +23,21 @@ mod solve;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bitbudget_core::network::Network;
+use bitbudget_core::price::PriceItem;
 use serde::Deserialize;
 
+use crate::latency::{self, Core};
 use locate::{Field, locate};
 pub use solve::{Answer, Infeasible, Neighbour, Shortage, SolveError};
 
 /// The name under which the price is limited or minimised.
 pub const PRICE: &str = "price";
+
+/// The cost of a network's layer in bytes of resident weights.
+pub const WEIGHTS: &str = "weights";
+/// The cost of a network's layer in cycles.
+pub const CYCLES: &str = "cycles";
 
 /// The most layers.
 pub const MAX_LAYERS: usize = 1024;
@@ -128,6 +136,41 @@ impl Problem {
             malformed(line, locate::path(&fields), reason)
         })?;
         Ok(problem)
+    }
+
+    /// The problem of a network: its own prices, with the bytes of its weights (`weights`) and the modelled
+    /// cycles (`cycles`) of its layers with weights as costs.
+    #[must_use]
+    pub fn of_network<const N: usize, const K: usize>(
+        network: &Network<N, K>,
+        names: &[String],
+        core: Core,
+    ) -> Self {
+        let prices = &network.prices;
+        let item = |layer: usize, item: &PriceItem| Item {
+            level: item.level.to_string(),
+            price: prices.to_loss(item.price.into()),
+            costs: BTreeMap::from([
+                (WEIGHTS.to_owned(), item.bytes.into()),
+                (
+                    CYCLES.to_owned(),
+                    latency::cycles(network, layer, item.level, core),
+                ),
+            ]),
+        };
+        let rows = prices.rows.iter().enumerate();
+        let layers = rows.filter(|(_, row)| !row.is_empty());
+        let layers = layers.map(|(layer, row)| Layer {
+            name: names[layer].clone(),
+            items: row.iter().map(|of| item(layer, of)).collect(),
+        });
+        let tied = |pair: &[u16; 2]| pair.map(|layer| names[usize::from(layer)].clone()).to_vec();
+        Self {
+            layers: layers.collect(),
+            limits: BTreeMap::new(),
+            ties: prices.ties.iter().map(tied).collect(),
+            pins: BTreeMap::new(),
+        }
     }
 
     /// The names of the costs.
