@@ -119,6 +119,19 @@ impl Int8Sink {
         }
     }
 
+    /// What [`arch::requantize`](crate::arch::requantize) takes for factors that [`Self::is_short`] holds of.
+    #[cfg(wide)]
+    #[must_use]
+    pub fn factors<'f>(&self, multiplier: &'f [i32], shift: &'f [u8]) -> crate::arch::Factors<'f> {
+        crate::arch::Factors {
+            multiplier,
+            shift,
+            zero_point: self.zero_point,
+            low: self.low.into(),
+            high: self.high.into(),
+        }
+    }
+
     #[inline(always)]
     fn clamped<'p>(
         &self,

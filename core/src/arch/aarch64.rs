@@ -74,6 +74,7 @@ macro_rules! four_lanes {
         type Vector = int32x4_t;
         const LANES: usize = 4;
         const OFFSET: i32 = 0;
+        const PIXELS: usize = 8;
 
         #[inline(always)]
         unsafe fn run<T: Task>(task: T) -> T::Output {
@@ -87,15 +88,38 @@ macro_rules! four_lanes {
         }
 
         #[inline(always)]
+        fn weight(weight: i8) -> Self::Weight {
+            weight.into()
+        }
+
+        #[inline(always)]
         unsafe fn load(sums: *const i32) -> int32x4_t {
             // SAFETY: as this function's
             unsafe { vld1q_s32(sums) }
         }
 
         #[inline(always)]
+        unsafe fn store(sums: *mut i32, vector: int32x4_t) {
+            // SAFETY: as this function's
+            unsafe { vst1q_s32(sums, vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(inputs: *const Self::Input) -> int32x4_t {
+            // SAFETY: as this function's
+            unsafe { vdupq_n_s32(inputs.cast::<i32>().read_unaligned()) }
+        }
+
+        #[inline(always)]
         unsafe fn inputs(inputs: *const Self::Input) -> int32x4_t {
             // SAFETY: as this function's
             unsafe { vreinterpretq_s32_s8(vld1q_s8(inputs.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn words(weights: *const Self::Weight) -> int32x4_t {
+            // SAFETY: as this function's
+            unsafe { vreinterpretq_s32_s8(vld1q_s8(weights.cast())) }
         }
 
         #[inline(always)]
@@ -113,6 +137,7 @@ struct Neon;
 // SAFETY: the program is built for all instructions used
 unsafe impl Isa for Neon {
     type Input = i16;
+    type Weight = i16;
     four_lanes!();
 
     #[inline(always)]
@@ -142,12 +167,13 @@ struct Dot;
 #[cfg(target_feature = "dotprod")]
 unsafe impl Isa for Dot {
     type Input = i8;
+    type Weight = i8;
     four_lanes!();
 
     #[inline(always)]
     unsafe fn bytes(weights: *const i8) -> int32x4_t {
         // SAFETY: as this function's
-        unsafe { vreinterpretq_s32_s8(vld1q_s8(weights)) }
+        unsafe { Self::words(weights) }
     }
 
     #[inline(always)]

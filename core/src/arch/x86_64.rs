@@ -215,11 +215,17 @@ macro_rules! run {
 macro_rules! pairs {
     () => {
         type Input = i16;
+        type Weight = i16;
         const OFFSET: i32 = 0;
 
         #[inline(always)]
         fn input(tap: i8) -> i16 {
             tap.into()
+        }
+
+        #[inline(always)]
+        fn weight(weight: i8) -> i16 {
+            weight.into()
         }
     };
 }
@@ -228,11 +234,17 @@ macro_rules! pairs {
 macro_rules! fours {
     () => {
         type Input = u8;
+        type Weight = i8;
         const OFFSET: i32 = 128;
 
         #[inline(always)]
         fn input(tap: i8) -> u8 {
             tap.cast_unsigned() ^ 0x80
+        }
+
+        #[inline(always)]
+        fn weight(weight: i8) -> i8 {
+            weight
         }
     };
 }
@@ -245,6 +257,7 @@ struct Sse2;
 unsafe impl Isa for Sse2 {
     type Vector = __m128i;
     const LANES: usize = 4;
+    const PIXELS: usize = 4;
     pairs!();
     run!("sse2");
 
@@ -255,9 +268,27 @@ unsafe impl Isa for Sse2 {
     }
 
     #[inline(always)]
+    unsafe fn store(sums: *mut i32, vector: __m128i) {
+        // SAFETY: as this function's
+        unsafe { _mm_storeu_si128(sums.cast(), vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(inputs: *const i16) -> __m128i {
+        // SAFETY: as this function's
+        unsafe { _mm_set1_epi32(inputs.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
     unsafe fn inputs(inputs: *const i16) -> __m128i {
         // SAFETY: as this function's
         unsafe { _mm_loadu_si128(inputs.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn words(weights: *const i16) -> __m128i {
+        // SAFETY: as this function's
+        unsafe { _mm_loadu_si128(weights.cast()) }
     }
 
     #[inline(always)]
@@ -291,6 +322,7 @@ macro_rules! eight_lanes {
     () => {
         type Vector = __m256i;
         const LANES: usize = 8;
+        const PIXELS: usize = 4;
 
         #[inline(always)]
         unsafe fn load(sums: *const i32) -> __m256i {
@@ -299,9 +331,27 @@ macro_rules! eight_lanes {
         }
 
         #[inline(always)]
+        unsafe fn store(sums: *mut i32, vector: __m256i) {
+            // SAFETY: as this function's
+            unsafe { _mm256_storeu_si256(sums.cast(), vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat(inputs: *const Self::Input) -> __m256i {
+            // SAFETY: as this function's
+            unsafe { _mm256_set1_epi32(inputs.cast::<i32>().read_unaligned()) }
+        }
+
+        #[inline(always)]
         unsafe fn inputs(inputs: *const Self::Input) -> __m256i {
             // SAFETY: as this function's
             unsafe { _mm256_loadu_si256(inputs.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn words(weights: *const Self::Weight) -> __m256i {
+            // SAFETY: as this function's
+            unsafe { _mm256_loadu_si256(weights.cast()) }
         }
 
         #[inline(always)]
@@ -354,7 +404,7 @@ unsafe impl Isa for AvxVnni {
     #[inline(always)]
     unsafe fn bytes(weights: *const i8) -> __m256i {
         // SAFETY: as this function's
-        unsafe { _mm256_loadu_si256(weights.cast()) }
+        unsafe { Self::words(weights) }
     }
 
     #[inline(always)]
@@ -372,6 +422,7 @@ struct Avx512Vnni;
 unsafe impl Isa for Avx512Vnni {
     type Vector = __m512i;
     const LANES: usize = 16;
+    const PIXELS: usize = 8;
     fours!();
     run!("avx2,avx512f,avx512bw,avx512vl,avx512vnni");
 
@@ -382,15 +433,33 @@ unsafe impl Isa for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn store(sums: *mut i32, vector: __m512i) {
+        // SAFETY: as this function's
+        unsafe { _mm512_storeu_si512(sums.cast(), vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat(inputs: *const u8) -> __m512i {
+        // SAFETY: as this function's
+        unsafe { _mm512_set1_epi32(inputs.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
     unsafe fn inputs(inputs: *const u8) -> __m512i {
         // SAFETY: as this function's
         unsafe { _mm512_loadu_si512(inputs.cast()) }
     }
 
     #[inline(always)]
-    unsafe fn bytes(weights: *const i8) -> __m512i {
+    unsafe fn words(weights: *const i8) -> __m512i {
         // SAFETY: as this function's
         unsafe { _mm512_loadu_si512(weights.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(weights: *const i8) -> __m512i {
+        // SAFETY: as this function's
+        unsafe { Self::words(weights) }
     }
 
     #[inline(always)]

@@ -146,6 +146,10 @@ pub fn int(
     if geometry.is_depthwise() && window.taps() <= depthwise::MAX_TAPS {
         return depthwise::int(geometry, input, zero_point, weights, output);
     }
+    #[cfg(wide)]
+    if crate::op::strips::int(geometry, input, zero_point, weights, output) {
+        return;
+    }
     let mut sums = Sums::new(weights, output);
     for group in 0..groups {
         let mut pixel = 0;

@@ -14,6 +14,8 @@ pub mod depthwise;
 pub mod pool;
 pub mod reshape;
 pub mod softmax;
+#[cfg(wide)]
+pub mod strips;
 pub mod sums;
 pub mod weights;
 

@@ -173,4 +173,21 @@ impl<'w, 'o> IntOutput<'w, 'o> {
             }
         }
     }
+
+    /// Stores the sums of one pixel in the channels from `channel` on.
+    #[cfg(wide)]
+    pub fn put_pixel(&mut self, pixel: usize, channel: usize, sums: &[i32]) {
+        match &mut self.target {
+            Target::I8(data, sink, true) => {
+                let channels = channel..channel + sums.len();
+                let factors = sink.factors(
+                    &self.weights.multiplier[channels.clone()],
+                    &self.weights.shift[channels],
+                );
+                let first = pixel * self.weights.bias.len() + channel;
+                arch::requantize(sums, &factors, &mut data[first..first + sums.len()]);
+            }
+            Target::I8(_, _, false) | Target::F32(..) => self.put(pixel, 1, channel, sums),
+        }
+    }
 }

@@ -7,10 +7,18 @@
 
 use bytemuck::Pod;
 
+mod buffer;
 mod patches;
+mod requantize;
+mod strips;
+mod tile;
 mod unpack;
+mod weigh;
 
+pub use buffer::Buffer;
 pub use patches::Patches;
+pub use requantize::{Factors, requantize};
+pub use strips::{Segments, Strip, Strips};
 
 #[cfg(target_arch = "aarch64")]
 pub use super::aarch64::Path;
@@ -27,12 +35,16 @@ pub(super) unsafe trait Isa: Copy {
     type Vector: Copy;
     /// An input as it lies in a word.
     type Input: Pod;
+    /// A weight as it lies in a word.
+    type Weight: Pod;
     /// Words of a vector.
     const LANES: usize;
     /// Taps of a word.
     const TAPS: usize = size_of::<u32>() / size_of::<Self::Input>();
     /// What an input is larger than the tap that it stands for.
     const OFFSET: i32;
+    /// Pixels whose sums fit the registers beside those of a second vector of channels.
+    const PIXELS: usize;
 
     /// Runs a task in a function of this instruction set.
     ///
@@ -41,15 +53,30 @@ pub(super) unsafe trait Isa: Copy {
     unsafe fn run<T: Task>(task: T) -> T::Output;
     /// The input that stands for a tap.
     fn input(tap: i8) -> Self::Input;
+    /// The weight as it lies in a word.
+    fn weight(weight: i8) -> Self::Weight;
     /// # Safety
     /// [`LANES`](Self::LANES) sums can be read.
     unsafe fn load(sums: *const i32) -> Self::Vector;
+    /// # Safety
+    /// [`LANES`](Self::LANES) sums can be written.
+    unsafe fn store(sums: *mut i32, vector: Self::Vector);
+    /// One word of inputs in all lanes.
+    ///
+    /// # Safety
+    /// [`TAPS`](Self::TAPS) inputs can be read.
+    unsafe fn splat(inputs: *const Self::Input) -> Self::Vector;
     /// Words of inputs, one for each lane.
     ///
     /// # Safety
     /// They can be read.
     unsafe fn inputs(inputs: *const Self::Input) -> Self::Vector;
-    /// Words of weights, one for each lane, from weights in bytes.
+    /// Words of weights, one for each lane.
+    ///
+    /// # Safety
+    /// They can be read.
+    unsafe fn words(weights: *const Self::Weight) -> Self::Vector;
+    /// The same from weights in bytes.
     ///
     /// # Safety
     /// They can be read.

@@ -1,0 +1,62 @@
+//! Memory that costs nothing before it is used.
+
+#![expect(unsafe_code, reason = "memory without a value")]
+
+use core::fmt;
+use core::mem::MaybeUninit;
+
+/// Up to `BYTES` bytes, aligned for vectors.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub struct Buffer<const BYTES: usize> {
+    bytes: [MaybeUninit<u8>; BYTES],
+    /// Bytes from the beginning on that have a value.
+    len: usize,
+}
+
+impl<const BYTES: usize> Buffer<BYTES> {
+    /// No bytes.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            bytes: [MaybeUninit::uninit(); BYTES],
+            len: 0,
+        }
+    }
+
+    /// Makes it `len` zeros.
+    ///
+    /// # Panics
+    /// When there is no room.
+    pub fn reset(&mut self, len: usize) -> &mut [u8] {
+        self.len = 0;
+        self.bytes[..len].fill(MaybeUninit::new(0));
+        self.len = len;
+        self.bytes_mut()
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8] {
+        // SAFETY: the first `len` bytes of the array have a value
+        unsafe { core::slice::from_raw_parts(self.bytes.as_ptr().cast(), self.len) }
+    }
+
+    /// The bytes.
+    pub const fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the first `len` bytes of the array have a value, and keep one
+        unsafe { core::slice::from_raw_parts_mut(self.bytes.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+impl<const BYTES: usize> Default for Buffer<BYTES> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const BYTES: usize> fmt::Debug for Buffer<BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} of {BYTES})", self.len)
+    }
+}

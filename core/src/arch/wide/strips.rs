@@ -1,0 +1,346 @@
+//! Strips of inputs against weights of many channels: a vector's lanes are channels, and the pixels of a
+//! strip share each load of weights. The inputs are read where they lie, as often as they are needed.
+
+use core::ops::Range;
+
+use super::tile::Sums;
+use super::weigh::Weigh;
+use super::{Buffer, Path, put};
+use crate::arch::scalar::Rows;
+
+/// Bytes of inputs, which take one or two each.
+const INPUT_BYTES: usize = 64 << 10;
+/// Bytes of weights, which take one or two each.
+pub(super) const WEIGHT_BYTES: usize = 64 << 10;
+/// The most lanes of a vector.
+pub(super) const LANES: usize = 16;
+/// The most taps of a word.
+pub(super) const TAPS: usize = 4;
+
+/// Inputs side by side and rearranged weights. Each sum is over some segments: contiguous taps, each
+/// segment's inputs a pitch behind those of the segment before.
+#[derive(Clone, Debug)]
+pub struct Strips {
+    path: Path,
+    pub(super) inputs: Buffer<INPUT_BYTES>,
+    pub(super) weights: Buffer<WEIGHT_BYTES>,
+    pub(super) bias: Lanes,
+    pub(super) shape: Segments,
+    pub(super) channels: usize,
+}
+
+/// Sums of channels.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Lanes(pub(super) [i32; Strips::CHANNELS]);
+
+/// What each sum is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segments {
+    /// How many segments.
+    pub count: usize,
+    /// Taps of each.
+    pub len: usize,
+}
+
+impl Segments {
+    /// Words of a segment.
+    pub(super) const fn words(self, taps: usize) -> usize {
+        self.len.div_ceil(taps)
+    }
+}
+
+/// Pixels and where their inputs lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Strip {
+    /// The first pixel's first input.
+    pub at: usize,
+    /// From the inputs of a segment to the next segment's.
+    pub pitch: usize,
+    /// From the inputs of a pixel to the next pixel's.
+    pub step: usize,
+    /// How many pixels.
+    pub pixels: usize,
+}
+
+impl Default for Strips {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Strips {
+    /// The most channels.
+    pub const CHANNELS: usize = 64;
+    /// The most pixels of a strip.
+    pub const PIXELS: usize = 32;
+    /// The most sums of a strip.
+    pub const SUMS: usize = Self::CHANNELS * Self::PIXELS;
+
+    /// Room for inputs and weights.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::on(Path::best())
+    }
+
+    /// The same, to go this way.
+    #[must_use]
+    pub const fn on(path: Path) -> Self {
+        Self {
+            path,
+            inputs: Buffer::new(),
+            weights: Buffer::new(),
+            bias: Lanes([0; _]),
+            shape: Segments { count: 0, len: 0 },
+            channels: 0,
+        }
+    }
+
+    /// The most inputs.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        INPUT_BYTES / self.path.input_bytes() - TAPS
+    }
+
+    /// For how many channels the weights have room, at most [`Self::CHANNELS`].
+    #[must_use]
+    pub fn room(&self, shape: Segments) -> usize {
+        let word = size_of::<u32>() / self.path.input_bytes();
+        let lane = shape.count * shape.words(word) * size_of::<u32>();
+        if lane == 0 {
+            return 0;
+        }
+        (WEIGHT_BYTES / lane / LANES * LANES).min(Self::CHANNELS)
+    }
+
+    /// Takes the weights and biases of some channels, [`room`](Self::room) at most: a row's first weights
+    /// are those of the first segment, and so on.
+    ///
+    /// # Panics
+    /// When there is no room, or a row ends early.
+    pub fn weigh(
+        &mut self,
+        rows: &Rows<'_>,
+        channels: Range<usize>,
+        shape: Segments,
+        bias: &[i32],
+    ) {
+        assert!(channels.len() <= self.room(shape), "room for the weights");
+        self.shape = shape;
+        self.channels = channels.len();
+        self.bias.0[..channels.len()].copy_from_slice(&bias[channels.clone()]);
+        self.bias.0[channels.len()..].fill(0);
+        self.path.run(Weigh {
+            rows,
+            channels,
+            shape,
+            weights: &mut self.weights,
+            bias: &mut self.bias.0,
+        });
+    }
+
+    /// Makes ready for `len` inputs.
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn begin(&mut self, len: usize) {
+        assert!(len <= self.capacity(), "room for the inputs");
+        // the last word may end behind the inputs
+        self.inputs.reset((len + TAPS) * self.path.input_bytes());
+    }
+
+    /// Writes inputs from `at` on.
+    ///
+    /// # Panics
+    /// Past the end of the inputs.
+    pub fn put(&mut self, at: usize, from: &[i8]) {
+        put(self.inputs.bytes_mut(), self.path, at, from);
+    }
+
+    /// Writes `value` as `len` inputs from `at` on.
+    ///
+    /// # Panics
+    /// Past the end of the inputs.
+    pub fn fill(&mut self, at: usize, len: usize, value: i8) {
+        const RUN: usize = 64;
+        let run = [value; RUN];
+        for done in (0..len).step_by(RUN) {
+            self.put(at + done, &run[..RUN.min(len - done)]);
+        }
+    }
+
+    /// From the sums of a pixel to those of the next.
+    #[must_use]
+    pub const fn pitch(&self) -> usize {
+        self.channels.next_multiple_of(LANES)
+    }
+
+    /// Writes the sums of a strip, biases included: pixel by pixel, [`pitch`](Self::pitch) apart.
+    ///
+    /// # Panics
+    /// When the inputs or the room for sums end early.
+    pub fn sums(&self, strip: Strip, sums: &mut [i32]) {
+        let sums = &mut sums[..strip.pixels * self.pitch()];
+        self.path.run(Sums {
+            strips: self,
+            strip,
+            sums,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::arch::battery::{Weights, naive, taps};
+    use crate::level::Width;
+
+    /// A strip and what it is compared with.
+    fn compare(rng: &mut SmallRng, path: Path, shape: Segments, strip: Strip, weights: &Weights) {
+        let mut strips = Strips::on(path);
+        let channels = weights.rows.len();
+        assert!(channels <= strips.room(shape));
+        let bias: Vec<i32> = (0..channels).map(|_| rng.random_range(-999..999)).collect();
+        let Strip {
+            at,
+            pitch,
+            step,
+            pixels,
+        } = strip;
+        let len = at + (pixels - 1) * step + (shape.count - 1) * pitch + shape.len;
+        let inputs = taps(rng, len);
+        strips.weigh(&weights.rows_from(0), 0..channels, shape, &bias);
+        strips.begin(len);
+        let (cut, end) = (rng.random_range(0..=len), rng.random_range(0..=len));
+        let filled = cut.min(end)..cut.max(end);
+        let mut inputs = inputs;
+        inputs[filled.clone()].fill(-5);
+        strips.put(0, &inputs[..filled.start]);
+        strips.fill(filled.start, filled.len(), -5);
+        strips.put(filled.end, &inputs[filled.end..]);
+        let mut sums = [0; Strips::SUMS];
+        strips.sums(strip, &mut sums);
+        for (pixel, sums) in sums.chunks(strips.pitch()).take(pixels).enumerate() {
+            let segment = |i| &inputs[at + pixel * step + i * pitch..][..shape.len];
+            let taps: Vec<i8> = (0..shape.count).flat_map(segment).copied().collect();
+            let mut want = bias.clone();
+            naive(
+                &[taps],
+                &weights.rows,
+                &(0..shape.count * shape.len),
+                &mut want,
+            );
+            assert_eq!(
+                sums[..channels],
+                want,
+                "{shape:?} {strip:?} {:?}",
+                weights.width
+            );
+        }
+    }
+
+    fn on_every_path(test: impl Fn(&mut SmallRng, Path)) {
+        for (name, path) in Path::all() {
+            match path {
+                Some(path) => test(&mut SmallRng::seed_from_u64(41), path),
+                None => println!("{name}: not on this processor, not tested"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_length_and_number_of_channels() {
+        on_every_path(|rng, path| {
+            for width in Width::ALL {
+                for i in 1..=Strips::CHANNELS {
+                    let shape = Segments {
+                        count: rng.random_range(1..5),
+                        len: 1 + (i * 7) % 70,
+                    };
+                    let strip = Strip {
+                        at: rng.random_range(0..9),
+                        pitch: rng.random_range(0..200),
+                        step: rng.random_range(0..40),
+                        pixels: rng.random_range(1..=Strips::PIXELS),
+                    };
+                    let weights = Weights::random(rng, i, shape.count * shape.len, width);
+                    compare(rng, path, shape, strip, &weights);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn every_number_of_pixels() {
+        on_every_path(|rng, path| {
+            for pixels in 1..=Strips::PIXELS {
+                for channels in [1, 16, 33] {
+                    let shape = Segments { count: 3, len: 27 };
+                    let strip = Strip {
+                        at: 0,
+                        pitch: 1000,
+                        step: 18,
+                        pixels,
+                    };
+                    let weights = Weights::random(rng, channels, 81, Width::Int8);
+                    compare(rng, path, shape, strip, &weights);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn as_much_as_there_is_room_for() {
+        on_every_path(|rng, path| {
+            let most = WEIGHT_BYTES / LANES / path.input_bytes();
+            for (shape, room) in [
+                (
+                    Segments {
+                        count: 1,
+                        len: most,
+                    },
+                    LANES,
+                ),
+                (
+                    Segments {
+                        count: most / 64,
+                        len: 61,
+                    },
+                    LANES,
+                ),
+                (
+                    Segments {
+                        count: 1,
+                        len: most + 1,
+                    },
+                    0,
+                ),
+                (Segments { count: 0, len: 1 }, 0),
+            ] {
+                let strips = Strips::on(path);
+                assert_eq!(strips.room(shape), room);
+                if room == 0 {
+                    continue;
+                }
+                let taps = shape.count * shape.len;
+                let rows = [vec![127; taps], vec![-127; taps]];
+                let rows = (0..room).map(|i| rows[i % 2].clone()).collect();
+                let weights = Weights::new(rng, rows, Width::Int8);
+                let step = strips.capacity() - taps;
+                let pitch = shape.len;
+                let strip = Strip {
+                    at: 0,
+                    pitch,
+                    step,
+                    pixels: 2,
+                };
+                compare(rng, path, shape, strip, &weights);
+            }
+        });
+    }
+}

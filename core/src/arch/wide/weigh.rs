@@ -1,0 +1,95 @@
+//! Weights rearranged for vectors of channels.
+
+#![expect(unsafe_code, reason = "loads and products of vectors")]
+
+use core::ops::Range;
+
+use super::strips::{LANES, Segments, Strips, TAPS, WEIGHT_BYTES};
+use super::unpack::unpack;
+use super::{Buffer, Isa, Task};
+use crate::arch::scalar::Rows;
+use crate::level::Width;
+
+/// Rearranges weights: by vector of channels, segment, word, channel and tap.
+pub(super) struct Weigh<'a, 'r> {
+    pub(super) rows: &'a Rows<'r>,
+    pub(super) channels: Range<usize>,
+    pub(super) shape: Segments,
+    pub(super) weights: &'a mut Buffer<WEIGHT_BYTES>,
+    pub(super) bias: &'a mut [i32; Strips::CHANNELS],
+}
+
+impl Task for Weigh<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        let Segments { count, len } = self.shape;
+        let words = count * self.shape.words(I::TAPS);
+        let vectors = self.channels.len().div_ceil(I::LANES);
+        let bytes = self
+            .weights
+            .reset(vectors * words * I::LANES * size_of::<u32>());
+        let weights: &mut [I::Weight] = bytemuck::cast_slice_mut(bytes);
+        let vector_len = words * I::LANES * I::TAPS;
+        for (i, channel) in self.channels.enumerate() {
+            let vector = &mut weights[i / I::LANES * vector_len..][..vector_len];
+            let row = self.rows.row(channel, count * len);
+            for segment in 0..count {
+                let first = segment * self.shape.words(I::TAPS);
+                let mut block = [0_i8; BLOCK];
+                for from in (0..len).step_by(BLOCK) {
+                    let block = &mut block[..BLOCK.min(len - from)];
+                    unpack_from(row, self.rows.width, segment * len + from, block);
+                    for (word, taps) in block.chunks(I::TAPS).enumerate() {
+                        let word = first + from / I::TAPS + word;
+                        let to = &mut vector[(word * I::LANES + i % I::LANES) * I::TAPS..];
+                        to.iter_mut()
+                            .zip(taps)
+                            .for_each(|(to, tap)| *to = I::weight(*tap));
+                    }
+                }
+            }
+        }
+        if I::OFFSET == 0 {
+            return;
+        }
+        // what the inputs are too large by
+        let origin = [I::input(0); TAPS];
+        let mut sums = [0; LANES];
+        for (vector, bias) in self.bias.chunks_mut(I::LANES).take(vectors).enumerate() {
+            let weights = &weights[vector * vector_len..][..vector_len];
+            // SAFETY: the origin is a word, the weights are whole vectors, the sums have the most lanes
+            unsafe {
+                let origin = I::splat(origin.as_ptr());
+                let mut sum = I::load([0; LANES].as_ptr());
+                for at in (0..weights.len()).step_by(I::LANES * I::TAPS) {
+                    sum = I::dot(sum, origin, I::words(weights.as_ptr().add(at)));
+                }
+                I::store(sums.as_mut_ptr(), sum);
+            }
+            for (bias, sum) in bias.iter_mut().zip(sums) {
+                *bias = bias.wrapping_sub(sum);
+            }
+        }
+    }
+}
+
+/// Weights that are unpacked at a time, a multiple of all words and bytes.
+const BLOCK: usize = 64;
+
+/// Writes the weights from index `at` on of a packed row.
+#[inline(always)]
+fn unpack_from(row: &[u8], width: Width, at: usize, to: &mut [i8]) {
+    let per_byte = 8 / width.bits() as usize;
+    let lead = at % per_byte;
+    let row = &row[at / per_byte..];
+    if lead == 0 {
+        unpack(row, width, to);
+    } else {
+        let mut led = [0; BLOCK + 4];
+        let led = &mut led[..lead + to.len()];
+        unpack(row, width, led);
+        to.copy_from_slice(&led[lead..]);
+    }
+}
