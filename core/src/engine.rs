@@ -474,16 +474,33 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
 /// kernels are.
 #[inline(never)]
 fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: &mut ViewMut<'_>) {
-    let mut channels = (0..usize::from(channels)).cycle();
-    let real = |raw| preprocess.real(raw, channels.next().unwrap_or(0));
-    match input {
-        Input::U8(raw) => {
+    let channels = usize::from(channels);
+    let mut next = (0..channels).cycle();
+    let real = |raw| preprocess.real(raw, next.next().unwrap_or(0));
+    match (input, output) {
+        (Input::U8(raw), ViewMut::I8(to, q, rounding)) if raw.len() > channels * TABLE => {
+            for channel in 0..channels {
+                let mut table = [0; TABLE];
+                let reals = (0..TABLE as u16).map(|raw| preprocess.real(raw.into(), channel));
+                q.quantize_all(reals, *rounding, &mut table);
+                let raw = raw[channel..].iter().step_by(channels);
+                let to = to[channel..].iter_mut().step_by(channels);
+                to.zip(raw)
+                    .for_each(|(to, raw)| *to = table[usize::from(*raw)]);
+            }
+        }
+        (Input::U8(raw), output) => {
             let raw = raw.iter().map(|raw| f32::from(*raw));
             output.put(0, raw.map(real), Activation::None);
         }
-        Input::F32(raw) => output.put(0, raw.iter().copied().map(real), Activation::None),
+        (Input::F32(raw), output) => {
+            output.put(0, raw.iter().copied().map(real), Activation::None);
+        }
     }
 }
+
+/// The values of a byte.
+const TABLE: usize = 1 << u8::BITS;
 
 fn view<'b, const N: usize, const K: usize>(
     network: &Network<N, K>,

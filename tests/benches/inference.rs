@@ -15,7 +15,7 @@ use bitbudget_tests::builder::{Builder, Style};
 use bitbudget_tests::generate::global;
 use bitbudget_tests::model::{Model, TestImage, plan_of};
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 10;
 const IMAGES: usize = 2_000;
 /// Images that candle takes at a time.
 const BATCH: usize = 50;

@@ -68,6 +68,28 @@ impl Path {
     }
 }
 
+/// Four rows of words as columns.
+#[inline(always)]
+pub(super) fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
+    // SAFETY: 16 bytes are read from each row and written to each column; NEON is always there
+    unsafe {
+        let [a, b, c, d] = rows.map(|row| vreinterpretq_u32_u8(vld1q_u8(row.as_ptr())));
+        let low = [vzip1q_u32(a, c), vzip1q_u32(b, d)];
+        let high = [vzip2q_u32(a, c), vzip2q_u32(b, d)];
+        [
+            vzip1q_u32(low[0], low[1]),
+            vzip2q_u32(low[0], low[1]),
+            vzip1q_u32(high[0], high[1]),
+            vzip2q_u32(high[0], high[1]),
+        ]
+        .map(|column| {
+            let mut to = [0; 16];
+            vst1q_u8(to.as_mut_ptr(), vreinterpretq_u8_u32(column));
+            to
+        })
+    }
+}
+
 /// What both have in common.
 macro_rules! four_lanes {
     () => {

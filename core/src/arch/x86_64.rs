@@ -144,6 +144,28 @@ fn rows_f32<const ROWS: usize>(
     }
 }
 
+/// Four rows of words as columns.
+#[inline(always)]
+pub(super) fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
+    // SAFETY: 16 bytes are read from each row and written to each column; SSE2 is always there
+    unsafe {
+        let [a, b, c, d] = rows.map(|row| _mm_loadu_si128(row.as_ptr().cast()));
+        let low = [_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d)];
+        let high = [_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d)];
+        [
+            _mm_unpacklo_epi64(low[0], low[1]),
+            _mm_unpackhi_epi64(low[0], low[1]),
+            _mm_unpacklo_epi64(high[0], high[1]),
+            _mm_unpackhi_epi64(high[0], high[1]),
+        ]
+        .map(|column| {
+            let mut to = [0; 16];
+            _mm_storeu_si128(to.as_mut_ptr().cast(), column);
+            to
+        })
+    }
+}
+
 /// The instruction sets that processor and operating system have, a bit each; the processor is asked
 /// once, since that may take long.
 fn found() -> u8 {

@@ -36,19 +36,17 @@ pub fn int(
     if groups != 1 || room == 0 || len > strips.capacity() {
         return false;
     }
-    strips.begin(len);
-    // padding up to the first element of a row, the row, and so on
-    let mut done = 0;
-    for (y, inputs) in input.chunks_exact(row).enumerate() {
-        let at = (top + y) * pitch + left * depth;
-        strips.fill(done, at - done, zero_point);
-        strips.put(at, inputs);
-        done = at + row;
+    strips.begin();
+    strips.fill(top * pitch, zero_point);
+    for inputs in input.chunks_exact(row) {
+        strips.fill(left * depth, zero_point);
+        strips.put(inputs);
+        strips.fill(right * depth, zero_point);
     }
-    strips.fill(done, len - done, zero_point);
+    strips.fill(bottom * pitch, zero_point);
+    strips.seal();
     let channels = weights.bias.len();
     let width = usize::from(to.w);
-    let mut sums = [0; Strips::SUMS];
     for first in (0..channels).step_by(room) {
         let block = first..channels.min(first + room);
         strips.weigh(&weights.rows, block.clone(), shape, weights.bias);
@@ -61,11 +59,9 @@ pub fn int(
                     step: step_x * depth,
                     pixels,
                 };
-                strips.sums(strip, &mut sums);
-                let sums = sums.chunks_exact(strips.pitch()).take(pixels);
-                for (pixel, sums) in (y * width + x..).zip(sums) {
-                    output.put_pixel(pixel, first, &sums[..block.len()]);
-                }
+                let apart = strips.pitch();
+                let sums = strips.sums(strip);
+                output.put_pixels(y * width + x, block.clone(), sums, apart);
             }
         }
     }

@@ -174,20 +174,23 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         }
     }
 
-    /// Stores the sums of one pixel in the channels from `channel` on.
+    /// Stores the sums of pixels from `pixel` on in some channels; by pixel, `pitch` apart, then by
+    /// channel.
     #[cfg(wide)]
-    pub fn put_pixel(&mut self, pixel: usize, channel: usize, sums: &[i32]) {
-        match &mut self.target {
-            Target::I8(data, sink, true) => {
-                let channels = channel..channel + sums.len();
-                let factors = sink.factors(
-                    &self.weights.multiplier[channels.clone()],
-                    &self.weights.shift[channels],
-                );
-                let first = pixel * self.weights.bias.len() + channel;
-                arch::requantize(sums, &factors, &mut data[first..first + sums.len()]);
+    pub fn put_pixels(&mut self, pixel: usize, channels: Range<usize>, sums: &[i32], pitch: usize) {
+        let all = self.weights.bias.len();
+        if let Target::I8(data, sink, true) = &mut self.target {
+            let factors = sink.factors(
+                &self.weights.multiplier[channels.clone()],
+                &self.weights.shift[channels.clone()],
+            );
+            let last = pixel + sums.len() / pitch - 1;
+            let data = &mut data[pixel * all + channels.start..last * all + channels.end];
+            factors.requantize(sums, pitch, data, all);
+        } else {
+            for (pixel, sums) in (pixel..).zip(sums.chunks_exact(pitch)) {
+                self.put(pixel, 1, channels.start, &sums[..channels.len()]);
             }
-            Target::I8(_, _, false) | Target::F32(..) => self.put(pixel, 1, channel, sums),
         }
     }
 }

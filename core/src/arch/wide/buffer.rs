@@ -5,6 +5,8 @@
 use core::fmt;
 use core::mem::MaybeUninit;
 
+use bytemuck::Pod;
+
 /// Up to `BYTES` bytes, aligned for vectors.
 #[derive(Clone)]
 #[repr(C, align(64))]
@@ -29,10 +31,43 @@ impl<const BYTES: usize> Buffer<BYTES> {
     /// # Panics
     /// When there is no room.
     pub fn reset(&mut self, len: usize) -> &mut [u8] {
+        self.clear();
+        self.grow(len)
+    }
+
+    /// Makes it empty.
+    pub const fn clear(&mut self) {
         self.len = 0;
-        self.bytes[..len].fill(MaybeUninit::new(0));
-        self.len = len;
-        self.bytes_mut()
+    }
+
+    /// Appends zeros where it has fewer than `len` bytes, and gives the first `len`.
+    ///
+    /// # Panics
+    /// When there is no room.
+    pub fn grow(&mut self, len: usize) -> &mut [u8] {
+        if len > self.len {
+            self.bytes[self.len..len].fill(MaybeUninit::new(0));
+            self.len = len;
+        }
+        &mut self.bytes_mut()[..len]
+    }
+
+    /// Appends an element made of each of `from`.
+    ///
+    /// # Panics
+    /// When there is no room, or the buffer ends where no such element can begin.
+    #[inline(always)]
+    pub fn append<F: Copy, T: Pod>(&mut self, from: &[F], element: impl Fn(F) -> T) {
+        let bytes = from.len() * size_of::<T>();
+        let room = &mut self.bytes[self.len..self.len + bytes];
+        let to = room.as_mut_ptr().cast::<MaybeUninit<T>>();
+        assert!(to.is_aligned(), "whole elements");
+        // SAFETY: it is aligned, and there is room for so many elements, which need no value yet
+        let to = unsafe { core::slice::from_raw_parts_mut(to, from.len()) };
+        for (to, from) in to.iter_mut().zip(from) {
+            to.write(element(*from));
+        }
+        self.len += bytes;
     }
 
     /// The bytes.

@@ -17,13 +17,17 @@ mod weigh;
 
 pub use buffer::Buffer;
 pub use patches::Patches;
-pub use requantize::{Factors, requantize};
+pub use requantize::Factors;
 pub use strips::{Segments, Strip, Strips};
 
 #[cfg(target_arch = "aarch64")]
 pub use super::aarch64::Path;
+#[cfg(target_arch = "aarch64")]
+use super::aarch64::transpose;
 #[cfg(target_arch = "x86_64")]
 pub use super::x86_64::Path;
+#[cfg(target_arch = "x86_64")]
+use super::x86_64::transpose;
 
 /// An instruction set: vectors of 32-bit sums, and the product of words of inputs and of weights, which
 /// hold [`TAPS`](Self::TAPS) taps each.

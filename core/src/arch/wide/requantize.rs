@@ -1,6 +1,12 @@
 //! Sums of channels on their way to INT8.
 
+use core::array::from_fn;
+use core::ops::Range;
+
 use super::{Isa, Path, Task};
+
+/// Channels that are taken together.
+const LANES: usize = 16;
 
 /// What the sums of each channel are multiplied with, and what becomes of the products.
 #[derive(Clone, Copy, Debug)]
@@ -17,15 +23,26 @@ pub struct Factors<'a> {
     pub high: i32,
 }
 
-/// Writes sums of channels times their factors, rounded to nearest, as INT8.
-pub fn requantize(sums: &[i32], factors: &Factors<'_>, to: &mut [i8]) {
-    Path::best().run(Requantize { sums, factors, to });
+impl Factors<'_> {
+    /// Writes the sums of pixels times their factors, rounded to nearest, as INT8: those of each pixel
+    /// begin `sums_pitch` behind those of the pixel before and go to the beginning of the next `pitch` of
+    /// `to`.
+    ///
+    /// # Panics
+    /// When there are fewer sums, factors or results.
+    pub fn requantize(&self, sums: &[i32], sums_pitch: usize, to: &mut [i8], pitch: usize) {
+        Path::best().run(Requantize {
+            sums: (sums, sums_pitch),
+            factors: self,
+            to: (to, pitch),
+        });
+    }
 }
 
 struct Requantize<'a> {
-    sums: &'a [i32],
+    sums: (&'a [i32], usize),
     factors: &'a Factors<'a>,
-    to: &'a mut [i8],
+    to: (&'a mut [i8], usize),
 }
 
 impl Task for Requantize<'_> {
@@ -35,20 +52,76 @@ impl Task for Requantize<'_> {
     #[inline(always)]
     #[expect(unsafe_code, reason = "a task")]
     unsafe fn run<I: Isa>(self) {
-        let Factors {
-            multiplier,
-            shift,
-            zero_point,
-            low,
-            high,
-        } = *self.factors;
-        let len = self.to.len();
-        let (sums, multiplier, shift) = (&self.sums[..len], &multiplier[..len], &shift[..len]);
-        for (i, to) in self.to.iter_mut().enumerate() {
-            let upper = ((i64::from(sums[i]) * i64::from(multiplier[i])) >> 32) as i32;
-            let twice = upper >> ((u32::from(shift[i]).wrapping_sub(33)) & 31);
-            let steps = (twice + 1 + 2 * zero_point) >> 1;
-            *to = steps.max(low).min(high) as i8;
+        let (to, pitch) = self.to;
+        let (sums, sums_pitch) = self.sums;
+        let factors = *self.factors;
+        let len = factors.multiplier.len();
+        for first in (0..len).step_by(LANES) {
+            let channels = first..len.min(first + LANES);
+            let block = Block::new(&factors, channels.clone());
+            let pixels = to[first..].chunks_mut(pitch);
+            let pixels = pixels.zip(sums[first..].chunks(sums_pitch));
+            if channels.len() == LANES {
+                for (to, sums) in pixels {
+                    if let (Some(to), Some(sums)) = (to.first_chunk_mut(), sums.first_chunk()) {
+                        *to = block.requantize(sums);
+                    }
+                }
+            } else {
+                for (to, sums) in pixels {
+                    let mut padded = [0; LANES];
+                    padded[..channels.len()].copy_from_slice(&sums[..channels.len()]);
+                    let results = block.requantize(&padded);
+                    to[..channels.len()].copy_from_slice(&results[..channels.len()]);
+                }
+            }
         }
+    }
+}
+
+/// What becomes of the sums of a block of channels.
+#[derive(Clone, Copy)]
+struct Block {
+    multiplier: [i32; LANES],
+    shift: [u32; LANES],
+    /// Twice the zero point, and 1 to round.
+    offset: i32,
+    low: i32,
+    high: i32,
+}
+
+impl Block {
+    #[inline(always)]
+    fn new(factors: &Factors<'_>, channels: Range<usize>) -> Self {
+        let mut block = Self {
+            multiplier: [0; _],
+            shift: [0; _],
+            offset: 2 * factors.zero_point + 1,
+            low: factors.low,
+            high: factors.high,
+        };
+        block.multiplier[..channels.len()].copy_from_slice(&factors.multiplier[channels.clone()]);
+        for (to, shift) in block.shift.iter_mut().zip(&factors.shift[channels]) {
+            *to = u32::from(*shift).wrapping_sub(33) & 31;
+        }
+        block
+    }
+
+    #[inline(always)]
+    fn requantize(&self, sums: &[i32; LANES]) -> [i8; LANES] {
+        // upper words of the products, of channels in pairs, as vectors multiply
+        let [sums, multipliers]: [[i64; LANES / 2]; 2] =
+            [*sums, self.multiplier].map(bytemuck::cast);
+        let upper: [i64; LANES / 2] = from_fn(|pair| {
+            let (sum, multiplier) = (sums[pair], multipliers[pair]);
+            let even = (sum << 32 >> 32) * (multiplier << 32 >> 32);
+            let odd = (sum >> 32) * (multiplier >> 32);
+            (even >> 32) & 0xffff_ffff | odd & !0xffff_ffff
+        });
+        let upper: [i32; LANES] = bytemuck::cast(upper);
+        from_fn(|i| {
+            let steps = ((upper[i] >> self.shift[i]) + self.offset) >> 1;
+            steps.max(self.low).min(self.high) as i8
+        })
     }
 }

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::tile::Sums;
 use super::weigh::Weigh;
-use super::{Buffer, Path, put};
+use super::{Buffer, Isa, Path, Task};
 use crate::arch::scalar::Rows;
 
 /// Bytes of inputs, which take one or two each.
@@ -25,6 +25,7 @@ pub struct Strips {
     pub(super) inputs: Buffer<INPUT_BYTES>,
     pub(super) weights: Buffer<WEIGHT_BYTES>,
     pub(super) bias: Lanes,
+    sums: Buffer<{ Strips::SUMS * size_of::<i32>() }>,
     pub(super) shape: Segments,
     pub(super) channels: usize,
 }
@@ -75,7 +76,7 @@ impl Strips {
     /// The most pixels of a strip.
     pub const PIXELS: usize = 32;
     /// The most sums of a strip.
-    pub const SUMS: usize = Self::CHANNELS * Self::PIXELS;
+    const SUMS: usize = Self::CHANNELS * Self::PIXELS;
 
     /// Room for inputs and weights.
     #[must_use]
@@ -91,6 +92,7 @@ impl Strips {
             inputs: Buffer::new(),
             weights: Buffer::new(),
             bias: Lanes([0; _]),
+            sums: Buffer::new(),
             shape: Segments { count: 0, len: 0 },
             channels: 0,
         }
@@ -139,34 +141,38 @@ impl Strips {
         });
     }
 
-    /// Makes ready for `len` inputs.
+    /// Forgets the inputs.
+    pub const fn begin(&mut self) {
+        self.inputs.clear();
+    }
+
+    /// Appends inputs.
     ///
     /// # Panics
     /// Past the capacity.
-    pub fn begin(&mut self, len: usize) {
-        assert!(len <= self.capacity(), "room for the inputs");
-        // the last word may end behind the inputs
-        self.inputs.reset((len + TAPS) * self.path.input_bytes());
+    pub fn put(&mut self, from: &[i8]) {
+        let inputs = &mut self.inputs;
+        self.path.run(Append { inputs, from });
     }
 
-    /// Writes inputs from `at` on.
+    /// Appends `value` as `len` inputs.
     ///
     /// # Panics
-    /// Past the end of the inputs.
-    pub fn put(&mut self, at: usize, from: &[i8]) {
-        put(self.inputs.bytes_mut(), self.path, at, from);
-    }
-
-    /// Writes `value` as `len` inputs from `at` on.
-    ///
-    /// # Panics
-    /// Past the end of the inputs.
-    pub fn fill(&mut self, at: usize, len: usize, value: i8) {
+    /// Past the capacity.
+    pub fn fill(&mut self, len: usize, value: i8) {
         const RUN: usize = 64;
         let run = [value; RUN];
         for done in (0..len).step_by(RUN) {
-            self.put(at + done, &run[..RUN.min(len - done)]);
+            self.put(&run[..RUN.min(len - done)]);
         }
+    }
+
+    /// Lets the last word end behind the inputs, when all are there.
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn seal(&mut self) {
+        self.fill(TAPS, 0);
     }
 
     /// From the sums of a pixel to those of the next.
@@ -175,17 +181,41 @@ impl Strips {
         self.channels.next_multiple_of(LANES)
     }
 
-    /// Writes the sums of a strip, biases included: pixel by pixel, [`pitch`](Self::pitch) apart.
+    /// The sums of a strip, biases included: pixel by pixel, [`pitch`](Self::pitch) apart.
     ///
     /// # Panics
-    /// When the inputs or the room for sums end early.
-    pub fn sums(&self, strip: Strip, sums: &mut [i32]) {
-        let sums = &mut sums[..strip.pixels * self.pitch()];
+    /// When there are more pixels than [`Self::PIXELS`], or the inputs end early.
+    pub fn sums(&mut self, strip: Strip) -> &[i32] {
+        let pitch = self.pitch();
+        let sums = self.sums.grow(strip.pixels * pitch * size_of::<i32>());
+        let sums = bytemuck::cast_slice_mut(sums);
         self.path.run(Sums {
-            strips: self,
+            inputs: self.inputs.bytes(),
+            weights: self.weights.bytes(),
+            bias: &self.bias.0,
+            shape: self.shape,
+            channels: self.channels,
             strip,
             sums,
+            pitch,
         });
+        sums
+    }
+}
+
+/// Appends taps as inputs.
+struct Append<'a> {
+    inputs: &'a mut Buffer<INPUT_BYTES>,
+    from: &'a [i8],
+}
+
+impl Task for Append<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[expect(unsafe_code, reason = "a task")]
+    unsafe fn run<I: Isa>(self) {
+        self.inputs.append(self.from, I::input);
     }
 }
 
@@ -215,17 +245,18 @@ mod tests {
         let len = at + (pixels - 1) * step + (shape.count - 1) * pitch + shape.len;
         let inputs = taps(rng, len);
         strips.weigh(&weights.rows_from(0), 0..channels, shape, &bias);
-        strips.begin(len);
+        strips.begin();
         let (cut, end) = (rng.random_range(0..=len), rng.random_range(0..=len));
         let filled = cut.min(end)..cut.max(end);
         let mut inputs = inputs;
         inputs[filled.clone()].fill(-5);
-        strips.put(0, &inputs[..filled.start]);
-        strips.fill(filled.start, filled.len(), -5);
-        strips.put(filled.end, &inputs[filled.end..]);
-        let mut sums = [0; Strips::SUMS];
-        strips.sums(strip, &mut sums);
-        for (pixel, sums) in sums.chunks(strips.pitch()).take(pixels).enumerate() {
+        strips.put(&inputs[..filled.start]);
+        strips.fill(filled.len(), -5);
+        strips.put(&inputs[filled.end..]);
+        strips.seal();
+        let pitch_of_sums = strips.pitch();
+        let sums = strips.sums(strip);
+        for (pixel, sums) in sums.chunks(pitch_of_sums).enumerate() {
             let segment = |i| &inputs[at + pixel * step + i * pitch..][..shape.len];
             let taps: Vec<i8> = (0..shape.count).flat_map(segment).copied().collect();
             let mut want = bias.clone();

@@ -2,14 +2,20 @@
 
 #![expect(unsafe_code, reason = "loads and products of vectors")]
 
-use super::strips::{Strip, Strips};
+use super::strips::{Segments, Strip, Strips};
 use super::{Isa, Task};
 
 /// The sums of a strip.
 pub(super) struct Sums<'a> {
-    pub(super) strips: &'a Strips,
+    pub(super) inputs: &'a [u8],
+    pub(super) weights: &'a [u8],
+    pub(super) bias: &'a [i32; Strips::CHANNELS],
+    pub(super) shape: Segments,
+    pub(super) channels: usize,
     pub(super) strip: Strip,
     pub(super) sums: &'a mut [i32],
+    /// From the sums of a pixel to those of the next.
+    pub(super) pitch: usize,
 }
 
 impl Task for Sums<'_> {
@@ -18,41 +24,45 @@ impl Task for Sums<'_> {
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
         let Self {
-            strips,
+            bias,
+            shape,
+            channels,
             strip,
             sums,
+            pitch,
+            ..
         } = self;
-        let inputs: &[I::Input] = bytemuck::cast_slice(strips.inputs.bytes());
-        let weights: &[I::Weight] = bytemuck::cast_slice(strips.weights.bytes());
-        let words = strips.shape.words(I::TAPS);
-        let pitch = strips.pitch();
-        let vectors = strips.channels.div_ceil(I::LANES);
-        let vector_len = strips.shape.count * words * I::LANES * I::TAPS;
+        let inputs: &[I::Input] = bytemuck::cast_slice(self.inputs);
+        let weights: &[I::Weight] = bytemuck::cast_slice(self.weights);
+        let words = shape.words(I::TAPS);
+        let vectors = channels.div_ceil(I::LANES);
+        let vector_len = shape.count * words * I::LANES * I::TAPS;
         let Some(last) = strip.pixels.checked_sub(1) else {
             return;
         };
         let end = strip.at
             + last * strip.step
-            + strips.shape.count.saturating_sub(1) * strip.pitch
+            + shape.count.saturating_sub(1) * strip.pitch
             + words * I::TAPS;
         assert!(end <= inputs.len(), "inputs for all taps");
-        assert!(vectors * vector_len <= weights.len() && strip.pixels * pitch <= sums.len());
+        assert!(vectors * vector_len <= weights.len() && vectors * I::LANES <= bias.len());
+        assert!(vectors * I::LANES <= pitch && strip.pixels * pitch <= sums.len());
         let job = Job::<I> {
             inputs: inputs.as_ptr(),
             step: strip.step,
             pitch: strip.pitch,
-            segments: strips.shape.count,
+            segments: shape.count,
             words,
             weights: weights.as_ptr(),
             vector_len,
-            bias: strips.bias.0.as_ptr(),
+            bias: bias.as_ptr(),
             sums: sums.as_mut_ptr(),
             sums_pitch: pitch,
         };
         let mut vector = 0;
         while vector < vectors {
-            // SAFETY: the inputs up to `end`, the vectors' weights and the pixels' sums are there, as was
-            // checked; the biases are there for all channels
+            // SAFETY: the inputs up to `end`, the vectors' weights and biases and the pixels' sums are
+            // there, as was checked
             unsafe {
                 let job = job.vectors_from(vector);
                 if vectors - vector > 1 {

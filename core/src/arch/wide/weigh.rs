@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use super::strips::{LANES, Segments, Strips, TAPS, WEIGHT_BYTES};
 use super::unpack::unpack;
-use super::{Buffer, Isa, Task};
+use super::{Buffer, Isa, Task, transpose};
 use crate::arch::scalar::Rows;
 use crate::level::Width;
 
@@ -32,7 +32,26 @@ impl Task for Weigh<'_, '_> {
             .reset(vectors * words * I::LANES * size_of::<u32>());
         let weights: &mut [I::Weight] = bytemuck::cast_slice_mut(bytes);
         let vector_len = words * I::LANES * I::TAPS;
-        for (i, channel) in self.channels.enumerate() {
+        // words that lie in a row as they do in a vector are copied, four channels at a time
+        let copied = if size_of::<I::Weight>() == 1 && self.rows.width == Width::Int8 {
+            self.channels.len() / 4 * 4
+        } else {
+            0
+        };
+        for i in (0..copied).step_by(4) {
+            let rows = core::array::from_fn(|channel| {
+                self.rows
+                    .row(self.channels.start + i + channel, count * len)
+            });
+            let vector = &mut weights[i / I::LANES * vector_len..][..vector_len];
+            let vector: &mut [u8] = bytemuck::cast_slice_mut(vector);
+            for segment in 0..count {
+                let first = segment * self.shape.words(I::TAPS);
+                let to = &mut vector[(first * I::LANES + i % I::LANES) * TAPS..];
+                copy_words(rows.map(|row| &row[segment * len..][..len]), to, I::LANES);
+            }
+        }
+        for (i, channel) in self.channels.enumerate().skip(copied) {
             let vector = &mut weights[i / I::LANES * vector_len..][..vector_len];
             let row = self.rows.row(channel, count * len);
             for segment in 0..count {
@@ -71,6 +90,27 @@ impl Task for Weigh<'_, '_> {
             for (bias, sum) in bias.iter_mut().zip(sums) {
                 *bias = bias.wrapping_sub(sum);
             }
+        }
+    }
+}
+
+/// Copies four channels' words of weights side by side, `pitch` words from one to the next, and what is
+/// left at the end.
+#[inline(always)]
+fn copy_words(rows: [&[u8]; 4], to: &mut [u8], pitch: usize) {
+    const WORDS: usize = 4;
+    let [a, b, c, d] = rows.map(|row| row.as_chunks::<{ WORDS * TAPS }>().0);
+    let mut columns = to.chunks_mut(pitch * TAPS);
+    for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+        for (column, to) in transpose([a, b, c, d]).iter().zip(&mut columns) {
+            to[..4 * TAPS].copy_from_slice(column);
+        }
+    }
+    let mut rest = rows.map(|row| row[a.len() * WORDS * TAPS..].chunks(TAPS));
+    for to in columns.take(rest[0].len()) {
+        for (words, to) in rest.iter_mut().zip(to.chunks_mut(TAPS)) {
+            let word = words.next().unwrap_or(&[]);
+            to[..word.len()].copy_from_slice(word);
         }
     }
 }
