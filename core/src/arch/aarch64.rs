@@ -46,6 +46,11 @@ impl Path {
         }
     }
 
+    /// [`Isa::LANES`].
+    pub(super) const fn lanes(self) -> usize {
+        Neon::LANES
+    }
+
     /// Bytes of an [`Isa::Input`].
     pub(super) const fn input_bytes(self) -> usize {
         match self.0 {

@@ -35,7 +35,7 @@ pub use scalar::dots_f16;
 pub use scalar::dots_f32;
 pub use scalar::{Rows, half, weight};
 #[cfg(wide)]
-pub use wide::{Factors, Patches, Segments, Strip, Strips};
+pub use wide::{Factors, FloatStrips, Patches, Segments, Strip, Strips};
 #[cfg(all(wide, target_arch = "x86_64"))]
 pub use x86_64::dots_f32;
 

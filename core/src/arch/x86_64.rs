@@ -65,6 +65,16 @@ impl Path {
         }
     }
 
+    /// [`Isa::LANES`].
+    pub(super) const fn lanes(self) -> usize {
+        match self.0 {
+            Kind::Sse2 => Sse2::LANES,
+            Kind::Avx2 => Avx2::LANES,
+            Kind::AvxVnni => AvxVnni::LANES,
+            Kind::Avx512Vnni => Avx512Vnni::LANES,
+        }
+    }
+
     /// Bytes of an [`Isa::Input`].
     pub(super) const fn input_bytes(self) -> usize {
         match self.0 {

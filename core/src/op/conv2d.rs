@@ -106,6 +106,10 @@ pub fn float(
     if geometry.is_depthwise() {
         return depthwise::float(geometry, input, weights, activation, output);
     }
+    #[cfg(wide)]
+    if crate::op::strips::float(geometry, input, weights, activation, output) {
+        return;
+    }
     let all = weights.bias.len();
     let len = weights.rows.len() / all;
     let channels = all / usize::from(geometry.groups);

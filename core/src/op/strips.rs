@@ -1,8 +1,14 @@
 //! Convolution in strips of pixels, for processors with vectors.
 
-use crate::arch::{Segments, Strip, Strips};
+use core::iter;
+use core::ops::Range;
+
+use crate::arch::{self, FloatStrips, Segments, Strip, Strips};
+use crate::op::Activation;
 use crate::op::conv2d::Geometry;
-use crate::op::weights::{IntOutput, IntWeights};
+use crate::op::weights::{FloatRows, FloatWeights, IntOutput, IntWeights};
+use crate::shape::Span;
+use crate::tensor::ViewMut;
 
 /// Convolves INT8 with integers in 32 bits; padding is the input's zero point. Gives whether it did: there
 /// may be no room for the layer, or more than one group.
@@ -66,4 +72,97 @@ pub fn int(
         }
     }
     true
+}
+
+/// Convolves FP32 with floats. Gives whether it did, as [`int`].
+#[inline(never)]
+pub fn float(
+    geometry: &Geometry,
+    input: &[f32],
+    weights: &FloatWeights<'_>,
+    activation: Activation,
+    output: &mut ViewMut<'_>,
+) -> bool {
+    let Geometry {
+        window,
+        groups,
+        input: from,
+        output: to,
+    } = *geometry;
+    let depth = usize::from(from.c);
+    let row = usize::from(from.w) * depth;
+    let shape = Segments {
+        count: usize::from(window.kernel[0]),
+        len: usize::from(window.kernel[1]) * depth,
+    };
+    let mut strips = FloatStrips::new();
+    let room = strips.room(shape);
+    if groups != 1 || room == 0 {
+        return false;
+    }
+    let channels = weights.bias.len();
+    let width = usize::from(to.w);
+    for first in (0..channels).step_by(room) {
+        let bias = &weights.bias[first..channels.min(first + room)];
+        let first_weight = first * shape.count * shape.len;
+        match &weights.rows {
+            FloatRows::F32(rows) => strips.weigh(bias, &rows[first_weight..], shape, |x| x),
+            FloatRows::F16(rows) => strips.weigh(bias, &rows[first_weight..], shape, arch::half),
+        }
+        let mut put = |y: Range<usize>, x: Range<usize>| {
+            let rows = window.rows(y.start, from.h);
+            let columns = window.columns(x.start, from.w);
+            let [step_y, step_x] = window.stride.map(usize::from);
+            let is_row = y.len() == 1;
+            let strip = Strip {
+                at: rows.start * row + columns.start * depth,
+                pitch: row,
+                step: if is_row { step_x * depth } else { step_y * row },
+                pixels: y.len() * x.len(),
+            };
+            let taps = columns.tap * depth..(columns.tap + columns.len) * depth;
+            let apart = strips.pitch();
+            let sums = strips.sums(input, strip, rows.tap..rows.tap + rows.len, taps);
+            let pixels = (y.start * width + x.start..).step_by(if is_row { 1 } else { width });
+            for (pixel, sums) in pixels.zip(sums.chunks_exact(apart)) {
+                let sums = sums[..bias.len()].iter().copied();
+                output.put(pixel * channels + first, sums, activation);
+            }
+        };
+        // rectangles of pixels with the same taps inside, along their longer sides
+        for y in alike(to.h, |y| window.rows(y, from.h)) {
+            for x in alike(to.w, |x| window.columns(x, from.w)) {
+                if x.len() >= y.len() {
+                    y.clone()
+                        .for_each(|y| pieces(&x).for_each(|x| put(y..y + 1, x)));
+                } else {
+                    x.for_each(|x| pieces(&y).for_each(|y| put(y, x..x + 1)));
+                }
+            }
+        }
+    }
+    true
+}
+
+/// Ranges of positions whose windows have the same taps inside.
+fn alike(len: u16, span: impl Fn(usize) -> Span) -> impl Iterator<Item = Range<usize>> {
+    let len = usize::from(len);
+    let taps = move |i| {
+        let span = span(i);
+        (span.tap, span.len)
+    };
+    let mut start = 0;
+    iter::from_fn(move || {
+        let same = |i: &usize| taps(*i) == taps(start);
+        let range = start..start + (start..len).take_while(same).count();
+        start = range.end;
+        (!range.is_empty()).then_some(range)
+    })
+}
+
+/// Pieces of a range that fit a strip.
+fn pieces(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    let starts = range.clone().step_by(FloatStrips::PIXELS);
+    starts.map(move |start| start..end.min(start + FloatStrips::PIXELS))
 }

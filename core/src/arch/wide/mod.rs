@@ -8,6 +8,7 @@
 use bytemuck::Pod;
 
 mod buffer;
+mod floats;
 mod patches;
 mod requantize;
 mod strips;
@@ -16,6 +17,7 @@ mod unpack;
 mod weigh;
 
 pub use buffer::Buffer;
+pub use floats::FloatStrips;
 pub use patches::Patches;
 pub use requantize::Factors;
 pub use strips::{Segments, Strip, Strips};
