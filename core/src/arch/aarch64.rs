@@ -37,15 +37,6 @@ impl Path {
         [("NEON", Some(Self(Kind::Neon))), ("dotprod", Self::DOT)].into_iter()
     }
 
-    /// [`Isa::OFFSET`].
-    pub(super) const fn offset(self) -> i32 {
-        match self.0 {
-            Kind::Neon => Neon::OFFSET,
-            #[cfg(target_feature = "dotprod")]
-            Kind::Dot => Dot::OFFSET,
-        }
-    }
-
     /// [`Isa::LANES`].
     pub(super) const fn lanes(self) -> usize {
         Neon::LANES

@@ -55,16 +55,6 @@ impl Path {
             .map(move |kind| (kind.name(), path(kind)))
     }
 
-    /// [`Isa::OFFSET`].
-    pub(super) const fn offset(self) -> i32 {
-        match self.0 {
-            Kind::Sse2 => Sse2::OFFSET,
-            Kind::Avx2 => Avx2::OFFSET,
-            Kind::AvxVnni => AvxVnni::OFFSET,
-            Kind::Avx512Vnni => Avx512Vnni::OFFSET,
-        }
-    }
-
     /// [`Isa::LANES`].
     pub(super) const fn lanes(self) -> usize {
         match self.0 {

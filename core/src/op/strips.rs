@@ -57,17 +57,16 @@ pub fn int(
         let block = first..channels.min(first + room);
         strips.weigh(&weights.rows, block.clone(), shape, weights.bias);
         for y in 0..usize::from(to.h) {
-            for x in (0..width).step_by(Strips::PIXELS) {
-                let pixels = Strips::PIXELS.min(width - x);
+            for x in pieces(&(0..width)) {
                 let strip = Strip {
-                    at: y * step_y * pitch + x * step_x * depth,
+                    at: y * step_y * pitch + x.start * step_x * depth,
                     pitch,
                     step: step_x * depth,
-                    pixels,
+                    pixels: x.len(),
                 };
                 let apart = strips.pitch();
                 let sums = strips.sums(strip);
-                output.put_pixels(y * width + x, block.clone(), sums, apart);
+                output.put_pixels(y * width + x.start, block.clone(), sums, apart);
             }
         }
     }
@@ -163,6 +162,6 @@ fn alike(len: u16, span: impl Fn(usize) -> Span) -> impl Iterator<Item = Range<u
 /// Pieces of a range that fit a strip.
 fn pieces(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let end = range.end;
-    let starts = range.clone().step_by(FloatStrips::PIXELS);
-    starts.map(move |start| start..end.min(start + FloatStrips::PIXELS))
+    let starts = range.clone().step_by(Strip::PIXELS);
+    starts.map(move |start| start..end.min(start + Strip::PIXELS))
 }

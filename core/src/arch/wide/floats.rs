@@ -23,7 +23,7 @@ pub struct FloatStrips {
     path: Path,
     weights: Buffer<WEIGHT_BYTES>,
     bias: [f32; Self::CHANNELS],
-    sums: Buffer<{ Self::CHANNELS * Self::PIXELS * size_of::<f32>() }>,
+    sums: Buffer<{ Self::CHANNELS * Strip::PIXELS * size_of::<f32>() }>,
     shape: Segments,
     channels: usize,
 }
@@ -37,8 +37,6 @@ impl Default for FloatStrips {
 impl FloatStrips {
     /// The most channels.
     pub const CHANNELS: usize = 64;
-    /// The most pixels of a strip.
-    pub const PIXELS: usize = 32;
 
     /// Room for weights.
     #[must_use]
@@ -106,7 +104,7 @@ impl FloatStrips {
     /// pixel, [`pitch`](Self::pitch) apart. The strip begins at the first of these inputs.
     ///
     /// # Panics
-    /// When there are more pixels than [`Self::PIXELS`], there are not so many segments or taps, or the
+    /// When there are more pixels than [`Strip::PIXELS`], there are not so many segments or taps, or the
     /// inputs end early.
     pub fn sums(
         &mut self,
@@ -413,7 +411,7 @@ mod tests {
                     at: rng.random_range(0..9),
                     pitch: rng.random_range(0..200),
                     step: rng.random_range(0..40),
-                    pixels: 1 + i % FloatStrips::PIXELS,
+                    pixels: 1 + i % Strip::PIXELS,
                 };
                 let is_half = i % 2 == 1;
                 if is_half {

@@ -110,20 +110,3 @@ pub(super) trait Task {
     /// Called by [`Isa::run`].
     unsafe fn run<I: Isa>(self) -> Self::Output;
 }
-
-/// Writes taps as inputs on their way through a path, from index `at` on.
-///
-/// # Panics
-/// Past the end of the inputs.
-fn put(inputs: &mut [u8], path: Path, at: usize, from: &[i8]) {
-    if path.input_bytes() == size_of::<i16>() {
-        let inputs: &mut [i16] = bytemuck::cast_slice_mut(inputs);
-        let to = inputs[at..at + from.len()].iter_mut();
-        to.zip(from).for_each(|(to, tap)| *to = i16::from(*tap));
-    } else {
-        let offset = path.offset() as u8;
-        let to = inputs[at..at + from.len()].iter_mut();
-        to.zip(from)
-            .for_each(|(to, tap)| *to = tap.cast_unsigned().wrapping_add(offset));
-    }
-}

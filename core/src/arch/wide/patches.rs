@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "loads and products of vectors")]
 
 use super::unpack::unpack;
-use super::{Isa, Path, Task, put};
+use super::{Isa, Path, Task};
 use crate::arch::scalar::Rows;
 use crate::level::Width;
 
@@ -65,8 +65,9 @@ impl Patches {
     pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
         let capacity = Self::capacity(self.pixels);
         assert!(at + from.len() <= capacity, "room for the taps");
+        let inputs = &mut self.inputs;
         let at = pixel * capacity + at;
-        put(&mut self.inputs, self.path, at, from);
+        self.path.run(Put { inputs, at, from });
     }
 
     /// As [`scalar::Patches::put_rows`](crate::arch::scalar::Patches::put_rows).
@@ -126,6 +127,24 @@ impl Patches {
                 sums,
             });
         }
+    }
+}
+
+/// Writes taps as inputs from index `at` on.
+struct Put<'a> {
+    inputs: &'a mut [u8],
+    at: usize,
+    from: &'a [i8],
+}
+
+impl Task for Put<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<I: Isa>(self) {
+        let inputs: &mut [I::Input] = bytemuck::cast_slice_mut(self.inputs);
+        let to = inputs[self.at..][..self.from.len()].iter_mut();
+        to.zip(self.from).for_each(|(to, tap)| *to = I::input(*tap));
     }
 }
 

@@ -31,11 +31,12 @@ impl Factors<'_> {
     /// # Panics
     /// When there are fewer sums, factors or results.
     pub fn requantize(&self, sums: &[i32], sums_pitch: usize, to: &mut [i8], pitch: usize) {
-        Path::best().run(Requantize {
-            sums: (sums, sums_pitch),
-            factors: self,
-            to: (to, pitch),
-        });
+        self.requantize_on(Path::best(), (sums, sums_pitch), (to, pitch));
+    }
+
+    fn requantize_on(&self, path: Path, sums: (&[i32], usize), to: (&mut [i8], usize)) {
+        let factors = self;
+        path.run(Requantize { sums, factors, to });
     }
 }
 
@@ -123,5 +124,69 @@ impl Block {
             let steps = ((upper[i] >> self.shift[i]) + self.offset) >> 1;
             steps.max(self.low).min(self.high) as i8
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::level::Rounding;
+    use crate::quant::Requant;
+
+    #[test]
+    fn results_are_products_rounded_once() {
+        for (name, path) in Path::all() {
+            let Some(path) = path else {
+                println!("{name}: not on this processor, not tested");
+                continue;
+            };
+            let rng = &mut SmallRng::seed_from_u64(47);
+            for channels in 1..=70_usize {
+                let [pixels, gap, more] = [1..9, 0..5, 0..5].map(|range| rng.random_range(range));
+                let (sums_pitch, pitch) = (channels.next_multiple_of(LANES) + gap, channels + more);
+                let mut sums = Vec::new();
+                for _ in 0..pixels * sums_pitch {
+                    let sum: i32 = rng.random();
+                    sums.push(
+                        [sum >> rng.random_range(0..32), i32::MIN, i32::MAX]
+                            [sum.unsigned_abs() as usize % 17 / 8],
+                    );
+                }
+                let multiplier: Vec<i32> = (0..channels)
+                    .map(|_| rng.random_range(1 << 30..=i32::MAX))
+                    .collect();
+                let shift: Vec<u8> = (0..channels).map(|_| rng.random_range(33..=62)).collect();
+                let low = rng.random_range(-128..0);
+                let factors = Factors {
+                    multiplier: &multiplier,
+                    shift: &shift,
+                    zero_point: rng.random_range(-128..128),
+                    low,
+                    high: rng.random_range(low..128),
+                };
+                let mut to = vec![77; pixels * pitch];
+                factors.requantize_on(path, (&sums, sums_pitch), (&mut to, pitch));
+                for (pixel, to) in to.chunks(pitch).enumerate() {
+                    for (channel, to) in to.iter().enumerate() {
+                        if channel >= channels {
+                            assert_eq!(*to, 77, "{name}: beside the channels");
+                            continue;
+                        }
+                        let sum = sums[pixel * sums_pitch + channel];
+                        let (multiplier, shift) = (multiplier[channel], shift[channel]);
+                        let factor = Requant { multiplier, shift };
+                        let want =
+                            factor.apply(sum, Rounding::Nearest) + i64::from(factors.zero_point);
+                        let want = want.clamp(low.into(), factors.high.into());
+                        assert_eq!(i64::from(*to), want, "{name} {sum} {factor:?}");
+                    }
+                }
+            }
+        }
     }
 }

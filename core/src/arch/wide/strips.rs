@@ -22,18 +22,18 @@ pub(super) const TAPS: usize = 4;
 #[derive(Clone, Debug)]
 pub struct Strips {
     path: Path,
-    pub(super) inputs: Buffer<INPUT_BYTES>,
-    pub(super) weights: Buffer<WEIGHT_BYTES>,
-    pub(super) bias: Lanes,
+    inputs: Buffer<INPUT_BYTES>,
+    weights: Buffer<WEIGHT_BYTES>,
+    bias: Lanes,
     sums: Buffer<{ Strips::SUMS * size_of::<i32>() }>,
-    pub(super) shape: Segments,
-    pub(super) channels: usize,
+    shape: Segments,
+    channels: usize,
 }
 
 /// Sums of channels.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
-pub(super) struct Lanes(pub(super) [i32; Strips::CHANNELS]);
+struct Lanes([i32; Strips::CHANNELS]);
 
 /// What each sum is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,11 @@ pub struct Strip {
     pub pixels: usize,
 }
 
+impl Strip {
+    /// The most pixels.
+    pub const PIXELS: usize = 32;
+}
+
 impl Default for Strips {
     fn default() -> Self {
         Self::new()
@@ -73,10 +78,8 @@ impl Default for Strips {
 impl Strips {
     /// The most channels.
     pub const CHANNELS: usize = 64;
-    /// The most pixels of a strip.
-    pub const PIXELS: usize = 32;
     /// The most sums of a strip.
-    const SUMS: usize = Self::CHANNELS * Self::PIXELS;
+    const SUMS: usize = Self::CHANNELS * Strip::PIXELS;
 
     /// Room for inputs and weights.
     #[must_use]
@@ -297,7 +300,7 @@ mod tests {
                         at: rng.random_range(0..9),
                         pitch: rng.random_range(0..200),
                         step: rng.random_range(0..40),
-                        pixels: rng.random_range(1..=Strips::PIXELS),
+                        pixels: rng.random_range(1..=Strip::PIXELS),
                     };
                     let weights = Weights::random(rng, i, shape.count * shape.len, width);
                     compare(rng, path, shape, strip, &weights);
@@ -309,7 +312,7 @@ mod tests {
     #[test]
     fn every_number_of_pixels() {
         on_every_path(|rng, path| {
-            for pixels in 1..=Strips::PIXELS {
+            for pixels in 1..=Strip::PIXELS {
                 for channels in [1, 16, 33] {
                     let shape = Segments { count: 3, len: 27 };
                     let strip = Strip {
