@@ -3,8 +3,8 @@
 //! Every tensor has a block that is its own from the layer that writes it to the last layer that
 //! reads it; blocks that are never alive together may share addresses.
 
-use crate::level::{Form, Forms};
-use crate::network::{Network, PerTensor};
+use crate::level::Forms;
+use crate::network::{Network, PerTensor, PerTensorView};
 
 /// The offset of every tensor's block in the activation arena.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl<const N: usize> Lifetimes<N> {
     fn block(&self, tensor: usize, forms: Forms) -> Block {
         let Lifetime { len, last } = self.tensors[tensor];
         Block {
-            bytes: forms.iter().map(|form| form.bytes(len)).sum(),
+            bytes: forms.bytes(len),
             first: tensor.saturating_sub(1),
             last: last.into(),
         }
@@ -148,12 +148,10 @@ impl<const N: usize> Placement<N> {
         self.bytes
     }
 
-    /// The offset at which a tensor of `len` elements is stored in `form`, when it has `forms`: they
-    /// lie one after the other, widest first.
+    /// The offset of every tensor's block, in which its forms lie one after the other, widest first.
     #[must_use]
-    pub fn offset(&self, tensor: usize, forms: Forms, form: Form, len: u32) -> u32 {
-        let before = forms.iter().take_while(|other| *other != form);
-        self.offsets[tensor] + before.map(|other| other.bytes(len)).sum::<u32>()
+    pub fn offsets(&self) -> PerTensorView<'_, u32> {
+        self.offsets.as_view()
     }
 }
 

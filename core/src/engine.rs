@@ -3,18 +3,18 @@
 use core::fmt;
 use core::ops::Range;
 
-use bytemuck::{cast_slice, cast_slice_mut};
+use bytemuck::cast_slice;
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 
 use crate::arena::{Lifetimes, Placement};
 use crate::image::Image;
-use crate::level::{Form, Forms, Level, Stored};
+use crate::level::{Form, Forms, Level};
 use crate::network::{Network, PerTensor, Preprocess};
-use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
-use crate::op::{Activation, Op, add, conv2d, dense, pool, reshape, softmax};
+use crate::op::Activation;
 use crate::plan::{Budget, BudgetTooSmall, Plan, Planner};
-use crate::resident::{self, Encoder};
+use crate::resident::Encoder;
+use crate::step::{Blocks, Steps};
 use crate::storage::Mapped;
 use crate::tensor::{View, ViewMut};
 
@@ -168,9 +168,28 @@ impl<const N: usize> Layout<N> {
         Ok(layout)
     }
 
-    fn block(&self, layer: usize) -> Range<usize> {
-        let end = self.offsets.get(layer + 1).unwrap_or(&self.weight_bytes);
-        self.offsets[layer] as usize..*end as usize
+    /// The layers' resident weights.
+    fn blocks(&self) -> Blocks<'_> {
+        Blocks {
+            starts: &self.offsets,
+            end: self.weight_bytes,
+        }
+    }
+
+    /// What runs the layers of `network` in this layout.
+    fn steps<'s, const K: usize>(
+        &'s self,
+        network: &'s Network<N, K>,
+        placement: &'s Placement<N>,
+    ) -> Steps<'s> {
+        Steps {
+            input: (network.input, network.input_q),
+            layers: &network.layers,
+            levels: &self.levels,
+            forms: self.forms.as_view(),
+            weights: self.blocks(),
+            activations: placement.offsets(),
+        }
     }
 }
 
@@ -311,14 +330,14 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         for layer in 0..count {
             let _ = packed.push(end);
             if stays(layer) {
-                let block = old.block(layer);
+                let block = old.blocks().range(layer);
                 end += block.len();
                 self.shift(block, packed[layer]);
             }
         }
         // to their places from the last on: no block moves left
         for layer in (0..count).rev().filter(|layer| stays(*layer)) {
-            let to = next.block(layer);
+            let to = next.blocks().range(layer);
             let from = packed[layer]..packed[layer] + to.len();
             self.shift(from, to.start);
         }
@@ -338,7 +357,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
                 input: network.qparams(usize::from(network.layers[layer].inputs[0])),
                 output: network.qparams(layer + 1),
             };
-            let block = &mut self.arena[next.block(layer)];
+            let block = &mut self.arena[next.blocks().range(layer)];
             encoder
                 .encode(level.stored(), &mut self.storage, block)
                 .map_err(|_| EngineError::Storage { layer })?;
@@ -381,12 +400,20 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         if expected != found {
             return Err(EngineError::InputLen { expected, found });
         }
-        watch(0, &mut || self.put_input(input));
+        let steps = self.layout.steps(network, &self.placement);
+        let arena = &mut *self.arena;
+        watch(0, &mut || {
+            for form in self.layout.forms[0].iter() {
+                let place = steps.place(0, form);
+                let mut output = place.view_mut(&mut arena[place.range()]);
+                put_sample(input, &network.preprocess, network.input.c, &mut output);
+            }
+        });
         for layer in 0..network.layers.len() {
-            watch(layer + 1, &mut || self.run(layer));
+            watch(layer + 1, &mut || steps.run(layer, arena));
         }
-        let output = self.range(network.layers.len(), Form::F32);
-        Ok(cast_slice(&self.arena[output]))
+        let output = steps.place(network.layers.len(), Form::F32);
+        Ok(cast_slice(&arena[output.range()]))
     }
 
     /// The elements of a tensor after an inference, as real numbers and in the form that operators
@@ -399,74 +426,11 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             return None;
         }
         let form = self.layout.forms[tensor].widest()?;
-        Some(view(
-            network,
-            tensor,
-            form,
-            &self.arena[self.range(tensor, form)],
-        ))
-    }
-
-    fn put_input(&mut self, input: Input<'_>) {
-        let network = self.image.network();
-        for form in self.layout.forms[0].iter() {
-            let range = self.range(0, form);
-            let mut output = view_mut(network, 0, form, &mut self.arena[range]);
-            put_sample(input, &network.preprocess, network.input.c, &mut output);
-        }
-    }
-
-    /// Where a tensor lies in the arena in one of its forms.
-    fn range(&self, tensor: usize, form: Form) -> Range<usize> {
-        let len = self.image.network().shape(tensor).len() as u32;
-        let forms = self.layout.forms[tensor];
-        let offset = self.placement.offset(tensor, forms, form, len);
-        let start = (self.layout.weight_bytes + offset) as usize;
-        start..start + form.bytes(len) as usize
-    }
-
-    /// Runs one layer into every form of its output.
-    fn run(&mut self, layer: usize) {
-        for form in self.layout.forms[layer + 1].iter() {
-            self.run_into(layer, form);
-        }
-    }
-
-    /// Runs one layer into one form of its output. Not inlined: callers may be built for size.
-    #[inline(never)]
-    fn run_into(&mut self, layer: usize, form: Form) {
-        let network = self.image.network();
-        let op = &network.layers[layer].op;
-        let level = self.layout.levels[layer];
-        let inputs = &network.layers[layer].inputs;
-        let sources = [inputs[0], inputs[inputs.len() - 1]].map(|tensor| {
-            let tensor = usize::from(tensor);
-            let form = op.input_need(level);
-            let form = form.or_else(|| self.layout.forms[tensor].widest());
-            let form = form.unwrap_or(Form::F32);
-            (tensor, form, self.range(tensor, form))
-        });
-        let weights = self.layout.block(layer);
-        let target = self.range(layer + 1, form);
-        // alive at the same step, so inputs never overlap the output; weights lie before both
-        let (before, rest) = self.arena.split_at_mut(target.start);
-        let (output, after) = rest.split_at_mut(target.len());
-        let (before, after): (&[u8], &[u8]) = (before, after);
-        let [a, b] = sources.map(|(tensor, form, range)| {
-            let bytes = if range.start < target.start {
-                &before[range]
-            } else {
-                &after[range.start - target.end..range.end - target.end]
-            };
-            view(network, tensor, form, bytes)
-        });
-        let step = Step {
-            network,
-            layer,
-            level,
-            weights: &before[weights],
-        };
-        step.run(a, b, &mut view_mut(network, layer + 1, form, output));
+        let place = self
+            .layout
+            .steps(network, &self.placement)
+            .place(tensor, form);
+        Some(place.view(&self.arena[place.range()]))
     }
 }
 
@@ -501,120 +465,3 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
 
 /// The values of a byte.
 const TABLE: usize = 1 << u8::BITS;
-
-fn view<'b, const N: usize, const K: usize>(
-    network: &Network<N, K>,
-    tensor: usize,
-    form: Form,
-    bytes: &'b [u8],
-) -> View<'b> {
-    match form {
-        Form::F32 => View::F32(cast_slice(bytes)),
-        Form::I8(_) => {
-            let bytes = &bytes[..network.shape(tensor).len()];
-            View::I8(cast_slice(bytes), network.qparams(tensor))
-        }
-    }
-}
-
-fn view_mut<'b, const N: usize, const K: usize>(
-    network: &Network<N, K>,
-    tensor: usize,
-    form: Form,
-    bytes: &'b mut [u8],
-) -> ViewMut<'b> {
-    match form {
-        Form::F32 => ViewMut::F32(cast_slice_mut(bytes)),
-        Form::I8(rounding) => {
-            let bytes = &mut bytes[..network.shape(tensor).len()];
-            ViewMut::I8(cast_slice_mut(bytes), network.qparams(tensor), rounding)
-        }
-    }
-}
-
-/// One layer about to run.
-struct Step<'b, const N: usize, const K: usize> {
-    network: &'b Network<N, K>,
-    layer: usize,
-    level: Level,
-    weights: &'b [u8],
-}
-
-impl<const N: usize, const K: usize> Step<'_, N, K> {
-    fn run(&self, a: View<'_>, b: View<'_>, target: &mut ViewMut<'_>) {
-        let layer = &self.network.layers[self.layer];
-        let activation = layer.activation;
-        let (input, output) = (self.network.input_shape(self.layer), layer.output);
-        match layer.op {
-            Op::Conv2d { window, groups } => {
-                let geometry = conv2d::Geometry {
-                    window,
-                    groups,
-                    input,
-                    output,
-                };
-                self.weighted(
-                    a,
-                    target,
-                    |x, w, target| conv2d::float(&geometry, x, w, activation, target),
-                    |x, zero_point, w, output| conv2d::int(&geometry, x, zero_point, w, output),
-                );
-            }
-            Op::Dense => self.weighted(
-                a,
-                target,
-                |x, w, target| dense::float(x, w, activation, target),
-                |x, _, w, output| dense::int(x, w, output),
-            ),
-            Op::Add => add::run(a, b, activation, target),
-            Op::MaxPool { window } => {
-                let geometry = pool::Geometry {
-                    window,
-                    input,
-                    output,
-                };
-                pool::max(&geometry, a, activation, target);
-            }
-            Op::AvgPool {
-                window,
-                count_padding,
-            } => {
-                let geometry = pool::Geometry {
-                    window,
-                    input,
-                    output,
-                };
-                pool::average(&geometry, count_padding, a, activation, target);
-            }
-            Op::Reshape => reshape::run(a, activation, target),
-            Op::Softmax => softmax::run(a, activation, target),
-        }
-    }
-
-    fn weighted(
-        &self,
-        input: View<'_>,
-        target: &mut ViewMut<'_>,
-        float: impl FnOnce(&[f32], &FloatWeights<'_>, &mut ViewMut<'_>),
-        int: impl FnOnce(&[i8], i8, &IntWeights<'_>, &mut IntOutput<'_, '_>),
-    ) {
-        let layer = &self.network.layers[self.layer];
-        let channels = usize::from(layer.output.c);
-        let count = self.network.weight_count(self.layer);
-        match (input, self.level.stored()) {
-            (View::F32(x), stored @ (Stored::F32 | Stored::F16)) => {
-                let half = stored == Stored::F16;
-                let weights = resident::float(self.weights, channels, count, half);
-                float(x, &weights, target);
-            }
-            (View::I8(x, q), Stored::Int(width)) => {
-                let weights = resident::int(self.weights, channels, count, width);
-                let (q_out, activation) = (layer.output_q, layer.activation);
-                let mut output = IntOutput::new(&weights, q_out, activation, target);
-                int(x, q.zero_point, &weights, &mut output);
-            }
-            // the input was asked for in the level's own form
-            (View::F32(_), Stored::Int(_)) | (View::I8(..), Stored::F32 | Stored::F16) => {}
-        }
-    }
-}

@@ -311,11 +311,26 @@ impl Forms {
         self.0 & form.bit() != 0
     }
 
+    /// Those of the set that are before `form` in [`Form::ALL`].
+    #[must_use]
+    pub const fn before(self, form: Form) -> Self {
+        Self(self.0 & (form.bit() - 1))
+    }
+
     /// The forms in the set, widest first.
     pub fn iter(self) -> impl Iterator<Item = Form> {
-        Form::ALL
-            .into_iter()
-            .filter(move |form| self.contains(*form))
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let form = Form::ALL.get(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(*form)
+        })
+    }
+
+    /// Bytes that a tensor of `len` elements takes in all forms of the set.
+    #[must_use]
+    pub fn bytes(self, len: u32) -> u32 {
+        self.iter().map(|form| form.bytes(len)).sum()
     }
 
     /// The first of [`Forms::iter`]: what an operator without weights reads.

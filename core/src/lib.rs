@@ -22,6 +22,7 @@ pub mod quant;
 pub mod resident;
 pub mod rules;
 pub mod shape;
+pub mod step;
 pub mod storage;
 pub mod stored;
 pub mod tensor;

@@ -121,6 +121,29 @@ impl<T: Clone, const N: usize> PerTensor<T, N> {
     }
 }
 
+impl<T, const N: usize> PerTensor<T, N> {
+    /// The same whatever the capacity.
+    #[must_use]
+    pub fn as_view(&self) -> PerTensorView<'_, T>
+    where
+        T: Copy,
+    {
+        PerTensorView {
+            input: self.input,
+            layers: &self.layers,
+        }
+    }
+}
+
+/// A borrowed [`PerTensor`] of any capacity.
+#[derive(Clone, Copy, Debug)]
+pub struct PerTensorView<'a, T> {
+    /// That of the network's input.
+    pub input: T,
+    /// That of each layer's output.
+    pub layers: &'a [T],
+}
+
 impl<T, const N: usize> core::ops::Index<usize> for PerTensor<T, N> {
     type Output = T;
 

@@ -1,5 +1,6 @@
 //! Borrowed tensors as operators see them: typed slices and the way a result is stored.
 
+use crate::arch::Factors;
 use crate::level::Rounding;
 use crate::op::Activation;
 use crate::quant::{QParams, Requant, saturate_i8};
@@ -73,19 +74,26 @@ impl Int8Sink {
     /// The sink of a tensor with parameters `q`, behind `activation`.
     #[must_use]
     pub fn new(q: QParams, rounding: Rounding, activation: Activation) -> Self {
+        let bound = |real: f32, end| {
+            if real.is_infinite() {
+                end
+            } else {
+                q.quantize(real, rounding)
+            }
+        };
         let [low, high] = activation.range();
         Self {
             rounding,
             zero_point: i32::from(q.zero_point),
-            low: q.quantize(low, rounding),
-            high: q.quantize(high, rounding),
+            low: bound(low, i8::MIN),
+            high: bound(high, i8::MAX),
         }
     }
 
     /// Writes each `acc · factor` as the next element of the tensor.
     #[inline]
     pub fn rescale(&self, accs: impl Iterator<Item = i32>, factor: Requant, to: &mut [i8]) {
-        if self.is_short([factor].into_iter()) {
+        if self.is_short(&[factor.shift]) {
             let [low, high] = [self.low, self.high].map(i32::from);
             for (to, acc) in to.iter_mut().zip(accs) {
                 *to = self.short(acc, factor).max(low).min(high) as i8;
@@ -97,66 +105,22 @@ impl Int8Sink {
         }
     }
 
-    /// Whether [`Self::requantize_short`] does for these factors: they are below 1/2 and the rounding is
-    /// to nearest.
+    /// Whether [`arch::requantize`](crate::arch::requantize) does for factors of these shifts: they are
+    /// below 1/2 and the rounding is to nearest.
     #[must_use]
-    pub fn is_short(&self, mut factors: impl Iterator<Item = Requant>) -> bool {
-        self.rounding == Rounding::Nearest && factors.all(|factor| factor.shift > 32)
-    }
-
-    /// [`Self::requantize`] with the upper words of the products.
-    pub fn requantize_short<'p>(
-        &self,
-        accs: &[i32],
-        factors: impl Iterator<Item = Requant>,
-        pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
-    ) {
-        if (self.low, self.high) == (i8::MIN, i8::MAX) {
-            self.clamped(accs, factors, pixels, |x| x.clamp(-128, 127));
-        } else {
-            let [low, high] = [self.low, self.high].map(i32::from);
-            self.clamped(accs, factors, pixels, |x| x.max(low).min(high));
-        }
+    pub fn is_short(&self, shifts: &[u8]) -> bool {
+        self.rounding == Rounding::Nearest && shifts.iter().all(|shift| *shift > 32)
     }
 
     /// What [`arch::requantize`](crate::arch::requantize) takes for factors that [`Self::is_short`] holds of.
-    #[cfg(wide)]
     #[must_use]
-    pub fn factors<'f>(&self, multiplier: &'f [i32], shift: &'f [u8]) -> crate::arch::Factors<'f> {
-        crate::arch::Factors {
+    pub fn factors<'f>(&self, multiplier: &'f [i32], shift: &'f [u8]) -> Factors<'f> {
+        Factors {
             multiplier,
             shift,
             zero_point: self.zero_point,
             low: self.low.into(),
             high: self.high.into(),
-        }
-    }
-
-    #[inline(always)]
-    fn clamped<'p>(
-        &self,
-        accs: &[i32],
-        factors: impl Iterator<Item = Requant>,
-        mut pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
-        clamp: impl Fn(i32) -> i32,
-    ) {
-        let count = pixels.len();
-        let element = |acc, factor| clamp(self.short(acc, factor)) as i8;
-        let mut next = || pixels.next().unwrap_or(&mut []);
-        if count == 1 {
-            for ((acc, factor), to) in accs.iter().zip(factors).zip(next()) {
-                *to = element(*acc, factor);
-            }
-            return;
-        }
-        let [a, b, c, d] = [next(), next(), next(), next()];
-        let pixels = a.iter_mut().zip(b).zip(c.iter_mut().zip(d));
-        let accs = accs.as_chunks::<4>().0;
-        for ((accs, factor), ((a, b), (c, d))) in accs.iter().zip(factors).zip(pixels) {
-            *a = element(accs[0], factor);
-            *b = element(accs[1], factor);
-            *c = element(accs[2], factor);
-            *d = element(accs[3], factor);
         }
     }
 

@@ -8,7 +8,10 @@
 #![expect(unsafe_code, reason = "instructions that Rust has no name for")]
 
 use core::arch::{asm, global_asm};
+use core::mem::MaybeUninit;
+use core::slice::from_raw_parts;
 
+use super::Factors;
 use super::scalar::Rows;
 use crate::level::Width;
 
@@ -318,6 +321,63 @@ fn widen<const P: usize>(from: &[[i8; 4]], to: &mut [u32]) {
     }
 }
 
+/// As [`scalar::dots_i8`](super::scalar::dots_i8), five rows at a time.
+///
+/// # Panics
+/// When a row of weights ends early.
+#[inline]
+pub fn dots_i8(
+    input: &[i8],
+    weights: &[i8],
+    pitch: usize,
+    bias: &[i32],
+    mut each: impl FnMut(usize, &[i32]),
+) {
+    /// Rows whose sums are held at a time.
+    const ROWS: usize = 40;
+    let len = input.len();
+    let Some(last) = bias.len().checked_sub(1) else {
+        return;
+    };
+    let end = last.saturating_mul(pitch).saturating_add(len);
+    assert!(end <= weights.len(), "the weights end");
+    if len < 4 {
+        // such a row is not read by words where it lies
+        return super::scalar::dots_i8(input, weights, pitch, bias, each);
+    }
+    let mut sums = [const { MaybeUninit::<i32>::uninit() }; ROWS];
+    let words = len / 4;
+    let mut job = Dots {
+        input: input.as_ptr(),
+        weights: weights.as_ptr(),
+        pitch,
+        pitch3: 3 * pitch,
+        bias: bias.as_ptr(),
+        sums: sums.as_mut_ptr().cast(),
+        tiles: 0,
+        quads: words / 4,
+        words: words % 4,
+        overlap: len.wrapping_neg() % 4,
+    };
+    for first in (0..bias.len()).step_by(ROWS) {
+        let rows = ROWS.min(bias.len() - first);
+        job.sums = sums.as_mut_ptr().cast();
+        job.tiles = rows / 5;
+        if job.tiles > 0 {
+            // SAFETY: it reads the inputs, as many weights of each row and the biases, which were found to
+            // be there, and writes the sums, for which there is room
+            unsafe { bitbudget_dots_i8_5(&raw mut job) };
+        }
+        job.tiles = rows % 5;
+        if job.tiles > 0 {
+            // SAFETY: as above, for the rows that the call before left
+            unsafe { bitbudget_dots_i8_1(&raw mut job) };
+        }
+        // SAFETY: these sums were written
+        each(first, unsafe { from_raw_parts(sums.as_ptr().cast(), rows) });
+    }
+}
+
 /// As [`scalar::depthwise`](super::scalar::depthwise).
 ///
 /// # Panics
@@ -350,6 +410,77 @@ pub fn depthwise(
     };
     // SAFETY: it reads offsets, inputs and weights that were found to be there, and writes the sums
     unsafe { bitbudget_depthwise(&raw mut job) };
+}
+
+/// As [`requantize`](fn@super::requantize::requantize).
+///
+/// # Panics
+/// When there are fewer sums, factors or results.
+pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [i8], pitch: usize) {
+    let channels = factors.multiplier.len();
+    if !matches!(pixels, 1 | 4) || channels == 0 {
+        return super::requantize::requantize(sums, factors, pixels, to, pitch);
+    }
+    assert!(factors.shift.len() >= channels, "the factors end");
+    assert!(sums.len() >= channels * pixels, "the sums end");
+    let end = pitch.saturating_mul(pixels - 1).saturating_add(channels);
+    assert!(to.len() >= end && pitch >= channels, "room for the results");
+    let mut job = Requantize {
+        sums: sums.as_ptr(),
+        multiplier: factors.multiplier.as_ptr(),
+        shift: factors.shift.as_ptr(),
+        to: to.as_mut_ptr(),
+        pitch,
+        pitch3: 3 * pitch,
+        channels,
+        offset: factors.offset(),
+        low: factors.low,
+        high: factors.high,
+    };
+    let run = match (pixels, factors.is_whole()) {
+        (1, true) => bitbudget_requantize1,
+        (1, false) => bitbudget_requantize1_bounds,
+        (_, true) => bitbudget_requantize4,
+        (_, false) => bitbudget_requantize4_bounds,
+    };
+    // SAFETY: it reads sums and factors and writes results that were found to be there
+    unsafe { run(&raw mut job) };
+}
+
+/// What the loops that requantize work on, at the offsets that they know.
+#[repr(C)]
+struct Requantize {
+    sums: *const i32,
+    multiplier: *const i32,
+    shift: *const u8,
+    to: *mut i8,
+    /// Once and three times.
+    pitch: usize,
+    pitch3: usize,
+    /// At least 1.
+    channels: usize,
+    offset: i32,
+    low: i32,
+    high: i32,
+}
+
+/// What the loops over inputs where they lie work on, at the offsets that they know.
+#[repr(C)]
+struct Dots {
+    input: *const i8,
+    /// Of the next tile, as are the biases and the sums.
+    weights: *const i8,
+    /// Once and three times.
+    pitch: usize,
+    pitch3: usize,
+    bias: *const i32,
+    sums: *mut i32,
+    /// Rows, or fives of rows; at least 1.
+    tiles: usize,
+    /// A row: fours of words, words, and the bytes that the last word shares with the word before.
+    quads: usize,
+    words: usize,
+    overlap: usize,
 }
 
 /// What the loops that widen rows work on, at the offsets that they know.
@@ -403,6 +534,12 @@ unsafe extern "C" {
     fn bitbudget_widen4_odd(job: *mut Widen);
     fn bitbudget_widen1_odd(job: *mut Widen);
     fn bitbudget_depthwise(job: *mut Depthwise);
+    fn bitbudget_dots_i8_5(job: *mut Dots);
+    fn bitbudget_dots_i8_1(job: *mut Dots);
+    fn bitbudget_requantize1(job: *mut Requantize);
+    fn bitbudget_requantize1_bounds(job: *mut Requantize);
+    fn bitbudget_requantize4(job: *mut Requantize);
+    fn bitbudget_requantize4_bounds(job: *mut Requantize);
     fn bitbudget_dots4_int8(job: *mut Job);
     fn bitbudget_dots4_int4(job: *mut Job);
     fn bitbudget_dots4_int2(job: *mut Job);
@@ -794,6 +931,220 @@ bitbudget_depthwise:
     bne     1b
     pop     {{r4-r11, pc}}
     .size bitbudget_depthwise, . - bitbudget_depthwise
+
+    // the sum in \\sum and the products of four taps and the weights in r11
+    .macro bb_row sum
+        sxtb16  r12, r11
+        smlad   \\sum, r12, r9, \\sum
+        sxtb16  r12, r11, ror #8
+        smlad   \\sum, r12, r10, \\sum
+    .endm
+
+    // four taps, in r9 yet, with those of each row; r0: input; r1: weights; r2, r3: a pitch and three;
+    // r4 to r8: sums
+    .macro bb_taps rows
+        sxtb16  r10, r9, ror #8
+        sxtb16  r9, r9
+        .if \\rows == 5
+            ldr     r11, [r1, r2]
+            bb_row  r5
+            ldr     r11, [r1, r2, lsl #1]
+            bb_row  r6
+            ldr     r11, [r1, r3]
+            bb_row  r7
+            ldr     r11, [r1, r2, lsl #2]
+            bb_row  r8
+        .endif
+        ldr     r11, [r1], #4
+        bb_row  r4
+    .endm
+
+    .macro bb_next_taps rows
+        ldr     r9, [r0], #4
+        bb_taps \\rows
+    .endm
+
+    .macro bb_dots_i8 name, rows
+    .section .text.\\name,\"ax\",%progbits
+    .p2align 2
+    .global \\name
+    .type \\name, %function
+    .thumb_func
+\\name:
+    push    {{r0, r4-r11, lr}}
+1:
+    ldr     lr, [sp]
+    ldm     lr, {{r0-r3, r12}}
+    .if \\rows == 5
+        ldm     r12!, {{r4-r8}}
+    .else
+        ldr     r4, [r12], #4
+    .endif
+    str     r12, [lr, #16]
+    ldr     lr, [lr, #28]
+    cmp     lr, #0
+    beq     3f
+2:
+    bb_next_taps \\rows
+    bb_next_taps \\rows
+    bb_next_taps \\rows
+    bb_next_taps \\rows
+    subs    lr, lr, #1
+    bne     2b
+3:
+    ldr     lr, [sp]
+    ldr     lr, [lr, #32]
+    cmp     lr, #0
+    beq     5f
+4:
+    bb_next_taps \\rows
+    subs    lr, lr, #1
+    bne     4b
+5:
+    ldr     lr, [sp]
+    ldr     r12, [lr, #36]
+    cmp     r12, #0
+    beq     6f
+    // the word that ends with the row, without the taps that were there before
+    sub     r0, r0, r12
+    sub     r1, r1, r12
+    lsl     r12, r12, #3
+    ldr     r9, [r0]
+    lsr     r9, r9, r12
+    lsl     r9, r9, r12
+    bb_taps \\rows
+6:
+    ldrd    r12, r0, [lr, #20]
+    ldr     r1, [lr, #4]
+    .if \\rows == 5
+        stm     r12!, {{r4-r8}}
+        add     r1, r1, r2, lsl #2
+    .else
+        str     r4, [r12], #4
+    .endif
+    add     r1, r1, r2
+    subs    r0, r0, #1
+    str     r1, [lr, #4]
+    strd    r12, r0, [lr, #20]
+    bne     1b
+    pop     {{r0, r4-r11, pc}}
+    .size \\name, . - \\name
+    .endm
+
+    bb_dots_i8 bitbudget_dots_i8_5, 5
+    bb_dots_i8 bitbudget_dots_i8_1, 1
+
+    // the factor of the next channel in r12 and lr
+    .macro bb_factor
+        ldr     r12, [r1], #4
+        ldrb    lr, [r2], #1
+        sub     lr, lr, #33
+    .endm
+
+    // the sum in \\sum by the factor; half a step is yet to be cut off
+    .macro bb_scale sum
+        smmul   \\sum, \\sum, r12
+        asr     \\sum, \\sum, lr
+        add     \\sum, \\sum, r7
+    .endm
+
+    // \\sum between the bounds in r12 and lr, or those of the type
+    .macro bb_bound sum, bounds
+        .if \\bounds
+            asr     \\sum, \\sum, #1
+            cmp     \\sum, r12
+            it      lt
+            movlt   \\sum, r12
+            cmp     \\sum, lr
+            it      gt
+            movgt   \\sum, lr
+        .else
+            ssat    \\sum, #8, \\sum, asr #1
+        .endif
+    .endm
+
+    .macro bb_load_bounds bounds
+        .if \\bounds
+            ldr     lr, [sp]
+            ldrd    r12, lr, [lr, #32]
+        .endif
+    .endm
+
+    // the sum in \\sum becomes the next result
+    .macro bb_result sum, bounds
+        bb_factor
+        bb_scale \\sum
+        bb_load_bounds \\bounds
+        bb_bound \\sum, \\bounds
+        strb    \\sum, [r3], #1
+    .endm
+
+    // r0: sums; r1, r2: multipliers, shifts; r3: results; r4, r5: a pitch and three; r6: channels;
+    // r7: the offset; [sp]: the job
+    .macro bb_requantize_begin name
+    .section .text.\\name,\"ax\",%progbits
+    .p2align 2
+    .global \\name
+    .type \\name, %function
+    .thumb_func
+\\name:
+    push    {{r0, r4-r11, lr}}
+    ldm     r0, {{r0-r7}}
+    .endm
+
+    .macro bb_requantize1 name, bounds
+    bb_requantize_begin \\name
+    lsrs    r5, r6, #2
+    beq     2f
+1:
+    ldm     r0!, {{r8-r11}}
+    bb_result r8, \\bounds
+    bb_result r9, \\bounds
+    bb_result r10, \\bounds
+    bb_result r11, \\bounds
+    subs    r5, r5, #1
+    bne     1b
+2:
+    ands    r6, r6, #3
+    beq     4f
+3:
+    ldr     r8, [r0], #4
+    bb_result r8, \\bounds
+    subs    r6, r6, #1
+    bne     3b
+4:
+    pop     {{r0, r4-r11, pc}}
+    .size \\name, . - \\name
+    .endm
+
+    .macro bb_requantize4 name, bounds
+    bb_requantize_begin \\name
+1:
+    ldm     r0!, {{r8-r11}}
+    bb_factor
+    bb_scale r8
+    bb_scale r9
+    bb_scale r10
+    bb_scale r11
+    bb_load_bounds \\bounds
+    bb_bound r8, \\bounds
+    bb_bound r9, \\bounds
+    bb_bound r10, \\bounds
+    bb_bound r11, \\bounds
+    strb    r9, [r3, r4]
+    strb    r10, [r3, r4, lsl #1]
+    strb    r11, [r3, r5]
+    strb    r8, [r3], #1
+    subs    r6, r6, #1
+    bne     1b
+    pop     {{r0, r4-r11, pc}}
+    .size \\name, . - \\name
+    .endm
+
+    bb_requantize1 bitbudget_requantize1, 0
+    bb_requantize1 bitbudget_requantize1_bounds, 1
+    bb_requantize4 bitbudget_requantize4, 0
+    bb_requantize4 bitbudget_requantize4_bounds, 1
     .text
 "
 );

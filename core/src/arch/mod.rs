@@ -13,6 +13,7 @@ pub mod arm_fpu;
 pub mod arm_mla;
 #[cfg(test)]
 mod battery;
+pub mod requantize;
 pub mod scalar;
 #[cfg(wide)]
 pub mod wide;
@@ -20,22 +21,25 @@ pub mod wide;
 pub mod x86_64;
 
 #[cfg(arm_dsp)]
-pub use arm_dsp::{Patches, depthwise};
+pub use arm_dsp::{Patches, depthwise, dots_i8, requantize};
 #[cfg(arm_fpu)]
 pub use arm_fpu::{dots_f16, dots_f32};
 #[cfg(arm_mla)]
 pub use arm_mla::Patches;
+pub use requantize::Factors;
+#[cfg(not(arm_dsp))]
+pub use requantize::requantize;
 #[cfg(not(any(arm_dsp, arm_mla, wide)))]
 pub use scalar::Patches;
-#[cfg(not(arm_dsp))]
-pub use scalar::depthwise;
 #[cfg(not(arm_fpu))]
 pub use scalar::dots_f16;
 #[cfg(not(any(arm_fpu, all(wide, target_arch = "x86_64"))))]
 pub use scalar::dots_f32;
 pub use scalar::{Rows, half, weight};
+#[cfg(not(arm_dsp))]
+pub use scalar::{depthwise, dots_i8};
 #[cfg(wide)]
-pub use wide::{Factors, FloatStrips, Patches, Segments, Strip, Strips};
+pub use wide::{FloatStrips, Patches, Segments, Strip, Strips};
 #[cfg(all(wide, target_arch = "x86_64"))]
 pub use x86_64::dots_f32;
 

@@ -173,6 +173,37 @@ fn dot_packed<const PER_BYTE: usize>(
     products.sum()
 }
 
+/// Gives the sums of a bias and the products of `input` and of a row of weights, for each bias in order: each
+/// of some sums, the first of which is that of the given row. Rows begin `pitch` weights apart.
+///
+/// # Panics
+/// When a row of weights ends early.
+pub fn dots_i8(
+    input: &[i8],
+    weights: &[i8],
+    pitch: usize,
+    bias: &[i32],
+    mut each: impl FnMut(usize, &[i32]),
+) {
+    let row = |row: usize| &weights[row * pitch..][..input.len()];
+    let (fours, rest) = bias.as_chunks::<4>();
+    for (four, bias) in fours.iter().enumerate() {
+        let first = 4 * four;
+        let [a, b, c, d] = [first, first + 1, first + 2, first + 3].map(row);
+        let mut sums = *bias;
+        for (i, x) in input.iter().enumerate() {
+            for (sum, row) in sums.iter_mut().zip([a, b, c, d]) {
+                *sum += i32::from(*x) * i32::from(row[i]);
+            }
+        }
+        each(first, &sums);
+    }
+    for (i, bias) in rest.iter().enumerate() {
+        let first = 4 * fours.len() + i;
+        each(first, &[bias + dot_i8(input, row(first))]);
+    }
+}
+
 /// Adds to each of `sums` the products of `input` and of a row of weights, rows beginning `pitch` weights
 /// apart: each in eight interleaved partial sums.
 ///

@@ -1,5 +1,8 @@
 //! Fully connected: every output is a weighted sum of all input elements.
 
+#[cfg(not(wide))]
+use {crate::arch, crate::level::Width, bytemuck::cast_slice};
+
 use crate::op::Activation;
 use crate::op::sums::Sums;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
@@ -23,6 +26,20 @@ pub fn float(
 /// Multiplies INT8 with integers in 32 bits.
 #[inline(never)]
 pub fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
+    #[cfg(not(wide))]
+    if weights.rows.width == Width::Int8 {
+        let (rows, pitch) = (cast_slice(weights.rows.bytes), weights.rows.pitch);
+        arch::dots_i8(input, rows, pitch, weights.bias, |channel, sums| {
+            output.put(0, 1, channel, sums);
+        });
+        return;
+    }
+    patches(input, weights, output);
+}
+
+/// The same of weights of any width. Not inlined: its memory is on the stack.
+#[inline(never)]
+fn patches(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
     let channels = 0..weights.bias.len();
     Sums::new(weights, output).run(0, 1, channels, input.len(), |taps, _| taps.put(input));
 }

@@ -34,10 +34,8 @@ pub fn float(
                     let at = (rows.start + row) * pitch + (columns.start + column) * channels;
                     let tap = (rows.tap + row) * width + columns.tap + column;
                     let inputs = &input[at + channel..][..sums.len()];
-                    let weights = weights.rows.every(channel * taps + tap, taps);
-                    for ((sum, x), w) in sums.iter_mut().zip(inputs).zip(weights) {
-                        *sum += x * w;
-                    }
+                    let first = channel * taps + tap;
+                    weights.rows.add_products(inputs, first, taps, sums);
                 }
             }
             let sums = sums.iter().copied();

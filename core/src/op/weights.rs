@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use heapless::Vec;
+
 use crate::arch::{self, Rows};
 use crate::op::Activation;
 use crate::quant::{QParams, Requant};
@@ -38,12 +40,16 @@ impl FloatRows<'_> {
         }
     }
 
-    /// The weights from index `first` on that lie `step` apart, as real numbers.
-    pub fn every(&self, first: usize, step: usize) -> impl Iterator<Item = f32> {
-        (first..self.len()).step_by(step).map(|i| match self {
-            Self::F32(weights) => weights[i],
-            Self::F16(weights) => arch::half(weights[i]),
-        })
+    /// Adds to each of `sums` the product of an input and of a weight: the first weight is that of index
+    /// `first`, those of the others lie `step` apart.
+    ///
+    /// # Panics
+    /// When there are fewer weights.
+    pub fn add_products(&self, inputs: &[f32], first: usize, step: usize, sums: &mut [f32]) {
+        match self {
+            Self::F32(weights) => add_products(inputs, &weights[first..], step, |w| w, sums),
+            Self::F16(weights) => add_products(inputs, &weights[first..], step, arch::half, sums),
+        }
     }
 
     /// The number of weights.
@@ -62,15 +68,28 @@ impl FloatRows<'_> {
     }
 }
 
+fn add_products<T: Copy>(
+    inputs: &[f32],
+    weights: &[T],
+    step: usize,
+    real: impl Fn(T) -> f32,
+    sums: &mut [f32],
+) {
+    for (i, (sum, x)) in sums.iter_mut().zip(inputs).enumerate() {
+        *sum += x * real(weights[i * step]);
+    }
+}
+
 /// Calls `each` with the first channel of each block of channels and their sums, which are the biases
 /// yet.
 pub fn for_each_block(bias: &[f32], mut each: impl FnMut(usize, &mut [f32])) {
     const CHANNELS: usize = 64;
-    let mut sums = [0.0; CHANNELS];
+    let mut sums = Vec::<f32, CHANNELS>::new();
     for (block, bias) in bias.chunks(CHANNELS).enumerate() {
-        let sums = &mut sums[..bias.len()];
-        sums.copy_from_slice(bias);
-        each(block * CHANNELS, sums);
+        sums.clear();
+        // a chunk is no longer than there is room
+        let _ = sums.extend_from_slice(bias);
+        each(block * CHANNELS, &mut sums);
     }
 }
 
@@ -128,8 +147,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
             ViewMut::F32(data) => Target::F32(data, output_q.scale),
             ViewMut::I8(data, q, rounding) => {
                 let sink = Int8Sink::new(*q, *rounding, activation);
-                let all = weights.factors(0..weights.bias.len());
-                Target::I8(data, sink, sink.is_short(all))
+                Target::I8(data, sink, sink.is_short(weights.shift))
             }
         };
         Self {
@@ -162,14 +180,17 @@ impl<'w, 'o> IntOutput<'w, 'o> {
                 }
             }
             Target::I8(data, sink, is_short) => {
-                let factors = self.weights.factors(channels.clone());
+                let weights = self.weights;
+                if *is_short {
+                    let multiplier = &weights.multiplier[channels.clone()];
+                    let factors = sink.factors(multiplier, &weights.shift[channels]);
+                    let to = &mut data[elements.start + channel..];
+                    return arch::requantize(sums, &factors, pixels, to, all);
+                }
+                let factors = weights.factors(channels.clone());
                 let pixels = data[elements].chunks_exact_mut(all);
                 let pixels = pixels.map(|pixel| &mut pixel[channels.clone()]);
-                if *is_short && matches!(pixels.len(), 1 | 4) {
-                    sink.requantize_short(sums, factors, pixels);
-                } else {
-                    sink.requantize(sums, &factors, pixels);
-                }
+                sink.requantize(sums, &factors, pixels);
             }
         }
     }
@@ -186,7 +207,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
             );
             let last = pixel + sums.len() / pitch - 1;
             let data = &mut data[pixel * all + channels.start..last * all + channels.end];
-            factors.requantize(sums, pitch, data, all);
+            factors.requantize_pixels(sums, pitch, data, all);
         } else {
             for (pixel, sums) in (pixel..).zip(sums.chunks_exact(pitch)) {
                 self.put(pixel, 1, channels.start, &sums[..channels.len()]);

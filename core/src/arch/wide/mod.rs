@@ -19,7 +19,6 @@ mod weigh;
 pub use buffer::Buffer;
 pub use floats::FloatStrips;
 pub use patches::Patches;
-pub use requantize::Factors;
 pub use strips::{Segments, Strip, Strips};
 
 #[cfg(target_arch = "aarch64")]

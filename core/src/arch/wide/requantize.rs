@@ -4,24 +4,10 @@ use core::array::from_fn;
 use core::ops::Range;
 
 use super::{Isa, Path, Task};
+use crate::arch::Factors;
 
 /// Channels that are taken together.
 const LANES: usize = 16;
-
-/// What the sums of each channel are multiplied with, and what becomes of the products.
-#[derive(Clone, Copy, Debug)]
-pub struct Factors<'a> {
-    /// A multiplier for each channel.
-    pub multiplier: &'a [i32],
-    /// By how many bits each product is shifted to the right, 33 to 62.
-    pub shift: &'a [u8],
-    /// What is added afterwards.
-    pub zero_point: i32,
-    /// The least result.
-    pub low: i32,
-    /// The largest result.
-    pub high: i32,
-}
 
 impl Factors<'_> {
     /// Writes the sums of pixels times their factors, rounded to nearest, as INT8: those of each pixel
@@ -30,7 +16,7 @@ impl Factors<'_> {
     ///
     /// # Panics
     /// When there are fewer sums, factors or results.
-    pub fn requantize(&self, sums: &[i32], sums_pitch: usize, to: &mut [i8], pitch: usize) {
+    pub fn requantize_pixels(&self, sums: &[i32], sums_pitch: usize, to: &mut [i8], pitch: usize) {
         self.requantize_on(Path::best(), (sums, sums_pitch), (to, pitch));
     }
 
@@ -97,7 +83,7 @@ impl Block {
         let mut block = Self {
             multiplier: [0; _],
             shift: [0; _],
-            offset: 2 * factors.zero_point + 1,
+            offset: factors.offset(),
             low: factors.low,
             high: factors.high,
         };

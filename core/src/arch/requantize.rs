@@ -1,0 +1,87 @@
+//! Sums on their way to INT8: what the instruction sets share, and the reference in plain Rust.
+
+/// What the sums of each channel are multiplied with, and what becomes of the products.
+#[derive(Clone, Copy, Debug)]
+pub struct Factors<'a> {
+    /// A multiplier for each channel.
+    pub multiplier: &'a [i32],
+    /// By how many bits each product is shifted to the right, 33 to 62.
+    pub shift: &'a [u8],
+    /// What is added afterwards.
+    pub zero_point: i32,
+    /// The least result, of those that fit 8 bits.
+    pub low: i32,
+    /// The largest result, of those that fit 8 bits.
+    pub high: i32,
+}
+
+impl Factors<'_> {
+    /// Whether the bounds are those of the type.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.low == i8::MIN as i32 && self.high == i8::MAX as i32
+    }
+
+    /// Twice the zero point, and 1 to round: what is added to the upper word of a product, shifted by 33
+    /// less than the product is to be, before it is halved.
+    #[must_use]
+    pub const fn offset(&self) -> i32 {
+        2 * self.zero_point + 1
+    }
+}
+
+/// Writes the sums of pixels times their factors, rounded to nearest, as INT8: sums by channel, then by
+/// pixel; results by pixel, `pitch` apart, then by channel.
+///
+/// # Panics
+/// When there are fewer sums, factors or results.
+pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [i8], pitch: usize) {
+    if factors.is_whole() {
+        clamped(sums, factors, pixels, to, pitch, |x| x.clamp(-128, 127));
+    } else {
+        let (low, high) = (factors.low, factors.high);
+        clamped(sums, factors, pixels, to, pitch, |x| x.max(low).min(high));
+    }
+}
+
+#[inline(always)]
+fn clamped(
+    sums: &[i32],
+    factors: &Factors<'_>,
+    pixels: usize,
+    to: &mut [i8],
+    pitch: usize,
+    clamp: impl Fn(i32) -> i32,
+) {
+    let channels = factors.multiplier.len();
+    let offset = factors.offset();
+    let element = |sum: i32, (multiplier, shift): (&i32, &u8)| {
+        let upper = (i64::from(sum) * i64::from(*multiplier)) >> 32;
+        clamp(((upper as i32 >> (u32::from(shift - 33) & 31)) + offset) >> 1) as i8
+    };
+    let (multiplier, shift) = (factors.multiplier, &factors.shift[..channels]);
+    let mut to = to.chunks_mut(pitch);
+    let mut next = || &mut to.next().unwrap_or(&mut [])[..channels];
+    if pixels == 4 {
+        let [a, b, c, d] = [next(), next(), next(), next()];
+        let sums = &sums.as_chunks::<4>().0[..channels];
+        for i in 0..channels {
+            let (sums, factor) = (sums[i], (&multiplier[i], &shift[i]));
+            a[i] = element(sums[0], factor);
+            b[i] = element(sums[1], factor);
+            c[i] = element(sums[2], factor);
+            d[i] = element(sums[3], factor);
+        }
+        return;
+    }
+    for pixel in 0..pixels {
+        let sums = sums[pixel..].iter().step_by(pixels);
+        for ((to, factor), sum) in next()
+            .iter_mut()
+            .zip(multiplier.iter().zip(shift))
+            .zip(sums)
+        {
+            *to = element(*sum, factor);
+        }
+    }
+}

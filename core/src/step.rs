@@ -1,0 +1,272 @@
+//! The steps of an inference: which operator runs, and where its weights, inputs and output lie.
+
+use core::ops::Range;
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use crate::level::{Form, Forms, Level, Stored};
+use crate::network::{Layer, PerTensorView};
+use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
+use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
+use crate::quant::QParams;
+use crate::resident;
+use crate::shape::Shape;
+use crate::tensor::{View, ViewMut};
+
+/// Where a tensor lies in the arena in one of its forms.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The first byte, a multiple of four.
+    pub start: usize,
+    /// Elements.
+    pub len: usize,
+    /// How they are stored.
+    pub form: Form,
+    /// The tensor's INT8 map.
+    pub q: QParams,
+}
+
+impl Place {
+    /// Its bytes, padding included.
+    #[must_use]
+    pub const fn range(&self) -> Range<usize> {
+        self.start..self.start + self.form.bytes(self.len as u32) as usize
+    }
+
+    /// The tensor in these bytes.
+    ///
+    /// # Panics
+    /// When they are not as many as its range, or not aligned to its elements.
+    #[must_use]
+    pub fn view<'b>(&self, bytes: &'b [u8]) -> View<'b> {
+        match self.form {
+            Form::F32 => View::F32(cast_slice(bytes)),
+            Form::I8(_) => View::I8(cast_slice(&bytes[..self.len]), self.q),
+        }
+    }
+
+    /// As [`Self::view`], to be written.
+    ///
+    /// # Panics
+    /// As [`Self::view`].
+    #[must_use]
+    pub fn view_mut<'b>(&self, bytes: &'b mut [u8]) -> ViewMut<'b> {
+        match self.form {
+            Form::F32 => ViewMut::F32(cast_slice_mut(bytes)),
+            Form::I8(rounding) => {
+                ViewMut::I8(cast_slice_mut(&mut bytes[..self.len]), self.q, rounding)
+            }
+        }
+    }
+}
+
+/// Where the layers' resident weights lie in the arena: one block for each layer, in order and without
+/// gaps.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks<'a> {
+    /// The first byte of each.
+    pub starts: &'a [u32],
+    /// Behind the last.
+    pub end: u32,
+}
+
+impl Blocks<'_> {
+    /// The bytes of a layer's block.
+    ///
+    /// # Panics
+    /// When there is no such layer.
+    #[must_use]
+    pub fn range(&self, layer: usize) -> Range<usize> {
+        let end = self.starts.get(layer + 1).unwrap_or(&self.end);
+        self.starts[layer] as usize..*end as usize
+    }
+}
+
+/// The steps of an inference: a network's layers at their levels, and where in an arena all of it lies.
+/// It knows no capacities, so that it is compiled here, as the kernels are, and not where it is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps<'a> {
+    /// Shape and INT8 map of the network's input.
+    pub input: (Shape, QParams),
+    /// The layers.
+    pub layers: &'a [Layer],
+    /// The level of each.
+    pub levels: &'a [Level],
+    /// The forms in which each tensor is stored.
+    pub forms: PerTensorView<'a, Forms>,
+    /// The resident weights.
+    pub weights: Blocks<'a>,
+    /// The offset of each tensor behind the weights.
+    pub activations: PerTensorView<'a, u32>,
+}
+
+impl Steps<'_> {
+    /// Where a tensor lies in one of its forms.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    #[must_use]
+    #[inline(never)]
+    pub fn place(&self, tensor: usize, form: Form) -> Place {
+        self.shape_and_place(tensor, |_| form).1
+    }
+
+    /// A tensor's shape, and where it lies in one of its forms.
+    #[inline(always)]
+    fn shape_and_place(&self, tensor: usize, form: impl Fn(Forms) -> Form) -> (Shape, Place) {
+        let ((shape, q), forms, offset) = match tensor.checked_sub(1) {
+            None => (self.input, self.forms.input, self.activations.input),
+            Some(layer) => {
+                let Layer {
+                    output, output_q, ..
+                } = self.layers[layer];
+                let offset = self.activations.layers[layer];
+                ((output, output_q), self.forms.layers[layer], offset)
+            }
+        };
+        let (form, len) = (form(forms), shape.len());
+        let before = forms.before(form).bytes(len as u32);
+        let place = Place {
+            start: (self.weights.end + offset + before) as usize,
+            len,
+            form,
+            q,
+        };
+        (shape, place)
+    }
+
+    /// Runs one layer into every form of its output.
+    ///
+    /// # Panics
+    /// When there is no such layer, or the arena is too small.
+    pub fn run(&self, layer: usize, arena: &mut [u8]) {
+        for form in self.forms.layers[layer].iter() {
+            self.run_into(layer, form, arena);
+        }
+    }
+
+    #[inline(never)]
+    fn run_into(&self, layer: usize, form: Form, arena: &mut [u8]) {
+        let level = self.levels[layer];
+        let target = self.shape_and_place(layer + 1, |_| form).1;
+        // alive at the same step, so inputs never overlap the output; weights lie before both
+        let place = target.range();
+        let (before, rest) = arena.split_at_mut(place.start);
+        let (output, after) = rest.split_at_mut(place.len());
+        let (before, after): (&[u8], &[u8]) = (before, after);
+        let Layer { op, inputs, .. } = &self.layers[layer];
+        let mut views = [View::F32(&[]); 2];
+        let mut input = Shape::vector(0);
+        for (view, tensor) in views.iter_mut().zip(inputs) {
+            let form = |forms: Forms| op.input_need(level).or(forms.widest()).unwrap_or(Form::F32);
+            let (shape, source) = self.shape_and_place((*tensor).into(), form);
+            let Range { start, end } = source.range();
+            *view = source.view(if start < place.start {
+                &before[start..end]
+            } else {
+                &after[start - place.end..end - place.end]
+            });
+            input = shape;
+        }
+        let step = Step {
+            layer: &self.layers[layer],
+            input,
+            level,
+            weights: &before[self.weights.range(layer)],
+        };
+        step.run(views, &mut target.view_mut(output));
+    }
+}
+
+/// One layer about to run.
+struct Step<'a> {
+    layer: &'a Layer,
+    /// The shape of each input.
+    input: Shape,
+    level: Level,
+    /// Resident.
+    weights: &'a [u8],
+}
+
+impl Step<'_> {
+    fn run(&self, [a, b]: [View<'_>; 2], target: &mut ViewMut<'_>) {
+        let Layer {
+            op,
+            activation,
+            output,
+            ..
+        } = *self.layer;
+        let input = self.input;
+        match op {
+            Op::Conv2d { window, groups } => {
+                let geometry = conv2d::Geometry {
+                    window,
+                    groups,
+                    input,
+                    output,
+                };
+                self.weighted(
+                    a,
+                    target,
+                    |x, w, target| conv2d::float(&geometry, x, w, activation, target),
+                    |x, zero_point, w, output| conv2d::int(&geometry, x, zero_point, w, output),
+                );
+            }
+            Op::Dense => self.weighted(
+                a,
+                target,
+                |x, w, target| dense::float(x, w, activation, target),
+                |x, _, w, output| dense::int(x, w, output),
+            ),
+            Op::Add => add::run(a, b, activation, target),
+            Op::MaxPool { window } => {
+                let geometry = pool::Geometry {
+                    window,
+                    input,
+                    output,
+                };
+                pool::max(&geometry, a, activation, target);
+            }
+            Op::AvgPool {
+                window,
+                count_padding,
+            } => {
+                let geometry = pool::Geometry {
+                    window,
+                    input,
+                    output,
+                };
+                pool::average(&geometry, count_padding, a, activation, target);
+            }
+            Op::Reshape => reshape::run(a, activation, target),
+            Op::Softmax => softmax::run(a, activation, target),
+        }
+    }
+
+    fn weighted(
+        &self,
+        input: View<'_>,
+        target: &mut ViewMut<'_>,
+        float: impl FnOnce(&[f32], &FloatWeights<'_>, &mut ViewMut<'_>),
+        int: impl FnOnce(&[i8], i8, &IntWeights<'_>, &mut IntOutput<'_, '_>),
+    ) {
+        let layer = self.layer;
+        let channels = usize::from(layer.output.c);
+        let count = layer.op.weight_count(self.input, layer.output);
+        match (input, self.level.stored()) {
+            (View::F32(x), stored @ (Stored::F32 | Stored::F16)) => {
+                let half = stored == Stored::F16;
+                let weights = resident::float(self.weights, channels, count, half);
+                float(x, &weights, target);
+            }
+            (View::I8(x, q), Stored::Int(width)) => {
+                let weights = resident::int(self.weights, channels, count, width);
+                let (q_out, activation) = (layer.output_q, layer.activation);
+                let mut output = IntOutput::new(&weights, q_out, activation, target);
+                int(x, q.zero_point, &weights, &mut output);
+            }
+            // the input was asked for in the level's own form
+            (View::F32(_), Stored::Int(_)) | (View::I8(..), Stored::F32 | Stored::F16) => {}
+        }
+    }
+}
