@@ -445,7 +445,8 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
         (Input::U8(raw), ViewMut::I8(to, q, rounding)) if raw.len() > channels * TABLE => {
             for channel in 0..channels {
                 let mut table = [0; TABLE];
-                let reals = (0..TABLE as u16).map(|raw| preprocess.real(raw.into(), channel));
+                let real = preprocess.reals(channel);
+                let reals = (0..TABLE as u16).map(|raw| real(raw.into()));
                 q.quantize_all(reals, *rounding, &mut table);
                 let raw = raw[channel..].iter().step_by(channels);
                 let to = to[channel..].iter_mut().step_by(channels);

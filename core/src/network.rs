@@ -39,12 +39,18 @@ impl Preprocess {
     /// The real input that `raw` stands for in `channel`.
     #[must_use]
     pub fn real(&self, raw: f32, channel: usize) -> f32 {
+        self.reals(channel)(raw)
+    }
+
+    /// [`real`](Self::real) in one channel.
+    pub fn reals(&self, channel: usize) -> impl Fn(f32) -> f32 + Copy + use<> {
         let of = |stats: &[f32], default| match stats {
             [] => default,
             [all] => *all,
             each => each[channel],
         };
-        (raw * self.scale - of(&self.mean, 0.0)) / of(&self.std, 1.0)
+        let (scale, mean, std) = (self.scale, of(&self.mean, 0.0), of(&self.std, 1.0));
+        move |raw| (raw * scale - mean) / std
     }
 
     /// Whether scale and std are positive, all is finite, and mean and std are one value, one per

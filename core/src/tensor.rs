@@ -1,6 +1,6 @@
 //! Borrowed tensors as operators see them: typed slices and the way a result is stored.
 
-use crate::arch::Factors;
+use crate::arch::{self, Factors};
 use crate::level::Rounding;
 use crate::op::Activation;
 use crate::quant::{QParams, Requant, saturate_i8};
@@ -127,10 +127,8 @@ impl Int8Sink {
     /// `acc · factor` to nearest, before it is clamped; the upper word of the product is enough.
     #[inline(always)]
     fn short(&self, acc: i32, factor: Requant) -> i32 {
-        let upper = (i64::from(acc) * i64::from(factor.multiplier)) >> 32;
-        // twice the result and a half, and the zero point
-        let twice = upper as i32 >> (u32::from(factor.shift - 33) & 31);
-        (twice + 1 + 2 * self.zero_point) >> 1
+        let offset = 2 * self.zero_point + 1;
+        arch::requantize::halved(acc, factor.multiplier, u32::from(factor.shift - 33), offset)
     }
 
     /// Writes `acc · factor` of each channel's factor and accumulators, one for each pixel, as the

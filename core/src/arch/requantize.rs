@@ -30,6 +30,14 @@ impl Factors<'_> {
     }
 }
 
+/// A sum times its factor, rounded, with the zero point: of the upper word of the product, shifted by 33 less
+/// than the product is to be, and [`Factors::offset`].
+#[inline(always)]
+pub fn halved(sum: i32, multiplier: i32, shift: u32, offset: i32) -> i32 {
+    let upper = (i64::from(sum) * i64::from(multiplier)) >> 32;
+    ((upper as i32 >> (shift & 31)) + offset) >> 1
+}
+
 /// Writes the sums of pixels times their factors, rounded to nearest, as INT8: sums by channel, then by
 /// pixel; results by pixel, `pitch` apart, then by channel.
 ///
@@ -56,8 +64,7 @@ fn clamped(
     let channels = factors.multiplier.len();
     let offset = factors.offset();
     let element = |sum: i32, (multiplier, shift): (&i32, &u8)| {
-        let upper = (i64::from(sum) * i64::from(*multiplier)) >> 32;
-        clamp(((upper as i32 >> (u32::from(shift - 33) & 31)) + offset) >> 1) as i8
+        clamp(halved(sum, *multiplier, u32::from(shift - 33), offset)) as i8
     };
     let (multiplier, shift) = (factors.multiplier, &factors.shift[..channels]);
     let mut to = to.chunks_mut(pitch);

@@ -6,7 +6,7 @@
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::wide::{Isa, Task};
+use super::wide::{Bounds, Isa, Task};
 
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,6 +377,40 @@ macro_rules! eight_lanes {
         }
 
         #[inline(always)]
+        unsafe fn requantize(
+            sums: __m256i,
+            multiplier: __m256i,
+            shift: __m256i,
+            bounds: Bounds,
+        ) -> __m256i {
+            // SAFETY: as this function's
+            unsafe {
+                let even = _mm256_mul_epi32(sums, multiplier);
+                let [sums, multiplier] = [sums, multiplier].map(|x| _mm256_srli_epi64::<32>(x));
+                let odd = _mm256_mul_epi32(sums, multiplier);
+                let upper = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);
+                let twice = _mm256_srav_epi32(upper, shift);
+                let twice = _mm256_add_epi32(twice, _mm256_set1_epi32(bounds.offset));
+                let steps = _mm256_srai_epi32::<1>(twice);
+                let steps = _mm256_max_epi32(steps, _mm256_set1_epi32(bounds.low));
+                _mm256_min_epi32(steps, _mm256_set1_epi32(bounds.high))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_results(to: *mut i8, results: __m256i) {
+            // SAFETY: as this function's
+            unsafe {
+                let [low, high] = [
+                    _mm256_castsi256_si128(results),
+                    _mm256_extracti128_si256::<1>(results),
+                ];
+                let words = _mm_packs_epi32(low, high);
+                _mm_storel_epi64(to.cast(), _mm_packs_epi16(words, words));
+            }
+        }
+
+        #[inline(always)]
         unsafe fn total(sums: __m256i) -> i32 {
             // SAFETY: as this function's
             unsafe {
@@ -488,6 +522,34 @@ unsafe impl Isa for Avx512Vnni {
     unsafe fn dot(sums: __m512i, inputs: __m512i, weights: __m512i) -> __m512i {
         // SAFETY: as this function's
         unsafe { _mm512_dpbusd_epi32(sums, inputs, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn requantize(
+        sums: __m512i,
+        multiplier: __m512i,
+        shift: __m512i,
+        bounds: Bounds,
+    ) -> __m512i {
+        const EVEN: __mmask16 = 0b0101_0101_0101_0101;
+        // SAFETY: as this function's
+        unsafe {
+            let even = _mm512_mul_epi32(sums, multiplier);
+            let [sums, multiplier] = [sums, multiplier].map(|x| _mm512_srli_epi64::<32>(x));
+            let odd = _mm512_mul_epi32(sums, multiplier);
+            let upper = _mm512_mask_shuffle_epi32::<_MM_PERM_DDBB>(odd, EVEN, even);
+            let twice = _mm512_srav_epi32(upper, shift);
+            let twice = _mm512_add_epi32(twice, _mm512_set1_epi32(bounds.offset));
+            let steps = _mm512_srai_epi32::<1>(twice);
+            let steps = _mm512_max_epi32(steps, _mm512_set1_epi32(bounds.low));
+            _mm512_min_epi32(steps, _mm512_set1_epi32(bounds.high))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_results(to: *mut i8, results: __m512i) {
+        // SAFETY: as this function's
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(results)) }
     }
 
     #[inline(always)]

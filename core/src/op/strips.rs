@@ -3,7 +3,7 @@
 use core::iter;
 use core::ops::Range;
 
-use crate::arch::{self, FloatStrips, Segments, Strip, Strips};
+use crate::arch::{self, FloatStrips, Frame, Segments, Strip, Strips};
 use crate::op::Activation;
 use crate::op::conv2d::Geometry;
 use crate::op::weights::{FloatRows, FloatWeights, IntOutput, IntWeights};
@@ -31,31 +31,32 @@ pub fn int(
     let [step_y, step_x] = window.stride.map(usize::from);
     let depth = usize::from(from.c);
     let row = usize::from(from.w) * depth;
-    let pitch = row + (left + right) * depth;
-    let len = (top + usize::from(from.h) + bottom) * pitch;
+    let frame = Frame {
+        row,
+        top,
+        left: left * depth,
+        bottom,
+        right: right * depth,
+    };
+    let pitch = frame.pitch();
     let shape = Segments {
         count: kernel_height,
         len: kernel_width * depth,
     };
     let mut strips = Strips::new();
     let room = strips.room(shape);
-    if groups != 1 || room == 0 || len > strips.capacity() {
+    if groups != 1 || room == 0 || frame.len(input.len()) > strips.capacity() {
         return false;
     }
-    strips.begin();
-    strips.fill(top * pitch, zero_point);
-    for inputs in input.chunks_exact(row) {
-        strips.fill(left * depth, zero_point);
-        strips.put(inputs);
-        strips.fill(right * depth, zero_point);
-    }
-    strips.fill(bottom * pitch, zero_point);
-    strips.seal();
+    strips.put(input, frame, zero_point);
     let channels = weights.bias.len();
     let width = usize::from(to.w);
     for first in (0..channels).step_by(room) {
         let block = first..channels.min(first + room);
         strips.weigh(&weights.rows, block.clone(), shape, weights.bias);
+        if let Some((factors, _)) = output.results(0, block.clone()) {
+            strips.scale(&factors);
+        }
         for y in 0..usize::from(to.h) {
             for x in pieces(&(0..width)) {
                 let strip = Strip {
@@ -64,9 +65,15 @@ pub fn int(
                     step: step_x * depth,
                     pixels: x.len(),
                 };
+                let pixel = y * width + x.start;
+                if let Some((_, to)) = output.results(pixel, block.clone()) {
+                    strips.results(strip, to, channels);
+                    continue;
+                }
                 let apart = strips.pitch();
-                let sums = strips.sums(strip);
-                output.put_pixels(y * width + x.start, block.clone(), sums, apart);
+                for (pixel, sums) in (pixel..).zip(strips.sums(strip).chunks_exact(apart)) {
+                    output.put(pixel, 1, first, &sums[..block.len()]);
+                }
             }
         }
     }

@@ -4,6 +4,8 @@ use core::ops::Range;
 
 use heapless::Vec;
 
+#[cfg(wide)]
+use crate::arch::Factors;
 use crate::arch::{self, Rows};
 use crate::op::Activation;
 use crate::quant::{QParams, Requant};
@@ -195,23 +197,22 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         }
     }
 
-    /// Stores the sums of pixels from `pixel` on in some channels; by pixel, `pitch` apart, then by
-    /// channel.
+    /// Where [`arch::requantize`] may write the results of some channels of the pixels from `pixel` on, and
+    /// with which factors. `None` where that does not do.
     #[cfg(wide)]
-    pub fn put_pixels(&mut self, pixel: usize, channels: Range<usize>, sums: &[i32], pitch: usize) {
-        let all = self.weights.bias.len();
-        if let Target::I8(data, sink, true) = &mut self.target {
-            let factors = sink.factors(
-                &self.weights.multiplier[channels.clone()],
-                &self.weights.shift[channels.clone()],
-            );
-            let last = pixel + sums.len() / pitch - 1;
-            let data = &mut data[pixel * all + channels.start..last * all + channels.end];
-            factors.requantize_pixels(sums, pitch, data, all);
-        } else {
-            for (pixel, sums) in (pixel..).zip(sums.chunks_exact(pitch)) {
-                self.put(pixel, 1, channels.start, &sums[..channels.len()]);
-            }
-        }
+    pub fn results(
+        &mut self,
+        pixel: usize,
+        channels: Range<usize>,
+    ) -> Option<(Factors<'w>, &mut [i8])> {
+        let Target::I8(data, sink, true) = &mut self.target else {
+            return None;
+        };
+        let IntWeights {
+            multiplier, shift, ..
+        } = self.weights;
+        let at = pixel * self.weights.bias.len() + channels.start;
+        let factors = sink.factors(&multiplier[channels.clone()], &shift[channels]);
+        Some((factors, &mut data[at..]))
     }
 }

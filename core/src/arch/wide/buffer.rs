@@ -26,18 +26,20 @@ impl<const BYTES: usize> Buffer<BYTES> {
         }
     }
 
-    /// Makes it `len` zeros.
+    /// Makes it `len` times `value`.
     ///
     /// # Panics
     /// When there is no room.
-    pub fn reset(&mut self, len: usize) -> &mut [u8] {
-        self.clear();
-        self.grow(len)
-    }
-
-    /// Makes it empty.
-    pub const fn clear(&mut self) {
-        self.len = 0;
+    #[inline(always)]
+    pub fn reset<T: Pod>(&mut self, len: usize, value: T) -> &mut [T] {
+        const { assert!(align_of::<T>() <= 64, "aligned for vectors") };
+        let bytes = len * size_of::<T>();
+        let room = self.bytes[..bytes].as_mut_ptr().cast::<MaybeUninit<T>>();
+        // SAFETY: it is aligned, and there is room for so many elements, which need no value yet
+        let room = unsafe { core::slice::from_raw_parts_mut(room, len) };
+        room.fill(MaybeUninit::new(value));
+        self.len = bytes;
+        bytemuck::cast_slice_mut(self.bytes_mut())
     }
 
     /// Appends zeros where it has fewer than `len` bytes, and gives the first `len`.
@@ -50,24 +52,6 @@ impl<const BYTES: usize> Buffer<BYTES> {
             self.len = len;
         }
         &mut self.bytes_mut()[..len]
-    }
-
-    /// Appends an element made of each of `from`.
-    ///
-    /// # Panics
-    /// When there is no room, or the buffer ends where no such element can begin.
-    #[inline(always)]
-    pub fn append<F: Copy, T: Pod>(&mut self, from: &[F], element: impl Fn(F) -> T) {
-        let bytes = from.len() * size_of::<T>();
-        let room = &mut self.bytes[self.len..self.len + bytes];
-        let to = room.as_mut_ptr().cast::<MaybeUninit<T>>();
-        assert!(to.is_aligned(), "whole elements");
-        // SAFETY: it is aligned, and there is room for so many elements, which need no value yet
-        let to = unsafe { core::slice::from_raw_parts_mut(to, from.len()) };
-        for (to, from) in to.iter_mut().zip(from) {
-            to.write(element(*from));
-        }
-        self.len += bytes;
     }
 
     /// The bytes.

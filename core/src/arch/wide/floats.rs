@@ -152,8 +152,7 @@ impl<T: Copy, F: Fn(T) -> f32> Task for Weigh<'_, T, F> {
         } = self;
         let vector_len = taps * I::LANES;
         let vectors = self.channels.div_ceil(I::LANES);
-        let bytes = self.weights.reset(vectors * vector_len * size_of::<f32>());
-        let weights: &mut [f32] = bytemuck::cast_slice_mut(bytes);
+        let weights = self.weights.reset(vectors * vector_len, 0.0);
         for first in (0..self.channels).step_by(BLOCK) {
             let row = |i: usize| &rows[(first + i) * taps..][..taps];
             let vector = &mut weights[first / I::LANES * vector_len..][..vector_len];

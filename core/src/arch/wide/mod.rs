@@ -19,7 +19,8 @@ mod weigh;
 pub use buffer::Buffer;
 pub use floats::FloatStrips;
 pub use patches::Patches;
-pub use strips::{Segments, Strip, Strips};
+pub(in crate::arch) use requantize::Bounds;
+pub use strips::{Frame, Segments, Strip, Strips};
 
 #[cfg(target_arch = "aarch64")]
 pub use super::aarch64::Path;
@@ -96,6 +97,50 @@ pub(super) unsafe trait Isa: Copy {
     /// # Safety
     /// That of all.
     unsafe fn total(sums: Self::Vector) -> i32;
+    /// The results of sums, as [`requantize`](crate::arch::requantize()) makes them; wraps.
+    ///
+    /// # Safety
+    /// That of all.
+    #[inline(always)]
+    unsafe fn requantize(
+        sums: Self::Vector,
+        multiplier: Self::Vector,
+        shift: Self::Vector,
+        bounds: Bounds,
+    ) -> Self::Vector {
+        let mut lanes = [[0; strips::LANES]; 3];
+        // SAFETY: arrays of the most lanes
+        unsafe {
+            for (lanes, vector) in lanes.iter_mut().zip([sums, multiplier, shift]) {
+                Self::store(lanes.as_mut_ptr(), vector);
+            }
+            let [sums, multipliers, shifts] = &mut lanes;
+            for ((sum, multiplier), shift) in sums
+                .iter_mut()
+                .zip(multipliers)
+                .zip(shifts)
+                .take(Self::LANES)
+            {
+                *sum = bounds.result(*sum, *multiplier, *shift);
+            }
+            Self::load(sums.as_ptr())
+        }
+    }
+    /// Writes results, which fit 8 bits.
+    ///
+    /// # Safety
+    /// [`LANES`](Self::LANES) bytes can be written.
+    #[inline(always)]
+    unsafe fn store_results(to: *mut i8, results: Self::Vector) {
+        let mut lanes = [0; strips::LANES];
+        // SAFETY: an array of the most lanes; as this function's
+        unsafe {
+            Self::store(lanes.as_mut_ptr(), results);
+            for (i, result) in lanes.iter().enumerate().take(Self::LANES) {
+                to.add(i).write(*result as i8);
+            }
+        }
+    }
 }
 
 /// A loop over the vectors of any instruction set. Its function and all that it calls are inlined into

@@ -1,115 +1,118 @@
-//! Sums of channels on their way to INT8.
+//! Sums of strips on their way to INT8: those of a tile while they are in registers.
 
-use core::array::from_fn;
-use core::ops::Range;
+#![expect(unsafe_code, reason = "loads and stores of vectors")]
 
-use super::{Isa, Path, Task};
+use super::Isa;
+use super::strips::{LANES, Strips};
+use super::tile::Sink;
 use crate::arch::Factors;
+use crate::arch::requantize::halved;
 
-/// Channels that are taken together.
-const LANES: usize = 16;
+/// A number for each channel.
+pub(super) type Channels = [i32; Strips::CHANNELS];
 
-impl Factors<'_> {
-    /// Writes the sums of pixels times their factors, rounded to nearest, as INT8: those of each pixel
-    /// begin `sums_pitch` behind those of the pixel before and go to the beginning of the next `pitch` of
-    /// `to`.
-    ///
-    /// # Panics
-    /// When there are fewer sums, factors or results.
-    pub fn requantize_pixels(&self, sums: &[i32], sums_pitch: usize, to: &mut [i8], pitch: usize) {
-        self.requantize_on(Path::best(), (sums, sums_pitch), (to, pitch));
-    }
-
-    fn requantize_on(&self, path: Path, sums: (&[i32], usize), to: (&mut [i8], usize)) {
-        let factors = self;
-        path.run(Requantize { sums, factors, to });
-    }
+/// What becomes of the sums of some channels, as vectors read it.
+#[derive(Clone, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Scales {
+    pub(super) multiplier: Channels,
+    /// By how many bits the upper words of the products are shifted.
+    pub(super) shift: Channels,
+    pub(super) bounds: Bounds,
 }
 
-struct Requantize<'a> {
-    sums: (&'a [i32], usize),
-    factors: &'a Factors<'a>,
-    to: (&'a mut [i8], usize),
+/// What all channels have in common.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::arch) struct Bounds {
+    /// [`Factors::offset`].
+    pub(in crate::arch) offset: i32,
+    pub(in crate::arch) low: i32,
+    pub(in crate::arch) high: i32,
 }
 
-impl Task for Requantize<'_> {
-    type Output = ();
-
-    // the compiler makes vectors of it
+impl Bounds {
+    /// What becomes of one sum.
     #[inline(always)]
-    #[expect(unsafe_code, reason = "a task")]
-    unsafe fn run<I: Isa>(self) {
-        let (to, pitch) = self.to;
-        let (sums, sums_pitch) = self.sums;
-        let factors = *self.factors;
-        let len = factors.multiplier.len();
-        for first in (0..len).step_by(LANES) {
-            let channels = first..len.min(first + LANES);
-            let block = Block::new(&factors, channels.clone());
-            let pixels = to[first..].chunks_mut(pitch);
-            let pixels = pixels.zip(sums[first..].chunks(sums_pitch));
-            if channels.len() == LANES {
-                for (to, sums) in pixels {
-                    if let (Some(to), Some(sums)) = (to.first_chunk_mut(), sums.first_chunk()) {
-                        *to = block.requantize(sums);
-                    }
-                }
-            } else {
-                for (to, sums) in pixels {
-                    let mut padded = [0; LANES];
-                    padded[..channels.len()].copy_from_slice(&sums[..channels.len()]);
-                    let results = block.requantize(&padded);
-                    to[..channels.len()].copy_from_slice(&results[..channels.len()]);
-                }
-            }
-        }
+    pub(super) fn result(self, sum: i32, multiplier: i32, shift: i32) -> i32 {
+        let steps = halved(sum, multiplier, shift.cast_unsigned(), self.offset);
+        steps.max(self.low).min(self.high)
     }
 }
 
-/// What becomes of the sums of a block of channels.
-#[derive(Clone, Copy)]
-struct Block {
-    multiplier: [i32; LANES],
-    shift: [u32; LANES],
-    /// Twice the zero point, and 1 to round.
-    offset: i32,
-    low: i32,
-    high: i32,
-}
-
-impl Block {
-    #[inline(always)]
-    fn new(factors: &Factors<'_>, channels: Range<usize>) -> Self {
-        let mut block = Self {
+impl Scales {
+    /// Those of no channels.
+    pub(super) const fn new() -> Self {
+        Self {
             multiplier: [0; _],
             shift: [0; _],
+            bounds: Bounds {
+                offset: 0,
+                low: 0,
+                high: 0,
+            },
+        }
+    }
+
+    /// Takes those of some channels.
+    pub(super) fn set(&mut self, factors: &Factors<'_>) {
+        self.multiplier[..factors.multiplier.len()].copy_from_slice(factors.multiplier);
+        for (to, shift) in self.shift.iter_mut().zip(factors.shift) {
+            *to = i32::from(*shift).wrapping_sub(33) & 31;
+        }
+        self.bounds = Bounds {
             offset: factors.offset(),
             low: factors.low,
             high: factors.high,
         };
-        block.multiplier[..channels.len()].copy_from_slice(&factors.multiplier[channels.clone()]);
-        for (to, shift) in block.shift.iter_mut().zip(&factors.shift[channels]) {
-            *to = u32::from(*shift).wrapping_sub(33) & 31;
-        }
-        block
+    }
+}
+
+/// Where sums go as INT8.
+pub(super) struct Int8<'a> {
+    pub(super) scales: &'a Scales,
+    pub(super) channels: usize,
+    pub(super) to: &'a mut [i8],
+    /// From the results of a pixel to those of the next.
+    pub(super) pitch: usize,
+}
+
+impl Sink for Int8<'_> {
+    fn has_room<I: Isa>(&self, pixels: usize, channels: usize) -> bool {
+        let end = pixels.saturating_sub(1) * self.pitch + channels;
+        end <= self.to.len() && channels == self.channels && channels <= Strips::CHANNELS
     }
 
     #[inline(always)]
-    fn requantize(&self, sums: &[i32; LANES]) -> [i8; LANES] {
-        // upper words of the products, of channels in pairs, as vectors multiply
-        let [sums, multipliers]: [[i64; LANES / 2]; 2] =
-            [*sums, self.multiplier].map(bytemuck::cast);
-        let upper: [i64; LANES / 2] = from_fn(|pair| {
-            let (sum, multiplier) = (sums[pair], multipliers[pair]);
-            let even = (sum << 32 >> 32) * (multiplier << 32 >> 32);
-            let odd = (sum >> 32) * (multiplier >> 32);
-            (even >> 32) & 0xffff_ffff | odd & !0xffff_ffff
-        });
-        let upper: [i32; LANES] = bytemuck::cast(upper);
-        from_fn(|i| {
-            let steps = ((upper[i] >> self.shift[i]) + self.offset) >> 1;
-            steps.max(self.low).min(self.high) as i8
-        })
+    unsafe fn put<I: Isa, const PIXELS: usize, const VECTORS: usize>(
+        &mut self,
+        pixel: usize,
+        vector: usize,
+        sums: [[I::Vector; VECTORS]; PIXELS],
+    ) {
+        let first = vector * I::LANES;
+        // SAFETY: the channels are no more than there are scales, a multiple of all numbers of lanes; of
+        // each pixel there is room for them
+        unsafe {
+            let vectors: [_; VECTORS] = core::array::from_fn(|v| {
+                let at = first + v * I::LANES;
+                [&self.scales.multiplier, &self.scales.shift].map(|of| I::load(of.as_ptr().add(at)))
+            });
+            for (p, sums) in sums.into_iter().enumerate() {
+                let to = self.to.as_mut_ptr().add((pixel + p) * self.pitch);
+                for (v, (sum, [multiplier, shift])) in sums.into_iter().zip(vectors).enumerate() {
+                    let at = first + v * I::LANES;
+                    let results = I::requantize(sum, multiplier, shift, self.scales.bounds);
+                    if self.channels - at >= I::LANES {
+                        I::store_results(to.add(at), results);
+                    } else {
+                        let mut all = [0; LANES];
+                        I::store_results(all.as_mut_ptr(), results);
+                        let some = &all[..self.channels - at];
+                        core::ptr::copy_nonoverlapping(some.as_ptr(), to.add(at), some.len());
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -121,7 +124,9 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
-    use crate::level::Rounding;
+    use crate::arch::Rows;
+    use crate::arch::wide::{Frame, Path, Segments, Strip};
+    use crate::level::{Rounding, Width};
     use crate::quant::Requant;
 
     #[test]
@@ -132,17 +137,18 @@ mod tests {
                 continue;
             };
             let rng = &mut SmallRng::seed_from_u64(47);
-            for channels in 1..=70_usize {
-                let [pixels, gap, more] = [1..9, 0..5, 0..5].map(|range| rng.random_range(range));
-                let (sums_pitch, pitch) = (channels.next_multiple_of(LANES) + gap, channels + more);
-                let mut sums = Vec::new();
-                for _ in 0..pixels * sums_pitch {
-                    let sum: i32 = rng.random();
-                    sums.push(
-                        [sum >> rng.random_range(0..32), i32::MIN, i32::MAX]
-                            [sum.unsigned_abs() as usize % 17 / 8],
-                    );
-                }
+            for i in 0..40 * Strips::CHANNELS {
+                let channels = 1 + i % Strips::CHANNELS;
+                let pixels = rng.random_range(1..=Strip::PIXELS);
+                let pitch = channels + rng.random_range(0..5);
+                // the sums are biases, all products are zero
+                let sums: Vec<i32> = (0..channels)
+                    .map(|_| match rng.random_range(0..16) {
+                        0 => i32::MIN,
+                        1 => i32::MAX,
+                        _ => rng.random::<i32>() >> rng.random_range(0..32),
+                    })
+                    .collect();
                 let multiplier: Vec<i32> = (0..channels)
                     .map(|_| rng.random_range(1 << 30..=i32::MAX))
                     .collect();
@@ -155,15 +161,34 @@ mod tests {
                     low,
                     high: rng.random_range(low..128),
                 };
+                let mut strips = Strips::on(path);
+                let rows = Rows {
+                    width: Width::Int8,
+                    bytes: &[0; Strips::CHANNELS],
+                    pitch: 1,
+                };
+                strips.weigh(&rows, 0..channels, Segments { count: 1, len: 1 }, &sums);
+                strips.scale(&factors);
+                let frame = Frame {
+                    row: pixels,
+                    ..Frame::default()
+                };
+                strips.put(&[77; Strip::PIXELS][..pixels], frame, 0);
+                let strip = Strip {
+                    at: 0,
+                    pitch: 0,
+                    step: 1,
+                    pixels,
+                };
                 let mut to = vec![77; pixels * pitch];
-                factors.requantize_on(path, (&sums, sums_pitch), (&mut to, pitch));
-                for (pixel, to) in to.chunks(pitch).enumerate() {
+                strips.results(strip, &mut to, pitch);
+                for to in to.chunks(pitch) {
                     for (channel, to) in to.iter().enumerate() {
                         if channel >= channels {
                             assert_eq!(*to, 77, "{name}: beside the channels");
                             continue;
                         }
-                        let sum = sums[pixel * sums_pitch + channel];
+                        let sum = sums[channel];
                         let (multiplier, shift) = (multiplier[channel], shift[channel]);
                         let factor = Requant { multiplier, shift };
                         let want =

@@ -3,9 +3,11 @@
 
 use core::ops::Range;
 
-use super::tile::Sums;
+use super::requantize::{Int8, Scales};
+use super::tile::{Plain, Sink, Sums};
 use super::weigh::Weigh;
 use super::{Buffer, Isa, Path, Task};
+use crate::arch::Factors;
 use crate::arch::scalar::Rows;
 
 /// Bytes of inputs, which take one or two each.
@@ -21,13 +23,35 @@ pub(super) const TAPS: usize = 4;
 /// segment's inputs a pitch behind those of the segment before.
 #[derive(Clone, Debug)]
 pub struct Strips {
+    held: Held,
+    sums: Buffer<{ Strips::SUMS * size_of::<i32>() }>,
+}
+
+/// What sums are made of.
+#[derive(Clone, Debug)]
+struct Held {
     path: Path,
     inputs: Buffer<INPUT_BYTES>,
     weights: Buffer<WEIGHT_BYTES>,
     bias: Lanes,
-    sums: Buffer<{ Strips::SUMS * size_of::<i32>() }>,
+    scales: Scales,
     shape: Segments,
     channels: usize,
+}
+
+impl Held {
+    /// Sums up a strip.
+    fn run(&self, strip: Strip, sink: impl Sink) {
+        self.path.run(Sums {
+            inputs: self.inputs.bytes(),
+            weights: self.weights.bytes(),
+            bias: &self.bias.0,
+            shape: self.shape,
+            channels: self.channels,
+            strip,
+            sink,
+        });
+    }
 }
 
 /// Sums of channels.
@@ -48,6 +72,38 @@ impl Segments {
     /// Words of a segment.
     pub(super) const fn words(self, taps: usize) -> usize {
         self.len.div_ceil(taps)
+    }
+}
+
+/// What lies around rows of inputs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Frame {
+    /// Inputs of a row.
+    pub row: usize,
+    /// Rows above.
+    pub top: usize,
+    /// Inputs to the left.
+    pub left: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Inputs to the right.
+    pub right: usize,
+}
+
+impl Frame {
+    /// From a row to the next.
+    #[must_use]
+    pub const fn pitch(self) -> usize {
+        self.left + self.row + self.right
+    }
+
+    /// So many inputs, frame included.
+    #[must_use]
+    pub const fn len(self, inputs: usize) -> usize {
+        match inputs.checked_div(self.row) {
+            Some(rows) => (self.top + rows + self.bottom) * self.pitch(),
+            None => 0,
+        }
     }
 }
 
@@ -91,26 +147,29 @@ impl Strips {
     #[must_use]
     pub const fn on(path: Path) -> Self {
         Self {
-            path,
-            inputs: Buffer::new(),
-            weights: Buffer::new(),
-            bias: Lanes([0; _]),
+            held: Held {
+                path,
+                inputs: Buffer::new(),
+                weights: Buffer::new(),
+                bias: Lanes([0; _]),
+                scales: Scales::new(),
+                shape: Segments { count: 0, len: 0 },
+                channels: 0,
+            },
             sums: Buffer::new(),
-            shape: Segments { count: 0, len: 0 },
-            channels: 0,
         }
     }
 
     /// The most inputs.
     #[must_use]
     pub const fn capacity(&self) -> usize {
-        INPUT_BYTES / self.path.input_bytes() - TAPS
+        INPUT_BYTES / self.held.path.input_bytes() - TAPS
     }
 
     /// For how many channels the weights have room, at most [`Self::CHANNELS`].
     #[must_use]
     pub fn room(&self, shape: Segments) -> usize {
-        let word = size_of::<u32>() / self.path.input_bytes();
+        let word = size_of::<u32>() / self.held.path.input_bytes();
         let lane = shape.count * shape.words(word) * size_of::<u32>();
         if lane == 0 {
             return 0;
@@ -131,57 +190,38 @@ impl Strips {
         bias: &[i32],
     ) {
         assert!(channels.len() <= self.room(shape), "room for the weights");
-        self.shape = shape;
-        self.channels = channels.len();
-        self.bias.0[..channels.len()].copy_from_slice(&bias[channels.clone()]);
-        self.bias.0[channels.len()..].fill(0);
-        self.path.run(Weigh {
+        let held = &mut self.held;
+        held.shape = shape;
+        held.channels = channels.len();
+        held.bias.0[..channels.len()].copy_from_slice(&bias[channels.clone()]);
+        held.bias.0[channels.len()..].fill(0);
+        held.path.run(Weigh {
             rows,
             channels,
             shape,
-            weights: &mut self.weights,
-            bias: &mut self.bias.0,
+            weights: &mut held.weights,
+            bias: &mut held.bias.0,
         });
     }
 
-    /// Forgets the inputs.
-    pub const fn begin(&mut self) {
-        self.inputs.clear();
-    }
-
-    /// Appends inputs.
+    /// Takes inputs in a frame of `value`, of which there must be whole rows.
     ///
     /// # Panics
-    /// Past the capacity.
-    pub fn put(&mut self, from: &[i8]) {
-        let inputs = &mut self.inputs;
-        self.path.run(Append { inputs, from });
-    }
-
-    /// Appends `value` as `len` inputs.
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn fill(&mut self, len: usize, value: i8) {
-        const RUN: usize = 64;
-        let run = [value; RUN];
-        for done in (0..len).step_by(RUN) {
-            self.put(&run[..RUN.min(len - done)]);
-        }
-    }
-
-    /// Lets the last word end behind the inputs, when all are there.
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn seal(&mut self) {
-        self.fill(TAPS, 0);
+    /// When there are more, frame included, than the capacity.
+    pub fn put(&mut self, from: &[i8], frame: Frame, value: i8) {
+        let inputs = &mut self.held.inputs;
+        self.held.path.run(Put {
+            inputs,
+            from,
+            frame,
+            value,
+        });
     }
 
     /// From the sums of a pixel to those of the next.
     #[must_use]
     pub const fn pitch(&self) -> usize {
-        self.channels.next_multiple_of(LANES)
+        self.held.channels.next_multiple_of(LANES)
     }
 
     /// The sums of a strip, biases included: pixel by pixel, [`pitch`](Self::pitch) apart.
@@ -192,33 +232,63 @@ impl Strips {
         let pitch = self.pitch();
         let sums = self.sums.grow(strip.pixels * pitch * size_of::<i32>());
         let sums = bytemuck::cast_slice_mut(sums);
-        self.path.run(Sums {
-            inputs: self.inputs.bytes(),
-            weights: self.weights.bytes(),
-            bias: &self.bias.0,
-            shape: self.shape,
-            channels: self.channels,
-            strip,
-            sums,
-            pitch,
-        });
+        self.held.run(strip, Plain { to: sums, pitch });
         sums
+    }
+
+    /// Takes what the results of the channels are made with.
+    ///
+    /// # Panics
+    /// When there are more factors than the most channels.
+    pub fn scale(&mut self, factors: &Factors<'_>) {
+        self.held.scales.set(factors);
+    }
+
+    /// Writes the sums of a strip, biases included, times their factors, as INT8: pixel by pixel, `pitch`
+    /// apart.
+    ///
+    /// # Panics
+    /// When there are fewer results, or the inputs end early.
+    pub fn results(&self, strip: Strip, to: &mut [i8], pitch: usize) {
+        let Held {
+            scales, channels, ..
+        } = &self.held;
+        self.held.run(
+            strip,
+            Int8 {
+                scales,
+                channels: *channels,
+                to,
+                pitch,
+            },
+        );
     }
 }
 
-/// Appends taps as inputs.
-struct Append<'a> {
+/// Puts taps as inputs.
+struct Put<'a> {
     inputs: &'a mut Buffer<INPUT_BYTES>,
     from: &'a [i8],
+    frame: Frame,
+    value: i8,
 }
 
-impl Task for Append<'_> {
+impl Task for Put<'_> {
     type Output = ();
 
     #[inline(always)]
     #[expect(unsafe_code, reason = "a task")]
     unsafe fn run<I: Isa>(self) {
-        self.inputs.append(self.from, I::input);
+        let frame = self.frame;
+        let pitch = frame.pitch();
+        // the last word ends behind the inputs
+        let len = frame.len(self.from.len()) + TAPS;
+        let inputs = self.inputs.reset(len, I::input(self.value));
+        let rows = inputs.chunks_mut(pitch.max(1)).skip(frame.top);
+        for (to, from) in rows.zip(self.from.chunks(frame.row.max(1))) {
+            let to = to[frame.left..].iter_mut();
+            to.zip(from).for_each(|(to, tap)| *to = I::input(*tap));
+        }
     }
 }
 
@@ -233,6 +303,14 @@ mod tests {
     use crate::arch::battery::{Weights, naive, taps};
     use crate::level::Width;
 
+    /// No frame around one row.
+    fn frame_of(row: usize) -> Frame {
+        Frame {
+            row,
+            ..Frame::default()
+        }
+    }
+
     /// A strip and what it is compared with.
     fn compare(rng: &mut SmallRng, path: Path, shape: Segments, strip: Strip, weights: &Weights) {
         let mut strips = Strips::on(path);
@@ -246,17 +324,33 @@ mod tests {
             pixels,
         } = strip;
         let len = at + (pixels - 1) * step + (shape.count - 1) * pitch + shape.len;
-        let inputs = taps(rng, len);
+        let mut any = |most| rng.random_range(0..most);
+        let mut frame = Frame {
+            row: 1 + any(60),
+            top: any(3),
+            left: any(20),
+            bottom: any(3),
+            right: any(20),
+        };
+        let mut rows = len / frame.pitch() + 1;
+        if len * 2 > strips.capacity() {
+            rows = 1;
+            frame = frame_of(len);
+        }
+        let from = taps(rng, rows * frame.row);
         strips.weigh(&weights.rows_from(0), 0..channels, shape, &bias);
-        strips.begin();
-        let (cut, end) = (rng.random_range(0..=len), rng.random_range(0..=len));
-        let filled = cut.min(end)..cut.max(end);
-        let mut inputs = inputs;
-        inputs[filled.clone()].fill(-5);
-        strips.put(&inputs[..filled.start]);
-        strips.fill(filled.len(), -5);
-        strips.put(&inputs[filled.end..]);
-        strips.seal();
+        // what was there before
+        strips.put(&[99; 999], frame_of(999), 99);
+        strips.put(&from, frame, -5);
+        let edge = vec![-5; frame.pitch()];
+        let mut inputs = edge.repeat(frame.top);
+        for row in from.chunks(frame.row) {
+            inputs.extend(&edge[..frame.left]);
+            inputs.extend(row);
+            inputs.extend(&edge[..frame.right]);
+        }
+        inputs.extend(edge.repeat(frame.bottom));
+        assert_eq!(inputs.len(), frame.len(from.len()));
         let pitch_of_sums = strips.pitch();
         let sums = strips.sums(strip);
         for (pixel, sums) in sums.chunks(pitch_of_sums).enumerate() {

@@ -5,20 +5,65 @@
 use super::strips::{Segments, Strip, Strips};
 use super::{Isa, Task};
 
+/// Where the sums of tiles go.
+pub(super) trait Sink {
+    /// Whether there is room for so many pixels' sums in so many channels.
+    fn has_room<I: Isa>(&self, pixels: usize, channels: usize) -> bool;
+    /// Takes the sums of a tile: its first pixel, and its first vector of channels.
+    ///
+    /// # Safety
+    /// There is room for these pixels, and some channel in each vector; called by a task.
+    unsafe fn put<I: Isa, const PIXELS: usize, const VECTORS: usize>(
+        &mut self,
+        pixel: usize,
+        vector: usize,
+        sums: [[I::Vector; VECTORS]; PIXELS],
+    );
+}
+
+/// Sums as they are.
+pub(super) struct Plain<'a> {
+    pub(super) to: &'a mut [i32],
+    /// From the sums of a pixel to those of the next, room for whole vectors.
+    pub(super) pitch: usize,
+}
+
+impl Sink for Plain<'_> {
+    fn has_room<I: Isa>(&self, pixels: usize, channels: usize) -> bool {
+        channels.next_multiple_of(I::LANES) <= self.pitch && pixels * self.pitch <= self.to.len()
+    }
+
+    #[inline(always)]
+    unsafe fn put<I: Isa, const PIXELS: usize, const VECTORS: usize>(
+        &mut self,
+        pixel: usize,
+        vector: usize,
+        sums: [[I::Vector; VECTORS]; PIXELS],
+    ) {
+        for (p, sums) in sums.into_iter().enumerate() {
+            for (v, sum) in sums.into_iter().enumerate() {
+                // SAFETY: a pixel's pitch is whole vectors, and there is room for the pixels
+                unsafe {
+                    let to = self.to.as_mut_ptr().add((pixel + p) * self.pitch);
+                    I::store(to.add((vector + v) * I::LANES), sum);
+                }
+            }
+        }
+    }
+}
+
 /// The sums of a strip.
-pub(super) struct Sums<'a> {
+pub(super) struct Sums<'a, S> {
     pub(super) inputs: &'a [u8],
     pub(super) weights: &'a [u8],
     pub(super) bias: &'a [i32; Strips::CHANNELS],
     pub(super) shape: Segments,
     pub(super) channels: usize,
     pub(super) strip: Strip,
-    pub(super) sums: &'a mut [i32],
-    /// From the sums of a pixel to those of the next.
-    pub(super) pitch: usize,
+    pub(super) sink: S,
 }
 
-impl Task for Sums<'_> {
+impl<S: Sink> Task for Sums<'_, S> {
     type Output = ();
 
     #[inline(always)]
@@ -28,8 +73,7 @@ impl Task for Sums<'_> {
             shape,
             channels,
             strip,
-            sums,
-            pitch,
+            mut sink,
             ..
         } = self;
         let inputs: &[I::Input] = bytemuck::cast_slice(self.inputs);
@@ -46,30 +90,30 @@ impl Task for Sums<'_> {
             + words * I::TAPS;
         assert!(end <= inputs.len(), "inputs for all taps");
         assert!(vectors * vector_len <= weights.len() && vectors * I::LANES <= bias.len());
-        assert!(vectors * I::LANES <= pitch && strip.pixels * pitch <= sums.len());
-        let job = Job::<I> {
+        assert!(
+            sink.has_room::<I>(strip.pixels, channels),
+            "room for all sums"
+        );
+        let mut job = Job::<I, S> {
             inputs: inputs.as_ptr(),
-            step: strip.step,
-            pitch: strip.pitch,
+            strip,
             segments: shape.count,
             words,
             weights: weights.as_ptr(),
             vector_len,
             bias: bias.as_ptr(),
-            sums: sums.as_mut_ptr(),
-            sums_pitch: pitch,
+            sink: &mut sink,
         };
         let mut vector = 0;
         while vector < vectors {
-            // SAFETY: the inputs up to `end`, the vectors' weights and biases and the pixels' sums are
+            // SAFETY: the inputs up to `end`, the vectors' weights and biases and the pixels' room are
             // there, as was checked
             unsafe {
-                let job = job.vectors_from(vector);
                 if vectors - vector > 1 {
-                    job.pixels::<2>(strip.at, strip.pixels);
+                    job.pixels::<2>(vector);
                     vector += 2;
                 } else {
-                    job.pixels::<1>(strip.at, strip.pixels);
+                    job.pixels::<1>(vector);
                     vector += 1;
                 }
             }
@@ -78,76 +122,77 @@ impl Task for Sums<'_> {
 }
 
 /// What the innermost loops work on.
-#[derive(Clone, Copy)]
-struct Job<I: Isa> {
+struct Job<'s, I: Isa, S> {
     inputs: *const I::Input,
-    step: usize,
-    pitch: usize,
+    strip: Strip,
     segments: usize,
     words: usize,
     weights: *const I::Weight,
     vector_len: usize,
     bias: *const i32,
-    sums: *mut i32,
-    sums_pitch: usize,
+    sink: &'s mut S,
 }
 
-impl<I: Isa> Job<I> {
+impl<I: Isa, S: Sink> Job<'_, I, S> {
     /// # Safety
-    /// There are so many vectors of channels.
+    /// The pixels' inputs and the vectors' weights, biases and room are there; called by a task.
     #[inline(always)]
-    unsafe fn vectors_from(mut self, vector: usize) -> Self {
-        // SAFETY: inside the weights, biases and sums
-        unsafe {
-            self.weights = self.weights.add(vector * self.vector_len);
-            self.bias = self.bias.add(vector * I::LANES);
-            self.sums = self.sums.add(vector * I::LANES);
-        }
-        self
-    }
-
-    /// # Safety
-    /// The pixels' inputs and sums and two vectors' weights are there; called by a task.
-    #[inline(always)]
-    unsafe fn pixels<const VECTORS: usize>(self, at: usize, pixels: usize) {
-        let mut pixel = 0;
+    unsafe fn pixels<const VECTORS: usize>(&mut self, vector: usize) {
+        // sums that fit the registers
+        let most = I::PIXELS * 2 / VECTORS;
         // SAFETY: as this function's
         unsafe {
-            while pixels - pixel >= I::PIXELS {
-                match I::PIXELS {
-                    8 => self.tile::<8, VECTORS>(at, pixel),
-                    _ => self.tile::<4, VECTORS>(at, pixel),
-                }
-                pixel += I::PIXELS.clamp(4, 8);
-            }
-            if I::PIXELS > 4 && pixels - pixel >= 4 {
-                self.tile::<4, VECTORS>(at, pixel);
-                pixel += 4;
-            }
-            while pixel < pixels {
-                self.tile::<1, VECTORS>(at, pixel);
-                pixel += 1;
-            }
+            let next = self.tiles::<16, VECTORS>(0, vector, most);
+            let next = self.tiles::<8, VECTORS>(next, vector, most);
+            let next = self.tiles::<4, VECTORS>(next, vector, most);
+            self.tiles::<1, VECTORS>(next, vector, most);
         }
+    }
+
+    /// As many tiles of so many pixels, if no more than `most`, as there are; gives the next pixel.
+    ///
+    /// # Safety
+    /// As [`Self::pixels`]'.
+    #[inline(always)]
+    unsafe fn tiles<const PIXELS: usize, const VECTORS: usize>(
+        &mut self,
+        mut pixel: usize,
+        vector: usize,
+        most: usize,
+    ) -> usize {
+        while PIXELS <= most && self.strip.pixels - pixel >= PIXELS {
+            // SAFETY: as this function's
+            unsafe { self.tile::<PIXELS, VECTORS>(pixel, vector) };
+            pixel += PIXELS;
+        }
+        pixel
     }
 
     /// # Safety
     /// As [`Self::pixels`]', of so many pixels.
     #[inline(always)]
-    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(self, at: usize, pixel: usize) {
+    unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(
+        &mut self,
+        pixel: usize,
+        vector: usize,
+    ) {
+        let Strip {
+            at, pitch, step, ..
+        } = self.strip;
         // SAFETY: as this function's
         unsafe {
-            let bias: [_; VECTORS] = core::array::from_fn(|v| I::load(self.bias.add(v * I::LANES)));
+            let bias = self.bias.add(vector * I::LANES);
+            let bias: [_; VECTORS] = core::array::from_fn(|v| I::load(bias.add(v * I::LANES)));
             let mut sums = [bias; PIXELS];
-            let mut segment = self.inputs.add(at + pixel * self.step);
-            let mut weights = self.weights;
+            let mut segment = self.inputs.add(at + pixel * step);
+            let mut weights = self.weights.add(vector * self.vector_len);
             for _ in 0..self.segments {
                 let mut inputs = segment;
                 for _ in 0..self.words {
                     let words: [_; VECTORS] =
                         core::array::from_fn(|v| I::words(weights.add(v * self.vector_len)));
                     for (p, sums) in sums.iter_mut().enumerate() {
-                        let input = I::splat(inputs.add(p * self.step));
+                        let input = I::splat(inputs.add(p * step));
                         for (sum, words) in sums.iter_mut().zip(words) {
                             *sum = I::dot(*sum, input, words);
                         }
@@ -155,14 +200,9 @@ impl<I: Isa> Job<I> {
                     inputs = inputs.add(I::TAPS);
                     weights = weights.add(I::LANES * I::TAPS);
                 }
-                segment = segment.wrapping_add(self.pitch);
+                segment = segment.wrapping_add(pitch);
             }
-            for (p, sums) in sums.into_iter().enumerate() {
-                let to = self.sums.add((pixel + p) * self.sums_pitch);
-                for (v, sum) in sums.into_iter().enumerate() {
-                    I::store(to.add(v * I::LANES), sum);
-                }
-            }
+            self.sink.put::<I, PIXELS, VECTORS>(pixel, vector, sums);
         }
     }
 }

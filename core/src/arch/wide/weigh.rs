@@ -27,11 +27,8 @@ impl Task for Weigh<'_, '_> {
         let Segments { count, len } = self.shape;
         let words = count * self.shape.words(I::TAPS);
         let vectors = self.channels.len().div_ceil(I::LANES);
-        let bytes = self
-            .weights
-            .reset(vectors * words * I::LANES * size_of::<u32>());
-        let weights: &mut [I::Weight] = bytemuck::cast_slice_mut(bytes);
         let vector_len = words * I::LANES * I::TAPS;
+        let weights = self.weights.reset(vectors * vector_len, I::weight(0));
         // words that lie in a row as they do in a vector are copied, four channels at a time
         let copied = if size_of::<I::Weight>() == 1 && self.rows.width == Width::Int8 {
             self.channels.len() / 4 * 4
@@ -73,22 +70,27 @@ impl Task for Weigh<'_, '_> {
         if I::OFFSET == 0 {
             return;
         }
-        // what the inputs are too large by
+        // what the inputs are too large by, in a few sums that do not wait for each other
+        const SUMS: usize = 4;
         let origin = [I::input(0); TAPS];
-        let mut sums = [0; LANES];
+        let mut lanes = [0; LANES];
         for (vector, bias) in self.bias.chunks_mut(I::LANES).take(vectors).enumerate() {
             let weights = &weights[vector * vector_len..][..vector_len];
-            // SAFETY: the origin is a word, the weights are whole vectors, the sums have the most lanes
+            // SAFETY: the origin is a word, the weights are whole vectors, there are the most lanes
             unsafe {
                 let origin = I::splat(origin.as_ptr());
-                let mut sum = I::load([0; LANES].as_ptr());
-                for at in (0..weights.len()).step_by(I::LANES * I::TAPS) {
-                    sum = I::dot(sum, origin, I::words(weights.as_ptr().add(at)));
+                let mut sums = [I::load([0; LANES].as_ptr()); SUMS];
+                for weights in weights.chunks(SUMS * I::LANES * I::TAPS) {
+                    for (words, sum) in weights.chunks(I::LANES * I::TAPS).zip(&mut sums) {
+                        *sum = I::dot(*sum, origin, I::words(words.as_ptr()));
+                    }
                 }
-                I::store(sums.as_mut_ptr(), sum);
-            }
-            for (bias, sum) in bias.iter_mut().zip(sums) {
-                *bias = bias.wrapping_sub(sum);
+                for sum in sums {
+                    I::store(lanes.as_mut_ptr(), sum);
+                    for (bias, sum) in bias.iter_mut().zip(lanes) {
+                        *bias = bias.wrapping_sub(sum);
+                    }
+                }
             }
         }
     }
@@ -99,15 +101,23 @@ impl Task for Weigh<'_, '_> {
 #[inline(always)]
 fn copy_words(rows: [&[u8]; 4], to: &mut [u8], pitch: usize) {
     const WORDS: usize = 4;
-    let [a, b, c, d] = rows.map(|row| row.as_chunks::<{ WORDS * TAPS }>().0);
-    let mut columns = to.chunks_mut(pitch * TAPS);
-    for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
-        for (column, to) in transpose([a, b, c, d]).iter().zip(&mut columns) {
-            to[..4 * TAPS].copy_from_slice(column);
+    let pitch = pitch * TAPS;
+    let blocks = rows.map(|row| row.as_chunks::<{ WORDS * TAPS }>().0);
+    let len = blocks[0].len();
+    assert!(blocks.iter().all(|blocks| blocks.len() == len));
+    assert!(len == 0 || (len * WORDS - 1) * pitch + 4 * TAPS <= to.len());
+    for i in 0..len {
+        // SAFETY: so many blocks of each row and so many columns, as was checked
+        unsafe {
+            let block = blocks.map(|blocks| blocks.get_unchecked(i));
+            let to = to.as_mut_ptr().add(i * WORDS * pitch);
+            for (word, column) in transpose(block).into_iter().enumerate() {
+                to.add(word * pitch).cast::<[u8; 4 * TAPS]>().write(column);
+            }
         }
     }
-    let mut rest = rows.map(|row| row[a.len() * WORDS * TAPS..].chunks(TAPS));
-    for to in columns.take(rest[0].len()) {
+    let mut rest = rows.map(|row| row[len * WORDS * TAPS..].chunks(TAPS));
+    for to in to.chunks_mut(pitch).skip(len * WORDS).take(rest[0].len()) {
         for (words, to) in rest.iter_mut().zip(to.chunks_mut(TAPS)) {
             let word = words.next().unwrap_or(&[]);
             to[..word.len()].copy_from_slice(word);
