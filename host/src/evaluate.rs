@@ -101,7 +101,10 @@ pub fn evaluate(
     against: Against<'_>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Evaluation, EvaluateError> {
-    const CHUNK: usize = 50;
+    // samples between reports of progress
+    const REPORTED: usize = 50;
+    // samples that share an engine: a few chunks for each core, so that all finish together
+    let chunk_len = data.len.div_ceil(4 * rayon::current_num_threads()).max(1);
     let classes = image.network().output_shape().len();
     let labels = match against.loss {
         Loss::Labels => Some(data.labels_below(classes, against.data_path)?),
@@ -117,8 +120,8 @@ pub fn evaluate(
         let mut engine = HostEngine::new(image, memory.lend())?;
         engine.load(plan.clone())?;
         let (mut scores, mut all) = (Vec::new(), Vec::new());
-        let samples = chunk * CHUNK..data.len.min((chunk + 1) * CHUNK);
-        for i in samples.clone() {
+        let mut done = 0;
+        for i in chunk * chunk_len..data.len.min((chunk + 1) * chunk_len) {
             let outputs = engine.infer(sample(data, i, sample_len))?;
             let target = match (labels, against.fp32) {
                 (Some(labels), _) => Target::Label(labels[i]),
@@ -127,11 +130,16 @@ pub fn evaluate(
             };
             scores.push(objective.score(outputs, target));
             all.extend_from_slice(outputs);
+            done += 1;
+            if done == REPORTED {
+                progress(done);
+                done = 0;
+            }
         }
-        progress(samples.len());
+        progress(done);
         Ok((scores, all))
     };
-    let chunks = (0..data.len.div_ceil(CHUNK)).into_par_iter().map(chunk);
+    let chunks = (0..data.len.div_ceil(chunk_len)).into_par_iter().map(chunk);
     let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
     let scores = chunks.iter().flat_map(|(scores, _)| scores);
     let losses: Vec<f64> = scores.clone().map(|score| score.loss).collect();

@@ -348,6 +348,23 @@ fn eval_and_run_agree() {
         assert_eq!(budget["levels"].as_object().expect("levels").len(), 8);
         assert!(budget["accuracy"].as_f64().expect("an accuracy") > 0.98);
     }
+    let mut alone = json(
+        demo(),
+        &[&["eval", "digits.image", "--no-fp32"][..], &data].concat(),
+    );
+    assert!(alone["fp32"].is_null());
+    for (alone, budget) in alone["budgets"]
+        .as_array_mut()
+        .expect("budgets")
+        .iter_mut()
+        .zip(budgets)
+    {
+        for key in ["loss_change", "loss_change_se", "predicted_loss"] {
+            assert!(alone[key].is_null(), "{key}");
+            alone[key] = budget[key].clone();
+        }
+        assert_eq!(alone, budget);
+    }
     let run = [
         "run",
         "digits.image",
@@ -537,6 +554,21 @@ fn mistakes_are_told_and_leave_no_file() {
         at,
         &["pack", "digits.onnx", "digits.image", "-o", "y.image"],
         &["digits.image", "profile"],
+    );
+    fails(
+        at,
+        &[
+            "eval",
+            "digits.image",
+            "--data",
+            "test_images.npy",
+            "--budget",
+            "80%",
+            "--loss",
+            "kl",
+            "--no-fp32",
+        ],
+        &["kl", "--no-fp32"],
     );
     fails(
         at,

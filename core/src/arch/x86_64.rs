@@ -470,6 +470,21 @@ unsafe impl Isa for AvxVnni {
     }
 }
 
+/// The first 16 bytes of four rows, a pitch apart.
+///
+/// # Safety
+/// They can be read.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn quarters(rows: *const u8, pitch: usize) -> __m512i {
+    // SAFETY: as this function's
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| unsafe { _mm_loadu_si128(rows.add(i * pitch).cast()) });
+    let rows = _mm512_castsi128_si512(a);
+    let rows = _mm512_inserti32x4::<1>(rows, b);
+    let rows = _mm512_inserti32x4::<2>(rows, c);
+    _mm512_inserti32x4::<3>(rows, d)
+}
+
 /// Dot products of bytes in 512 bits.
 #[derive(Clone, Copy)]
 struct Avx512Vnni;
@@ -516,6 +531,26 @@ unsafe impl Isa for Avx512Vnni {
     unsafe fn bytes(weights: *const i8) -> __m512i {
         // SAFETY: as this function's
         unsafe { Self::words(weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(rows: *const u8, pitch: usize) -> [__m512i; 4] {
+        // SAFETY: as this function's
+        unsafe {
+            // a row of each four in each vector
+            let a = quarters(rows, 4 * pitch);
+            let b = quarters(rows.add(pitch), 4 * pitch);
+            let c = quarters(rows.add(2 * pitch), 4 * pitch);
+            let d = quarters(rows.add(3 * pitch), 4 * pitch);
+            let low = [_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d)];
+            let high = [_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d)];
+            [
+                _mm512_unpacklo_epi64(low[0], low[1]),
+                _mm512_unpackhi_epi64(low[0], low[1]),
+                _mm512_unpacklo_epi64(high[0], high[1]),
+                _mm512_unpackhi_epi64(high[0], high[1]),
+            ]
+        }
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use core::iter;
 use core::ops::Range;
 
-use crate::arch::{self, FloatStrips, Frame, Segments, Strip, Strips};
+use crate::arch::{self, FloatStrips, Frame, Segments, Strip, StripSums, Strips};
 use crate::op::Activation;
 use crate::op::conv2d::Geometry;
 use crate::op::weights::{FloatRows, FloatWeights, IntOutput, IntWeights};
@@ -49,6 +49,7 @@ pub fn int(
         return false;
     }
     strips.put(input, frame, zero_point);
+    let mut sums = StripSums::new();
     let channels = weights.bias.len();
     let width = usize::from(to.w);
     for first in (0..channels).step_by(room) {
@@ -71,7 +72,9 @@ pub fn int(
                     continue;
                 }
                 let apart = strips.pitch();
-                for (pixel, sums) in (pixel..).zip(strips.sums(strip).chunks_exact(apart)) {
+                for (pixel, sums) in
+                    (pixel..).zip(strips.sums(strip, &mut sums).chunks_exact(apart))
+                {
                     output.put(pixel, 1, first, &sums[..block.len()]);
                 }
             }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use bitbudget::budget::BudgetText;
 use bitbudget::dataset::{self, Dataset, LoadOptions};
 use bitbudget::graph::Graph;
+use bitbudget::loss::Loss;
 use bitbudget::profile::{self, Control, Options};
 use bitbudget::{file, import, pack};
 use bitbudget_core::network::Preprocess;
@@ -98,7 +99,14 @@ impl Demo {
         let data = load(folder, "test", image.network().input)?;
         let budgets = BUDGETS.iter().map(|text| text.parse::<BudgetText>());
         let budgets = budgets.collect::<Result<Vec<_>, _>>().into_diagnostic()?;
-        let report = Report::new(&image, &data, folder, None, &budgets)?;
+        let report = Report::new(
+            &image,
+            &data,
+            folder,
+            Loss::or_found(None, &data),
+            true,
+            &budgets,
+        )?;
         if self.json {
             return report::print_json(&json!({
                 "profile": profile_command::json(&profile),

@@ -9,6 +9,7 @@ use bitbudget::file;
 use bitbudget::loss::Loss;
 use bitbudget::pack::{HostImage, with_fp32};
 use clap::Args;
+use miette::miette;
 use serde_json::{Value, json};
 
 use super::data::Data;
@@ -32,6 +33,9 @@ pub(crate) struct Eval {
     /// without it labels where there are some, else kl
     #[arg(long)]
     loss: Option<Loss>,
+    /// Leave out the FP32 model, which the losses are compared with and which takes most of the time
+    #[arg(long)]
+    no_fp32: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -42,7 +46,15 @@ impl Eval {
         let bytes = file::read(&self.image)?;
         let image = parse_image(&self.image, &bytes)?;
         let data = self.data.load(image.network().input)?;
-        let report = Report::new(&image, &data, &self.data.data, self.loss, &self.budget)?;
+        let loss = Loss::or_found(self.loss, &data);
+        if self.no_fp32 && loss != Loss::Labels {
+            return Err(miette!(
+                help = "leave --no-fp32 out, or give --labels",
+                "the loss {loss} is a distance from the FP32 outputs, which --no-fp32 leaves out"
+            ));
+        }
+        let path = &self.data.data;
+        let report = Report::new(&image, &data, path, loss, !self.no_fp32, &self.budget)?;
         if self.json {
             return report::print_json(&report.json());
         }
@@ -51,13 +63,12 @@ impl Eval {
     }
 }
 
-/// The evaluation of an image at several budgets, beside FP32.
+/// The evaluation of an image at several budgets, beside FP32 if that was wanted.
 pub(crate) struct Report {
     planned: Planned,
     samples: usize,
     loss: Loss,
-    fp32_plan: HostPlan,
-    fp32: Evaluation,
+    fp32: Option<(HostPlan, Evaluation)>,
     budgets: Vec<(BudgetText, HostPlan, Evaluation)>,
 }
 
@@ -66,14 +77,15 @@ impl Report {
         image: &HostImage<'_>,
         data: &Dataset,
         path: &Path,
-        loss: Option<Loss>,
+        loss: Loss,
+        beside_fp32: bool,
         budgets: &[BudgetText],
     ) -> miette::Result<Self> {
         let mut planned = Planned::of_image(image);
         let plans = budgets.iter().map(|budget| planned.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
-        let bar = report::progress("evaluating", data.len * (plans.len() + 1));
-        let loss = Loss::or_found(loss, data);
+        let runs = plans.len() + usize::from(beside_fp32);
+        let bar = report::progress("evaluating", data.len * runs);
         let run = |image: &HostImage<'_>, plan: &HostPlan, fp32: Option<&Evaluation>| {
             let against = Against {
                 loss,
@@ -84,13 +96,18 @@ impl Report {
                 bar.inc(samples as u64);
             })
         };
-        let reference = with_fp32(image)?;
-        let reference = parse_image(path, &reference)?;
-        let fp32_plan = Planned::of_image(&reference).fp32();
-        let fp32 = run(&reference, &fp32_plan, None)?;
+        let mut fp32 = None;
+        if beside_fp32 {
+            let reference = with_fp32(image)?;
+            let reference = parse_image(path, &reference)?;
+            let plan = Planned::of_image(&reference).fp32();
+            let evaluation = run(&reference, &plan, None)?;
+            fp32 = Some((plan, evaluation));
+        }
+        let against = fp32.as_ref().map(|(_, evaluation)| evaluation);
         let mut evaluated = Vec::new();
         for (budget, plan) in budgets.iter().zip(plans) {
-            let evaluation = run(image, &plan, Some(&fp32))?;
+            let evaluation = run(image, &plan, against)?;
             evaluated.push((budget.clone(), plan, evaluation));
         }
         bar.finish_and_clear();
@@ -98,7 +115,6 @@ impl Report {
             planned,
             samples: data.len,
             loss,
-            fp32_plan,
             fp32,
             budgets: evaluated,
         })
@@ -116,33 +132,43 @@ impl Report {
             "accuracy",
             "levels",
         ]);
-        table.add_row([
-            "FP32".to_owned(),
-            report::bytes(self.fp32_plan.total_bytes()),
-            report::bytes(u64::from(self.fp32_plan.weight_bytes)),
-            format!("{:.6}", self.fp32.loss),
-            String::new(),
-            String::new(),
-            String::new(),
-            report::percent(self.fp32.accuracy),
-            report::levels_short(&self.fp32_plan.levels),
-        ]);
+        if let Some((plan, evaluation)) = &self.fp32 {
+            table.add_row([
+                "FP32".to_owned(),
+                report::bytes(plan.total_bytes()),
+                report::bytes(u64::from(plan.weight_bytes)),
+                format!("{:.6}", evaluation.loss),
+                String::new(),
+                String::new(),
+                String::new(),
+                report::percent(evaluation.accuracy),
+                report::levels_short(&plan.levels),
+            ]);
+        }
         for (budget, plan, evaluation) in &self.budgets {
+            let compared = |text: fn(&Evaluation, &Evaluation) -> String| match &self.fp32 {
+                Some((_, fp32)) => text(evaluation, fp32),
+                None => String::new(),
+            };
             table.add_row([
                 budget.to_string(),
                 report::bytes(plan.total_bytes()),
                 report::bytes(u64::from(plan.weight_bytes)),
                 format!("{:.6}", evaluation.loss),
-                report::change(evaluation.loss - self.fp32.loss),
-                format!("{:.6}", evaluation.paired_error(&self.fp32)),
+                compared(|at, fp32| report::change(at.loss - fp32.loss)),
+                compared(|at, fp32| format!("{:.6}", at.paired_error(fp32))),
                 report::change(self.planned.loss(plan.price)),
                 report::percent(evaluation.accuracy),
                 report::levels_short(&plan.levels),
             ]);
         }
         report::print_table(&table);
+        let change = match self.fp32 {
+            Some(_) => "change: measured here, +- its paired standard error; ",
+            None => "",
+        };
         say!(
-            "\n{} samples, loss {}; change: measured here, +- its paired standard error; predicted: sum of the plan's prices",
+            "\n{} samples, loss {}; {change}predicted: sum of the plan's prices",
             self.samples,
             self.loss
         );
@@ -150,6 +176,7 @@ impl Report {
 
     pub(crate) fn json(&self) -> Value {
         let budgets = self.budgets.iter().map(|(text, plan, evaluation)| {
+            let fp32 = self.fp32.as_ref().map(|(_, fp32)| fp32);
             json!({
                 "budget": text.to_string(),
                 "budget_bytes": self.planned.resolve(text).bytes(),
@@ -157,22 +184,25 @@ impl Report {
                 "arena_bytes": plan.arena_bytes,
                 "total_bytes": plan.total_bytes(),
                 "loss": evaluation.loss,
-                "loss_change": evaluation.loss - self.fp32.loss,
-                "loss_change_se": evaluation.paired_error(&self.fp32),
+                "loss_change": fp32.map(|fp32| evaluation.loss - fp32.loss),
+                "loss_change_se": fp32.map(|fp32| evaluation.paired_error(fp32)),
                 "accuracy": evaluation.accuracy,
-                "predicted_loss": self.fp32.loss + self.planned.loss(plan.price),
+                "predicted_loss": fp32.map(|fp32| fp32.loss + self.planned.loss(plan.price)),
                 "levels": report::levels_json(&self.planned.names, &plan.levels),
+            })
+        });
+        let fp32 = self.fp32.as_ref().map(|(plan, evaluation)| {
+            json!({
+                "loss": evaluation.loss,
+                "accuracy": evaluation.accuracy,
+                "weight_bytes": plan.weight_bytes,
+                "total_bytes": plan.total_bytes(),
             })
         });
         json!({
             "samples": self.samples,
             "loss": self.loss.name(),
-            "fp32": {
-                "loss": self.fp32.loss,
-                "accuracy": self.fp32.accuracy,
-                "weight_bytes": self.fp32_plan.weight_bytes,
-                "total_bytes": self.fp32_plan.total_bytes(),
-            },
+            "fp32": fp32,
             "budgets": budgets.collect::<Vec<_>>(),
         })
     }

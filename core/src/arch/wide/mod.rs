@@ -20,7 +20,7 @@ pub use buffer::Buffer;
 pub use floats::FloatStrips;
 pub use patches::Patches;
 pub(in crate::arch) use requantize::Bounds;
-pub use strips::{Frame, Segments, Strip, Strips};
+pub use strips::{Frame, Segments, Strip, StripSums, Strips};
 
 #[cfg(target_arch = "aarch64")]
 pub use super::aarch64::Path;
@@ -87,6 +87,23 @@ pub(super) unsafe trait Isa: Copy {
     /// # Safety
     /// They can be read.
     unsafe fn bytes(weights: *const i8) -> Self::Vector;
+    /// The first words of the lanes' rows, their second words, and so on; the rows are a pitch apart.
+    ///
+    /// # Safety
+    /// 16 bytes of a row for each lane can be read.
+    #[inline(always)]
+    unsafe fn columns(rows: *const u8, pitch: usize) -> [Self::Vector; 4] {
+        let mut words = [[0_u8; strips::LANES * size_of::<u32>()]; 4];
+        for four in 0..Self::LANES / 4 {
+            // SAFETY: as this function's
+            let block = [0, 1, 2, 3].map(|i| unsafe { &*rows.add((4 * four + i) * pitch).cast() });
+            for (words, column) in words.iter_mut().zip(transpose(block)) {
+                words[four * column.len()..][..column.len()].copy_from_slice(&column);
+            }
+        }
+        // SAFETY: there are the most lanes
+        words.map(|words| unsafe { Self::load(words.as_ptr().cast()) })
+    }
     /// The sums and, in each lane, the products of a word of inputs and one of weights; wraps.
     ///
     /// # Safety

@@ -23,13 +23,6 @@ pub(super) const TAPS: usize = 4;
 /// segment's inputs a pitch behind those of the segment before.
 #[derive(Clone, Debug)]
 pub struct Strips {
-    held: Held,
-    sums: Buffer<{ Strips::SUMS * size_of::<i32>() }>,
-}
-
-/// What sums are made of.
-#[derive(Clone, Debug)]
-struct Held {
     path: Path,
     inputs: Buffer<INPUT_BYTES>,
     weights: Buffer<WEIGHT_BYTES>,
@@ -39,20 +32,8 @@ struct Held {
     channels: usize,
 }
 
-impl Held {
-    /// Sums up a strip.
-    fn run(&self, strip: Strip, sink: impl Sink) {
-        self.path.run(Sums {
-            inputs: self.inputs.bytes(),
-            weights: self.weights.bytes(),
-            bias: &self.bias.0,
-            shape: self.shape,
-            channels: self.channels,
-            strip,
-            sink,
-        });
-    }
-}
+/// Room for the sums of a strip.
+pub type StripSums = Buffer<{ Strips::CHANNELS * Strip::PIXELS * size_of::<i32>() }>;
 
 /// Sums of channels.
 #[derive(Clone, Debug)]
@@ -134,8 +115,6 @@ impl Default for Strips {
 impl Strips {
     /// The most channels.
     pub const CHANNELS: usize = 64;
-    /// The most sums of a strip.
-    const SUMS: usize = Self::CHANNELS * Strip::PIXELS;
 
     /// Room for inputs and weights.
     #[must_use]
@@ -147,29 +126,26 @@ impl Strips {
     #[must_use]
     pub const fn on(path: Path) -> Self {
         Self {
-            held: Held {
-                path,
-                inputs: Buffer::new(),
-                weights: Buffer::new(),
-                bias: Lanes([0; _]),
-                scales: Scales::new(),
-                shape: Segments { count: 0, len: 0 },
-                channels: 0,
-            },
-            sums: Buffer::new(),
+            path,
+            inputs: Buffer::new(),
+            weights: Buffer::new(),
+            bias: Lanes([0; _]),
+            scales: Scales::new(),
+            shape: Segments { count: 0, len: 0 },
+            channels: 0,
         }
     }
 
     /// The most inputs.
     #[must_use]
     pub const fn capacity(&self) -> usize {
-        INPUT_BYTES / self.held.path.input_bytes() - TAPS
+        INPUT_BYTES / self.path.input_bytes() - TAPS
     }
 
     /// For how many channels the weights have room, at most [`Self::CHANNELS`].
     #[must_use]
     pub fn room(&self, shape: Segments) -> usize {
-        let word = size_of::<u32>() / self.held.path.input_bytes();
+        let word = size_of::<u32>() / self.path.input_bytes();
         let lane = shape.count * shape.words(word) * size_of::<u32>();
         if lane == 0 {
             return 0;
@@ -190,17 +166,16 @@ impl Strips {
         bias: &[i32],
     ) {
         assert!(channels.len() <= self.room(shape), "room for the weights");
-        let held = &mut self.held;
-        held.shape = shape;
-        held.channels = channels.len();
-        held.bias.0[..channels.len()].copy_from_slice(&bias[channels.clone()]);
-        held.bias.0[channels.len()..].fill(0);
-        held.path.run(Weigh {
+        self.shape = shape;
+        self.channels = channels.len();
+        self.bias.0[..channels.len()].copy_from_slice(&bias[channels.clone()]);
+        self.bias.0[channels.len()..].fill(0);
+        self.path.run(Weigh {
             rows,
             channels,
             shape,
-            weights: &mut held.weights,
-            bias: &mut held.bias.0,
+            weights: &mut self.weights,
+            bias: &mut self.bias.0,
         });
     }
 
@@ -209,8 +184,8 @@ impl Strips {
     /// # Panics
     /// When there are more, frame included, than the capacity.
     pub fn put(&mut self, from: &[i8], frame: Frame, value: i8) {
-        let inputs = &mut self.held.inputs;
-        self.held.path.run(Put {
+        let inputs = &mut self.inputs;
+        self.path.run(Put {
             inputs,
             from,
             frame,
@@ -221,19 +196,18 @@ impl Strips {
     /// From the sums of a pixel to those of the next.
     #[must_use]
     pub const fn pitch(&self) -> usize {
-        self.held.channels.next_multiple_of(LANES)
+        self.channels.next_multiple_of(LANES)
     }
 
     /// The sums of a strip, biases included: pixel by pixel, [`pitch`](Self::pitch) apart.
     ///
     /// # Panics
-    /// When there are more pixels than [`Self::PIXELS`], or the inputs end early.
-    pub fn sums(&mut self, strip: Strip) -> &[i32] {
+    /// When there are more pixels than [`Strip::PIXELS`], or the inputs end early.
+    pub fn sums<'s>(&self, strip: Strip, to: &'s mut StripSums) -> &'s [i32] {
         let pitch = self.pitch();
-        let sums = self.sums.grow(strip.pixels * pitch * size_of::<i32>());
-        let sums = bytemuck::cast_slice_mut(sums);
-        self.held.run(strip, Plain { to: sums, pitch });
-        sums
+        let to = bytemuck::cast_slice_mut(to.grow(strip.pixels * pitch * size_of::<i32>()));
+        self.run(strip, Plain { to, pitch });
+        to
     }
 
     /// Takes what the results of the channels are made with.
@@ -241,7 +215,7 @@ impl Strips {
     /// # Panics
     /// When there are more factors than the most channels.
     pub fn scale(&mut self, factors: &Factors<'_>) {
-        self.held.scales.set(factors);
+        self.scales.set(factors);
     }
 
     /// Writes the sums of a strip, biases included, times their factors, as INT8: pixel by pixel, `pitch`
@@ -250,18 +224,25 @@ impl Strips {
     /// # Panics
     /// When there are fewer results, or the inputs end early.
     pub fn results(&self, strip: Strip, to: &mut [i8], pitch: usize) {
-        let Held {
-            scales, channels, ..
-        } = &self.held;
-        self.held.run(
+        let sink = Int8 {
+            scales: &self.scales,
+            channels: self.channels,
+            to,
+            pitch,
+        };
+        self.run(strip, sink);
+    }
+
+    fn run(&self, strip: Strip, sink: impl Sink) {
+        self.path.run(Sums {
+            inputs: self.inputs.bytes(),
+            weights: self.weights.bytes(),
+            bias: &self.bias.0,
+            shape: self.shape,
+            channels: self.channels,
             strip,
-            Int8 {
-                scales,
-                channels: *channels,
-                to,
-                pitch,
-            },
-        );
+            sink,
+        });
     }
 }
 
@@ -352,7 +333,8 @@ mod tests {
         inputs.extend(edge.repeat(frame.bottom));
         assert_eq!(inputs.len(), frame.len(from.len()));
         let pitch_of_sums = strips.pitch();
-        let sums = strips.sums(strip);
+        let mut room = StripSums::new();
+        let sums = strips.sums(strip, &mut room);
         for (pixel, sums) in sums.chunks(pitch_of_sums).enumerate() {
             let segment = |i| &inputs[at + pixel * step + i * pitch..][..shape.len];
             let taps: Vec<i8> = (0..shape.count).flat_map(segment).copied().collect();
