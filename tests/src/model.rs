@@ -181,7 +181,7 @@ impl Model {
 
 /// A plan of levels chosen by hand.
 #[must_use]
-pub fn plan_of(levels: &[Option<Level>]) -> Plan<LAYERS> {
+pub fn plan_of<const N: usize>(levels: &[Option<Level>]) -> Plan<N> {
     Plan {
         levels: levels.iter().copied().collect(),
         weight_bytes: 0,
