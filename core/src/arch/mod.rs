@@ -39,7 +39,7 @@ pub use scalar::{Rows, half, weight};
 #[cfg(not(arm_dsp))]
 pub use scalar::{depthwise, dots_i8};
 #[cfg(wide)]
-pub use wide::{FloatStrips, Frame, Patches, Segments, Strip, StripSums, Strips};
+pub use wide::{FloatStrips, Frame, Grid, Patches, Segments, Strip, StripSums, Strips};
 #[cfg(all(wide, target_arch = "x86_64"))]
 pub use x86_64::dots_f32;
 

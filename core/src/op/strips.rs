@@ -3,7 +3,7 @@
 use core::iter;
 use core::ops::Range;
 
-use crate::arch::{self, FloatStrips, Frame, Segments, Strip, StripSums, Strips};
+use crate::arch::{self, FloatStrips, Frame, Grid, Segments, Strip, StripSums, Strips};
 use crate::op::Activation;
 use crate::op::conv2d::Geometry;
 use crate::op::weights::{FloatRows, FloatWeights, IntOutput, IntWeights};
@@ -51,32 +51,32 @@ pub fn int(
     strips.put(input, frame, zero_point);
     let mut sums = StripSums::new();
     let channels = weights.bias.len();
-    let width = usize::from(to.w);
+    let [height, width] = [to.h, to.w].map(usize::from);
     for first in (0..channels).step_by(room) {
         let block = first..channels.min(first + room);
         strips.weigh(&weights.rows, block.clone(), shape, weights.bias);
-        if let Some((factors, _)) = output.results(0, block.clone()) {
+        let strip = |y: usize, x: Range<usize>| Strip {
+            at: y * step_y * pitch + x.start * step_x * depth,
+            pitch,
+            step: step_x * depth,
+            pixels: x.len(),
+        };
+        if let Some((factors, to)) = output.results(block.clone()) {
+            let grid = Grid {
+                strip: strip(0, 0..width),
+                rows: height,
+                step: step_y * pitch,
+            };
             strips.scale(&factors);
+            strips.results(grid, to, channels);
+            continue;
         }
-        for y in 0..usize::from(to.h) {
-            for x in pieces(&(0..width)) {
-                let strip = Strip {
-                    at: y * step_y * pitch + x.start * step_x * depth,
-                    pitch,
-                    step: step_x * depth,
-                    pixels: x.len(),
-                };
-                let pixel = y * width + x.start;
-                if let Some((_, to)) = output.results(pixel, block.clone()) {
-                    strips.results(strip, to, channels);
-                    continue;
-                }
-                let apart = strips.pitch();
-                for (pixel, sums) in
-                    (pixel..).zip(strips.sums(strip, &mut sums).chunks_exact(apart))
-                {
-                    output.put(pixel, 1, first, &sums[..block.len()]);
-                }
+        let apart = strips.pitch();
+        for (y, x) in (0..height).flat_map(|y| pieces(&(0..width)).map(move |x| (y, x))) {
+            let pixels = y * width + x.start..;
+            let sums = strips.sums(strip(y, x), &mut sums).chunks_exact(apart);
+            for (pixel, sums) in pixels.zip(sums) {
+                output.put(pixel, 1, first, &sums[..block.len()]);
             }
         }
     }
@@ -170,7 +170,7 @@ fn alike(len: u16, span: impl Fn(usize) -> Span) -> impl Iterator<Item = Range<u
 }
 
 /// Pieces of a range that fit a strip.
-fn pieces(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+fn pieces(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
     let end = range.end;
     let starts = range.clone().step_by(Strip::PIXELS);
     starts.map(move |start| start..end.min(start + Strip::PIXELS))

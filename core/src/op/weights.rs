@@ -197,22 +197,20 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         }
     }
 
-    /// Where [`arch::requantize`] may write the results of some channels of the pixels from `pixel` on, and
-    /// with which factors. `None` where that does not do.
+    /// Where [`arch::requantize`] may write the results of some channels of all pixels, and with which
+    /// factors. `None` where that does not do.
     #[cfg(wide)]
-    pub fn results(
-        &mut self,
-        pixel: usize,
-        channels: Range<usize>,
-    ) -> Option<(Factors<'w>, &mut [i8])> {
+    pub fn results(&mut self, channels: Range<usize>) -> Option<(Factors<'w>, &mut [i8])> {
         let Target::I8(data, sink, true) = &mut self.target else {
             return None;
         };
         let IntWeights {
             multiplier, shift, ..
         } = self.weights;
-        let at = pixel * self.weights.bias.len() + channels.start;
-        let factors = sink.factors(&multiplier[channels.clone()], &shift[channels]);
-        Some((factors, &mut data[at..]))
+        let to = &mut data[channels.start..];
+        Some((
+            sink.factors(&multiplier[channels.clone()], &shift[channels]),
+            to,
+        ))
     }
 }

@@ -32,14 +32,35 @@ impl<const BYTES: usize> Buffer<BYTES> {
     /// When there is no room.
     #[inline(always)]
     pub fn reset<T: Pod>(&mut self, len: usize, value: T) -> &mut [T] {
-        const { assert!(align_of::<T>() <= 64, "aligned for vectors") };
-        let bytes = len * size_of::<T>();
-        let room = self.bytes[..bytes].as_mut_ptr().cast::<MaybeUninit<T>>();
-        // SAFETY: it is aligned, and there is room for so many elements, which need no value yet
-        let room = unsafe { core::slice::from_raw_parts_mut(room, len) };
-        room.fill(MaybeUninit::new(value));
-        self.len = bytes;
+        self.room(len).fill(MaybeUninit::new(value));
+        // SAFETY: they have just been written
+        unsafe { self.written(len * size_of::<T>()) };
         bytemuck::cast_slice_mut(self.bytes_mut())
+    }
+
+    /// Makes it empty, and gives the room of its first `len` elements.
+    ///
+    /// # Panics
+    /// When there is no room.
+    #[inline(always)]
+    pub fn room<T: Pod>(&mut self, len: usize) -> &mut [MaybeUninit<T>] {
+        const { assert!(align_of::<T>() <= 64, "aligned for vectors") };
+        self.len = 0;
+        let bytes = &mut self.bytes[..len * size_of::<T>()];
+        // SAFETY: it is aligned, and there is room for so many elements, which need no value
+        unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), len) }
+    }
+
+    /// Takes over what was written to the [`room`](Self::room).
+    ///
+    /// # Safety
+    /// The first `len` bytes have a value.
+    ///
+    /// # Panics
+    /// When there is no room.
+    pub unsafe fn written(&mut self, len: usize) {
+        assert!(len <= BYTES);
+        self.len = len;
     }
 
     /// Appends zeros where it has fewer than `len` bytes, and gives the first `len`.

@@ -20,7 +20,7 @@ pub use buffer::Buffer;
 pub use floats::FloatStrips;
 pub use patches::Patches;
 pub(in crate::arch) use requantize::Bounds;
-pub use strips::{Frame, Segments, Strip, StripSums, Strips};
+pub use strips::{Frame, Grid, Segments, Strip, StripSums, Strips};
 
 #[cfg(target_arch = "aarch64")]
 pub use super::aarch64::Path;

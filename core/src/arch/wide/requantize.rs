@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::arch::Rows;
-    use crate::arch::wide::{Frame, Path, Segments, Strip};
+    use crate::arch::wide::{Frame, Grid, Path, Segments, Strip};
     use crate::level::{Rounding, Width};
     use crate::quant::Requant;
 
@@ -180,8 +180,14 @@ mod tests {
                     step: 1,
                     pixels,
                 };
-                let mut to = vec![77; pixels * pitch];
-                strips.results(strip, &mut to, pitch);
+                let rows = rng.random_range(1..4);
+                let mut to = vec![77; rows * pixels * pitch];
+                let grid = Grid {
+                    strip,
+                    rows,
+                    step: 0,
+                };
+                strips.results(grid, &mut to, pitch);
                 for to in to.chunks(pitch) {
                     for (channel, to) in to.iter().enumerate() {
                         if channel >= channels {

@@ -88,6 +88,17 @@ impl Frame {
     }
 }
 
+/// Rows of pixels, each as many as a strip's.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    /// The first row.
+    pub strip: Strip,
+    /// How many rows.
+    pub rows: usize,
+    /// From the inputs of a row to the next row's.
+    pub step: usize,
+}
+
 /// Pixels and where their inputs lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Strip {
@@ -206,7 +217,12 @@ impl Strips {
     pub fn sums<'s>(&self, strip: Strip, to: &'s mut StripSums) -> &'s [i32] {
         let pitch = self.pitch();
         let to = bytemuck::cast_slice_mut(to.grow(strip.pixels * pitch * size_of::<i32>()));
-        self.run(strip, Plain { to, pitch });
+        let grid = Grid {
+            strip,
+            rows: 1,
+            step: 0,
+        };
+        self.run(grid, Plain { to, pitch });
         to
     }
 
@@ -218,29 +234,29 @@ impl Strips {
         self.scales.set(factors);
     }
 
-    /// Writes the sums of a strip, biases included, times their factors, as INT8: pixel by pixel, `pitch`
-    /// apart.
+    /// Writes the sums of all pixels, biases included, times their factors, as INT8: row by row, pixel by
+    /// pixel, `pitch` apart.
     ///
     /// # Panics
     /// When there are fewer results, or the inputs end early.
-    pub fn results(&self, strip: Strip, to: &mut [i8], pitch: usize) {
+    pub fn results(&self, grid: Grid, to: &mut [i8], pitch: usize) {
         let sink = Int8 {
             scales: &self.scales,
             channels: self.channels,
             to,
             pitch,
         };
-        self.run(strip, sink);
+        self.run(grid, sink);
     }
 
-    fn run(&self, strip: Strip, sink: impl Sink) {
+    fn run(&self, grid: Grid, sink: impl Sink) {
         self.path.run(Sums {
             inputs: self.inputs.bytes(),
             weights: self.weights.bytes(),
             bias: &self.bias.0,
             shape: self.shape,
             channels: self.channels,
-            strip,
+            grid,
             sink,
         });
     }
@@ -399,6 +415,61 @@ mod tests {
                     };
                     let weights = Weights::random(rng, channels, 81, Width::Int8);
                     compare(rng, path, shape, strip, &weights);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_grid_is_strips_below_each_other() {
+        on_every_path(|rng, path| {
+            for pixels in 1..=Strip::PIXELS {
+                let channels = 1 + (pixels * 7) % Strips::CHANNELS;
+                let shape = Segments { count: 2, len: 5 };
+                let weights = Weights::random(rng, channels, 10, Width::Int8);
+                let mut strips = Strips::on(path);
+                let bias = vec![0; channels];
+                strips.weigh(&weights.rows_from(0), 0..channels, shape, &bias);
+                let grid = Grid {
+                    strip: Strip {
+                        at: 3,
+                        pitch: 100,
+                        step: 6,
+                        pixels,
+                    },
+                    rows: rng.random_range(1..6),
+                    step: 70,
+                };
+                strips.put(&taps(rng, 1000), frame_of(1000), 0);
+                // times 2^-5
+                strips.scale(&Factors {
+                    multiplier: &vec![1 << 30; channels],
+                    shift: &vec![35; channels],
+                    zero_point: 9,
+                    low: -128,
+                    high: 127,
+                });
+                let mut results = vec![0; grid.rows * pixels * channels];
+                strips.results(grid, &mut results, channels);
+                let rows = results.chunks(pixels * channels).enumerate();
+                for (row, results) in rows {
+                    let strip = Strip {
+                        at: grid.strip.at + row * grid.step,
+                        ..grid.strip
+                    };
+                    let (mut room, apart) = (StripSums::new(), strips.pitch());
+                    let sums = strips.sums(strip, &mut room).chunks(apart);
+                    for (sums, results) in sums.zip(results.chunks(channels)) {
+                        let want = sums.iter().map(|sum| ((sum + 16) >> 5) + 9);
+                        let want: Vec<i32> = want.take(channels).collect();
+                        let all = results.iter().map(|x| i32::from(*x));
+                        assert_eq!(
+                            all.collect::<Vec<_>>(),
+                            want.iter()
+                                .map(|x| *x.clamp(&-128, &127))
+                                .collect::<Vec<_>>()
+                        );
+                    }
                 }
             }
         });

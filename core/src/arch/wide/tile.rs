@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "loads and products of vectors")]
 
-use super::strips::{Segments, Strip, Strips};
+use super::strips::{Grid, Segments, Strip, Strips};
 use super::{Isa, Task};
 
 /// Where the sums of tiles go.
@@ -52,14 +52,14 @@ impl Sink for Plain<'_> {
     }
 }
 
-/// The sums of a strip.
+/// The sums of a grid.
 pub(super) struct Sums<'a, S> {
     pub(super) inputs: &'a [u8],
     pub(super) weights: &'a [u8],
     pub(super) bias: &'a [i32; Strips::CHANNELS],
     pub(super) shape: Segments,
     pub(super) channels: usize,
-    pub(super) strip: Strip,
+    pub(super) grid: Grid,
     pub(super) sink: S,
 }
 
@@ -72,31 +72,34 @@ impl<S: Sink> Task for Sums<'_, S> {
             bias,
             shape,
             channels,
-            strip,
+            grid,
             mut sink,
             ..
         } = self;
+        let strip = grid.strip;
         let inputs: &[I::Input] = bytemuck::cast_slice(self.inputs);
         let weights: &[I::Weight] = bytemuck::cast_slice(self.weights);
         let words = shape.words(I::TAPS);
         let vectors = channels.div_ceil(I::LANES);
         let vector_len = shape.count * words * I::LANES * I::TAPS;
-        let Some(last) = strip.pixels.checked_sub(1) else {
+        let (Some(last_row), Some(last)) = (grid.rows.checked_sub(1), strip.pixels.checked_sub(1))
+        else {
             return;
         };
         let end = strip.at
+            + last_row * grid.step
             + last * strip.step
             + shape.count.saturating_sub(1) * strip.pitch
             + words * I::TAPS;
         assert!(end <= inputs.len(), "inputs for all taps");
         assert!(vectors * vector_len <= weights.len() && vectors * I::LANES <= bias.len());
         assert!(
-            sink.has_room::<I>(strip.pixels, channels),
+            sink.has_room::<I>(grid.rows * strip.pixels, channels),
             "room for all sums"
         );
         let mut job = Job::<I, S> {
             inputs: inputs.as_ptr(),
-            strip,
+            grid,
             segments: shape.count,
             words,
             weights: weights.as_ptr(),
@@ -124,7 +127,7 @@ impl<S: Sink> Task for Sums<'_, S> {
 /// What the innermost loops work on.
 struct Job<'s, I: Isa, S> {
     inputs: *const I::Input,
-    strip: Strip,
+    grid: Grid,
     segments: usize,
     words: usize,
     weights: *const I::Weight,
@@ -140,29 +143,32 @@ impl<I: Isa, S: Sink> Job<'_, I, S> {
     unsafe fn pixels<const VECTORS: usize>(&mut self, vector: usize) {
         // sums that fit the registers
         let most = I::PIXELS * 2 / VECTORS;
-        // SAFETY: as this function's
-        unsafe {
-            let next = self.tiles::<16, VECTORS>(0, vector, most);
-            let next = self.tiles::<8, VECTORS>(next, vector, most);
-            let next = self.tiles::<4, VECTORS>(next, vector, most);
-            self.tiles::<1, VECTORS>(next, vector, most);
+        for row in 0..self.grid.rows {
+            // SAFETY: as this function's
+            unsafe {
+                let next = self.tiles::<16, VECTORS>([row, 0], vector, most);
+                let next = self.tiles::<8, VECTORS>([row, next], vector, most);
+                let next = self.tiles::<4, VECTORS>([row, next], vector, most);
+                self.tiles::<1, VECTORS>([row, next], vector, most);
+            }
         }
     }
 
-    /// As many tiles of so many pixels, if no more than `most`, as there are; gives the next pixel.
+    /// As many tiles of so many pixels, if no more than `most`, as there are from a pixel of a row on; gives
+    /// the next one.
     ///
     /// # Safety
     /// As [`Self::pixels`]'.
     #[inline(always)]
     unsafe fn tiles<const PIXELS: usize, const VECTORS: usize>(
         &mut self,
-        mut pixel: usize,
+        [row, mut pixel]: [usize; 2],
         vector: usize,
         most: usize,
     ) -> usize {
-        while PIXELS <= most && self.strip.pixels - pixel >= PIXELS {
+        while PIXELS <= most && self.grid.strip.pixels - pixel >= PIXELS {
             // SAFETY: as this function's
-            unsafe { self.tile::<PIXELS, VECTORS>(pixel, vector) };
+            unsafe { self.tile::<PIXELS, VECTORS>([row, pixel], vector) };
             pixel += PIXELS;
         }
         pixel
@@ -173,18 +179,18 @@ impl<I: Isa, S: Sink> Job<'_, I, S> {
     #[inline(always)]
     unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(
         &mut self,
-        pixel: usize,
+        [row, pixel]: [usize; 2],
         vector: usize,
     ) {
-        let Strip {
-            at, pitch, step, ..
-        } = self.strip;
+        let Grid { strip, .. } = self.grid;
+        let Strip { pitch, step, .. } = strip;
+        let first = strip.at + row * self.grid.step + pixel * step;
         // SAFETY: as this function's
         unsafe {
             let bias = self.bias.add(vector * I::LANES);
             let bias: [_; VECTORS] = core::array::from_fn(|v| I::load(bias.add(v * I::LANES)));
             let mut sums = [bias; PIXELS];
-            let mut segment = self.inputs.add(at + pixel * step);
+            let mut segment = self.inputs.add(first);
             let mut weights = self.weights.add(vector * self.vector_len);
             for _ in 0..self.segments {
                 let mut inputs = segment;
@@ -202,6 +208,7 @@ impl<I: Isa, S: Sink> Job<'_, I, S> {
                 }
                 segment = segment.wrapping_add(pitch);
             }
+            let pixel = row * strip.pixels + pixel;
             self.sink.put::<I, PIXELS, VECTORS>(pixel, vector, sums);
         }
     }

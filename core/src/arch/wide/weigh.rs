@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "loads and products of vectors")]
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::strips::{LANES, Segments, Strips, TAPS, WEIGHT_BYTES};
@@ -27,23 +28,23 @@ impl Task for Weigh<'_, '_> {
         let words = self.shape.count * self.shape.words(I::TAPS);
         let vectors = self.channels.len().div_ceil(I::LANES);
         let vector_len = words * I::LANES * I::TAPS;
-        let weights = self.weights.reset(vectors * vector_len, I::weight(0));
-        // words that lie in a row as they do in a vector are copied
-        if size_of::<I::Weight>() == 1 && self.rows.width == Width::Int8 {
-            let vectors = weights.chunks_exact_mut(vector_len.max(1));
-            for (weights, first) in vectors.zip(self.channels.clone().step_by(I::LANES)) {
-                let channels = first..self.channels.end.min(first + I::LANES);
-                let to = bytemuck::cast_slice_mut(weights);
-                // SAFETY: called by a task
-                unsafe { copy::<I>(self.rows, channels, self.shape, to) };
-            }
-        } else {
-            widen::<I>(self.rows, self.channels, self.shape, weights, vector_len);
+        let len = vectors * vector_len;
+        if size_of::<I::Weight>() != 1 {
+            let weights = self.weights.reset(len, I::weight(0));
+            return widen::<I>(self.rows, self.channels, self.shape, weights, vector_len);
         }
-        if I::OFFSET != 0 {
+        let mut to = self.weights.room(vectors * words * I::LANES);
+        for (first, bias) in
+            (self.channels.clone().step_by(I::LANES)).zip(self.bias.chunks_mut(I::LANES))
+        {
+            let channels = first..self.channels.end.min(first + I::LANES);
+            let (vector, rest) = to.split_at_mut(words * I::LANES);
             // SAFETY: called by a task
-            unsafe { correct::<I>(weights, vector_len, &mut self.bias[..vectors * I::LANES]) };
+            unsafe { copy::<I>(self.rows, channels, self.shape, vector, bias) };
+            to = rest;
         }
+        // SAFETY: each vector of channels was copied
+        unsafe { self.weights.written(len) };
     }
 }
 
@@ -78,66 +79,68 @@ fn widen<I: Isa>(
     }
 }
 
-/// Subtracts from biases what the inputs are too large by, times their weights.
+/// Writes the words of a vector's rows side by side; behind a segment's taps, and in lanes without a
+/// channel, are zeros. Subtracts from the biases what the inputs are too large by, times the weights.
 ///
 /// # Safety
 /// Called by a task.
 #[inline(always)]
-unsafe fn correct<I: Isa>(weights: &[I::Weight], vector_len: usize, bias: &mut [i32]) {
-    // a few sums, which do not wait for each other
-    const SUMS: usize = 4;
+unsafe fn copy<I: Isa>(
+    rows: &Rows<'_>,
+    channels: Range<usize>,
+    shape: Segments,
+    to: &mut [MaybeUninit<i32>],
+    bias: &mut [i32],
+) {
+    let Segments { count, len } = shape;
+    let words = len.div_ceil(TAPS);
+    let mut to = to.chunks_exact_mut(I::LANES);
     let origin = [I::input(0); TAPS];
-    let mut lanes = [0; LANES];
-    let vectors = weights.chunks_exact(vector_len.max(1));
-    for (weights, bias) in vectors.zip(bias.chunks_exact_mut(I::LANES)) {
-        // SAFETY: the origin is a word, the weights are whole vectors, there are the most lanes
-        unsafe {
-            let origin = I::splat(origin.as_ptr());
-            let mut sums = [I::load([0; LANES].as_ptr()); SUMS];
-            for weights in weights.chunks(SUMS * I::LANES * I::TAPS) {
-                for (words, sum) in weights.chunks_exact(I::LANES * I::TAPS).zip(&mut sums) {
-                    *sum = I::dot(*sum, origin, I::words(words.as_ptr()));
+    // SAFETY: the origin is a word; there are the most lanes
+    let (origin, mut sums) = unsafe {
+        (
+            I::splat(origin.as_ptr()),
+            [I::load([0; LANES].as_ptr()); WORDS],
+        )
+    };
+    for segment in 0..count {
+        for word in (0..words).step_by(WORDS) {
+            let at = segment * len + word * TAPS;
+            let bytes = BYTES.min(len - word * TAPS);
+            let whole = bytes == BYTES && channels.len() == I::LANES;
+            let vectors = if whole && rows.width == Width::Int8 {
+                let first = &rows.bytes[channels.start * rows.pitch + at..];
+                assert!(first.len() >= (I::LANES - 1) * rows.pitch + BYTES);
+                // SAFETY: each row has as many bytes, as was checked
+                unsafe { I::columns(first.as_ptr(), rows.pitch) }
+            } else {
+                let mut block = [[0_i8; BYTES]; LANES];
+                for (block, channel) in block.iter_mut().zip(channels.clone()) {
+                    let row = rows.row(channel, count * len);
+                    unpack_from(row, rows.width, at, &mut block[..bytes]);
                 }
-            }
-            for sum in sums {
-                I::store(lanes.as_mut_ptr(), sum);
-                for (bias, sum) in bias.iter_mut().zip(lanes) {
-                    *bias = bias.wrapping_sub(sum);
+                // SAFETY: the most rows of so many bytes
+                unsafe { I::columns(block.as_ptr().cast(), BYTES) }
+            };
+            for (i, vector) in vectors.into_iter().enumerate().take(words - word) {
+                // the last of a task's chunks is whole
+                let Some(to) = to.next() else { return };
+                // SAFETY: a chunk has as many lanes
+                unsafe {
+                    I::store(to.as_mut_ptr().cast(), vector);
+                    if I::OFFSET != 0 {
+                        sums[i] = I::dot(sums[i], origin, vector);
+                    }
                 }
             }
         }
     }
-}
-
-/// Copies the words of a vector's rows side by side; behind a segment's taps, and in lanes without a
-/// channel, are zeros.
-///
-/// # Safety
-/// Called by a task.
-#[inline(always)]
-unsafe fn copy<I: Isa>(rows: &Rows<'_>, channels: Range<usize>, shape: Segments, to: &mut [i32]) {
-    let Segments { count, len } = shape;
-    let mut to = to.chunks_exact_mut(I::LANES);
-    let words = len.div_ceil(TAPS);
-    for segment in 0..count {
-        for word in (0..words).step_by(WORDS) {
-            let at = segment * len + word * TAPS;
-            let to = to.by_ref().take(WORDS.min(words - word));
-            let bytes = BYTES.min(len - word * TAPS);
-            if bytes == BYTES && channels.len() == I::LANES {
-                let first = &rows.bytes[channels.start * rows.pitch + at..];
-                assert!(first.len() >= (I::LANES - 1) * rows.pitch + BYTES);
-                // SAFETY: each row has as many bytes, as was checked
-                unsafe { put::<I>(first.as_ptr(), rows.pitch, to) };
-                continue;
-            }
-            let mut block = [[0; BYTES]; LANES];
-            for (block, channel) in block.iter_mut().zip(channels.clone()) {
-                let row = rows.row(channel, count * len);
-                block[..bytes].copy_from_slice(&row[at..at + bytes]);
-            }
-            // SAFETY: the most rows of so many bytes
-            unsafe { put::<I>(block.as_ptr().cast(), BYTES, to) };
+    let mut lanes = [0; LANES];
+    for sum in sums {
+        // SAFETY: there are the most lanes
+        unsafe { I::store(lanes.as_mut_ptr(), sum) };
+        for (bias, sum) in bias.iter_mut().zip(lanes) {
+            *bias = bias.wrapping_sub(sum);
         }
     }
 }
@@ -145,21 +148,6 @@ unsafe fn copy<I: Isa>(rows: &Rows<'_>, channels: Range<usize>, shape: Segments,
 /// Words of a row that are copied at a time.
 const WORDS: usize = 4;
 const BYTES: usize = WORDS * TAPS;
-
-/// Writes the words of rows as vectors.
-///
-/// # Safety
-/// As [`Isa::columns`]'.
-#[inline(always)]
-unsafe fn put<'a, I: Isa>(rows: *const u8, pitch: usize, to: impl Iterator<Item = &'a mut [i32]>) {
-    // SAFETY: as this function's
-    let vectors = unsafe { I::columns(rows, pitch) };
-    for (to, vector) in to.zip(vectors) {
-        assert!(to.len() >= I::LANES, "a whole vector");
-        // SAFETY: as was checked
-        unsafe { I::store(to.as_mut_ptr(), vector) };
-    }
-}
 
 /// Weights that are unpacked at a time, a multiple of all words and bytes.
 const BLOCK: usize = 64;
