@@ -127,7 +127,7 @@ const fn mix([alu, mac, fmac, load, store, multiple, words, branch]: [u32; 8]) -
 }
 
 /// What calling an operator takes.
-const CALL: Mix = mix([500, 0, 0, 200, 100, 20, 200, 60]);
+const CALL: Mix = mix([280, 0, 0, 100, 60, 20, 150, 40]);
 
 /// The instructions of a layer with weights at a level; none of a layer without.
 #[must_use]
@@ -255,17 +255,23 @@ impl Sums {
     /// One pixel from INT8 to INT8.
     fn of_one(&self, width: Width) -> Mix {
         let word = match width {
-            Width::Int8 => mix([2, 2, 0, 1, 0, 1, 2, 0]),
+            // of five channels
+            Width::Int8 => mix([12, 10, 0, 6, 0, 0, 0, 0]).times(0.2),
             Width::Int4 => mix([7, 4, 0, 1, 0, 1, 4, 0]),
             Width::Int2 => mix([15, 8, 0, 1, 2, 2, 8, 0]),
         };
         let word = word.and(mix([1, 0, 0, 0, 0, 0, 0, 1]).times(0.25));
-        let channel = word.times(self.words(width));
-        let channel = channel.and(mix([18, 1, 0, 10, 2, 4, 8, 3]));
+        let channels = word.times(self.words(width) * self.channels);
+        let requantized = mix([4, 1, 0, 2, 1, 1, 4, 1]).times(self.channels);
+        let channels = channels.and(requantized);
+        if width == Width::Int8 {
+            // inputs are read where they lie
+            return channels.and(mix([8, 0, 0, 8, 4, 4, 12, 2]).times(self.channels / 5.0));
+        }
+        let ends = mix([13, 0, 0, 7, 1, 2, 4, 2]).times(self.channels);
         // scratch memory is cleared as well
-        let cleared = mix([1100, 0, 0, 200, 200, 700, 1100, 250]);
-        let gathered = self.gathered(width);
-        channel.times(self.channels).and(gathered).and(cleared)
+        let cleared = mix([650, 0, 0, 100, 100, 600, 830, 250]);
+        channels.and(ends).and(self.gathered(width)).and(cleared)
     }
 
     /// The patch of a pixel.
@@ -336,8 +342,8 @@ fn depthwise(taps: f64) -> Mix {
 /// One element of a depthwise convolution in FP32.
 fn depthwise_float(taps: f64, stored: Stored) -> Mix {
     let tap = match stored {
-        Stored::F16 => mix([18, 0, 0, 6, 2, 0, 0, 1]),
-        Stored::F32 | Stored::Int(_) => mix([12, 0, 0, 5, 2, 0, 0, 1]),
+        Stored::F16 => mix([15, 0, 0, 5, 2, 0, 0, 1]),
+        Stored::F32 | Stored::Int(_) => mix([7, 0, 0, 3, 1, 0, 0, 1]),
     };
     tap.times(taps).and(mix([14, 0, 0, 3, 1, 0, 0, 1]))
 }
