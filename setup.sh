@@ -1,10 +1,9 @@
 #!/bin/sh
-# Makes this machine ready for all of bitbudget's tests: the compiler's bare-metal targets and QEMU.
+# Makes this machine ready for all of bitbudget's tests: the compiler's libraries for other processors, and
+# QEMU, for boards and for programs.
 # Says what it did and what is left to do by hand; does nothing where everything is there; run it again at any time.
 set -u
 
-TARGETS="thumbv7em-none-eabihf thumbv7m-none-eabi"
-EMULATOR=qemu-system-arm
 missing=0
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -25,61 +24,70 @@ as_root() {
     fi
 }
 
-install_targets() {
+# The compiler's library for a target.
+target() {
     if ! command -v rustc >/dev/null; then
         by_hand "install Rust: https://rustup.rs"
-        return
+    elif [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ]; then
+        say "Rust target $1: there"
+    elif ! command -v rustup >/dev/null; then
+        by_hand "this Rust is not rustup's; install its library for $1 (https://rustup.rs)"
+    elif rustup target add "$1" >/dev/null 2>&1; then
+        say "Rust target $1: installed by rustup"
+    else
+        by_hand "rustup target add $1"
     fi
-    for target in $TARGETS; do
-        if [ -d "$(rustc --print target-libdir --target "$target" 2>/dev/null)" ]; then
-            say "Rust target $target: there"
-        elif ! command -v rustup >/dev/null; then
-            by_hand "this Rust is not rustup's; install its library for $target (https://rustup.rs)"
-        elif rustup target add "$target" >/dev/null 2>&1; then
-            say "Rust target $target: installed by rustup"
-        else
-            by_hand "rustup target add $target"
-        fi
-    done
 }
 
-# The command that installs QEMU here.
-install_emulator() {
+# Installs the package that the system's package manager is known to have.
+install() {
     if command -v apt-get >/dev/null; then
+        [ -n "$apt" ] || return 1
         as_root apt-get update -qq || true
+        # shellcheck disable=SC2086 # several packages
         as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends qemu-system-arm
+            apt-get install -y -qq --no-install-recommends $apt
     elif command -v dnf >/dev/null; then
-        as_root dnf install -y -q qemu-system-arm
+        [ -n "$dnf" ] && as_root dnf install -y -q "$dnf"
     elif command -v pacman >/dev/null; then
-        as_root pacman -S --noconfirm --needed qemu-system-arm
+        [ -n "$pacman" ] && as_root pacman -S --noconfirm --needed "$pacman"
     elif command -v apk >/dev/null; then
-        as_root apk add --quiet qemu-system-arm
+        # shellcheck disable=SC2086 # several packages
+        [ -n "$apk" ] && as_root apk add --quiet $apk
     elif command -v zypper >/dev/null; then
-        as_root zypper --non-interactive --quiet install qemu-arm
+        [ -n "$zypper" ] && as_root zypper --non-interactive --quiet install "$zypper"
     elif command -v brew >/dev/null; then
-        brew install --quiet qemu
+        [ -n "$brew" ] && brew install --quiet "$brew"
     else
         return 1
     fi
 }
 
-setup_emulator() {
-    if command -v "$EMULATOR" >/dev/null; then
-        say "QEMU: there ($EMULATOR)"
-        return
-    fi
-    if install_emulator >/dev/null 2>&1 && command -v "$EMULATOR" >/dev/null; then
-        say "QEMU: installed ($EMULATOR)"
+# A program, by its name in each package manager.
+program() {
+    name=$1 apt=$2 dnf=$3 pacman=$4 apk=$5 zypper=$6 brew=$7
+    if command -v "$name" >/dev/null; then
+        say "$name: there"
+    elif install >/dev/null 2>&1 && command -v "$name" >/dev/null; then
+        say "$name: installed"
     else
-        by_hand "install QEMU with the system's package manager, such as: sudo apt-get install qemu-system-arm"
+        by_hand "install $name with the system's package manager, such as: sudo apt-get install $apt"
     fi
 }
 
-install_targets
-setup_emulator
+# boards
+target thumbv7em-none-eabihf
+target thumbv7m-none-eabi
+program qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-arm qemu
+# programs for other processors
+target aarch64-unknown-linux-musl
+target thumbv7neon-unknown-linux-gnueabihf
+program qemu-aarch64 qemu-user qemu-user qemu-user qemu-aarch64 qemu-linux-user ""
+program qemu-arm qemu-user qemu-user qemu-user qemu-arm qemu-linux-user ""
+program arm-linux-gnueabihf-gcc "gcc-arm-linux-gnueabihf libc6-dev-armhf-cross" "" "" "" "" ""
+
 if [ "$missing" -ne 0 ]; then
-    say "not everything is there: the tests of the firmware are skipped until it is"
+    say "not everything is there: the tests that need the rest are skipped"
 else
     say "ready"
 fi

@@ -17,7 +17,9 @@ fn main() {
     ];
     let armv8m = target.starts_with("thumbv8m.main");
     let dsp = armv8m && asked.iter().any(|it| flags.contains(it));
-    if dsp || target.starts_with("thumbv7em") {
+    // and Armv7-A, which has all that Armv7E-M has
+    let armv7a = target.starts_with("thumbv7neon");
+    if dsp || armv7a || target.starts_with("thumbv7em") {
         println!("cargo:rustc-cfg=arm_dsp");
     } else if armv8m || target.starts_with("thumbv7m") {
         println!("cargo:rustc-cfg=arm_mla");

@@ -6,6 +6,9 @@
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
+#[cfg(all(feature = "std", not(test)))]
+extern crate std;
+
 pub mod arch;
 pub mod arena;
 pub mod clip;

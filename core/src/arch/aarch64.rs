@@ -1,10 +1,9 @@
-//! The instruction sets of AArch64: NEON, which all have, and its dot products where the program is
-//! built for them (`-C target-feature=+dotprod`).
+//! The instruction sets of AArch64: NEON, which all have, and its dot products where the processor was found
+//! to have them (feature `std`) or the program is built for them (`-C target-feature=+dotprod`).
 
 #![expect(unsafe_code, reason = "instructions of some processors")]
 
 use core::arch::aarch64::*;
-#[cfg(target_feature = "dotprod")]
 use core::arch::asm;
 
 use super::wide::{Isa, Task};
@@ -16,25 +15,31 @@ pub struct Path(Kind);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Neon,
-    #[cfg(target_feature = "dotprod")]
     Dot,
 }
 
-impl Path {
-    #[cfg(target_feature = "dotprod")]
-    const DOT: Option<Self> = Some(Self(Kind::Dot));
-    #[cfg(not(target_feature = "dotprod"))]
-    const DOT: Option<Self> = None;
+/// Whether there are dot products.
+#[cfg(any(test, feature = "std"))]
+fn has_dot() -> bool {
+    std::arch::is_aarch64_feature_detected!("dotprod")
+}
 
+#[cfg(not(any(test, feature = "std")))]
+const fn has_dot() -> bool {
+    cfg!(target_feature = "dotprod")
+}
+
+impl Path {
     /// The fastest.
     #[must_use]
     pub fn best() -> Self {
-        Self::DOT.unwrap_or(Self(Kind::Neon))
+        Self(if has_dot() { Kind::Dot } else { Kind::Neon })
     }
 
-    /// All that there are, by name: `None` where this program lacks it.
+    /// All that there are, by name: `None` where this processor lacks it.
     pub fn all() -> impl Iterator<Item = (&'static str, Option<Self>)> {
-        [("NEON", Some(Self(Kind::Neon))), ("dotprod", Self::DOT)].into_iter()
+        let dot = has_dot().then_some(Self(Kind::Dot));
+        [("NEON", Some(Self(Kind::Neon))), ("dotprod", dot)].into_iter()
     }
 
     /// [`Isa::LANES`].
@@ -46,18 +51,16 @@ impl Path {
     pub(super) const fn input_bytes(self) -> usize {
         match self.0 {
             Kind::Neon => size_of::<i16>(),
-            #[cfg(target_feature = "dotprod")]
             Kind::Dot => size_of::<i8>(),
         }
     }
 
     /// Runs a task.
     pub(super) fn run<T: Task>(self, task: T) -> T::Output {
-        // SAFETY: the program is built for the instruction set of a `Path`
+        // SAFETY: the processor has the instruction set of a `Path`
         unsafe {
             match self.0 {
                 Kind::Neon => Neon::run(task),
-                #[cfg(target_feature = "dotprod")]
                 Kind::Dot => Dot::run(task),
             }
         }
@@ -152,7 +155,7 @@ macro_rules! four_lanes {
 #[derive(Clone, Copy)]
 struct Neon;
 
-// SAFETY: the program is built for all instructions used
+// SAFETY: every processor has all instructions used
 unsafe impl Isa for Neon {
     type Input = i16;
     type Weight = i16;
@@ -177,12 +180,10 @@ unsafe impl Isa for Neon {
 }
 
 /// Dot products of four bytes.
-#[cfg(target_feature = "dotprod")]
 #[derive(Clone, Copy)]
 struct Dot;
 
-// SAFETY: the program is built for all instructions used
-#[cfg(target_feature = "dotprod")]
+// SAFETY: it runs where the processor has dot products
 unsafe impl Isa for Dot {
     type Input = i8;
     type Weight = i8;
@@ -198,8 +199,12 @@ unsafe impl Isa for Dot {
     unsafe fn dot(mut sums: int32x4_t, inputs: int32x4_t, weights: int32x4_t) -> int32x4_t {
         // SAFETY: reads and writes registers only
         unsafe {
-            asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sums, in(vreg) inputs,
-                in(vreg) weights, options(pure, nomem, nostack, preserves_flags));
+            asm!(
+                ".arch_extension dotprod",
+                "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
+                inout(vreg) sums, in(vreg) inputs, in(vreg) weights,
+                options(pure, nomem, nostack, preserves_flags),
+            );
         }
         sums
     }

@@ -114,12 +114,12 @@ impl Patches {
             gap: rows.pitch - bytes,
         };
         let run = match (rows.width, self.pixels == 1) {
-            (Width::Int8, false) => bitbudget_dots4_int8,
-            (Width::Int4, false) => bitbudget_dots4_int4,
-            (Width::Int2, false) => bitbudget_dots4_int2,
-            (Width::Int8, true) => bitbudget_dots1_int8,
-            (Width::Int4, true) => bitbudget_dots1_int4,
-            (Width::Int2, true) => bitbudget_dots1_int2,
+            (Width::Int8, false) => bitbudget_mla4_int8,
+            (Width::Int4, false) => bitbudget_mla4_int4,
+            (Width::Int2, false) => bitbudget_mla4_int2,
+            (Width::Int8, true) => bitbudget_mla1_int8,
+            (Width::Int4, true) => bitbudget_mla1_int4,
+            (Width::Int2, true) => bitbudget_mla1_int2,
         };
         // SAFETY: it reads the rows, which were found to be there, and as many patches, which have room
         // for them, and updates the sums, one for each pixel of each row
@@ -157,12 +157,12 @@ struct Job {
 }
 
 unsafe extern "C" {
-    fn bitbudget_dots4_int8(job: *mut Job);
-    fn bitbudget_dots4_int4(job: *mut Job);
-    fn bitbudget_dots4_int2(job: *mut Job);
-    fn bitbudget_dots1_int8(job: *mut Job);
-    fn bitbudget_dots1_int4(job: *mut Job);
-    fn bitbudget_dots1_int2(job: *mut Job);
+    fn bitbudget_mla4_int8(job: *mut Job);
+    fn bitbudget_mla4_int4(job: *mut Job);
+    fn bitbudget_mla4_int2(job: *mut Job);
+    fn bitbudget_mla1_int8(job: *mut Job);
+    fn bitbudget_mla1_int4(job: *mut Job);
+    fn bitbudget_mla1_int2(job: *mut Job);
 }
 
 // r0: patches; r1: weights; r2 to r5: sums; r6 to r9: taps; r10: a byte of weights; r11: a weight;
@@ -171,7 +171,7 @@ global_asm!(
     "
     .syntax unified
 
-    .macro bb_step pixels, w
+    .macro bb_mla_step pixels, w
         .if \\pixels == 4
             ldm     r0!, {{r6-r9}}
             mla     r2, r6, \\w, r2
@@ -184,34 +184,34 @@ global_asm!(
         .endif
     .endm
 
-    .macro bb_byte_int8 pixels
+    .macro bb_mla_byte_int8 pixels
         ldrsb   r10, [r1], #1
-        bb_step \\pixels, r10
+        bb_mla_step \\pixels, r10
     .endm
 
-    .macro bb_byte_int4 pixels
+    .macro bb_mla_byte_int4 pixels
         ldrb    r10, [r1], #1
         sbfx    r11, r10, #0, #4
-        bb_step \\pixels, r11
+        bb_mla_step \\pixels, r11
         sbfx    r11, r10, #4, #4
-        bb_step \\pixels, r11
+        bb_mla_step \\pixels, r11
     .endm
 
-    .macro bb_quarter_int2 pixels, bit
+    .macro bb_mla_quarter_int2 pixels, bit
         sbfx    r11, r10, #\\bit, #2
         add     r11, r12, r11, lsl #1
-        bb_step \\pixels, r11
+        bb_mla_step \\pixels, r11
     .endm
 
-    .macro bb_byte_int2 pixels
+    .macro bb_mla_byte_int2 pixels
         ldrb    r10, [r1], #1
-        bb_quarter_int2 \\pixels, 0
-        bb_quarter_int2 \\pixels, 2
-        bb_quarter_int2 \\pixels, 4
-        bb_quarter_int2 \\pixels, 6
+        bb_mla_quarter_int2 \\pixels, 0
+        bb_mla_quarter_int2 \\pixels, 2
+        bb_mla_quarter_int2 \\pixels, 4
+        bb_mla_quarter_int2 \\pixels, 6
     .endm
 
-    .macro bb_dots name, byte, pixels
+    .macro bb_mla_dots name, byte, pixels
     .section .text.\\name,\"ax\",%progbits
     .p2align 2
     .global \\name
@@ -269,12 +269,12 @@ global_asm!(
     .size \\name, . - \\name
     .endm
 
-    bb_dots bitbudget_dots4_int8, bb_byte_int8, 4
-    bb_dots bitbudget_dots4_int4, bb_byte_int4, 4
-    bb_dots bitbudget_dots4_int2, bb_byte_int2, 4
-    bb_dots bitbudget_dots1_int8, bb_byte_int8, 1
-    bb_dots bitbudget_dots1_int4, bb_byte_int4, 1
-    bb_dots bitbudget_dots1_int2, bb_byte_int2, 1
+    bb_mla_dots bitbudget_mla4_int8, bb_mla_byte_int8, 4
+    bb_mla_dots bitbudget_mla4_int4, bb_mla_byte_int4, 4
+    bb_mla_dots bitbudget_mla4_int2, bb_mla_byte_int2, 4
+    bb_mla_dots bitbudget_mla1_int8, bb_mla_byte_int8, 1
+    bb_mla_dots bitbudget_mla1_int4, bb_mla_byte_int4, 1
+    bb_mla_dots bitbudget_mla1_int2, bb_mla_byte_int2, 1
     .text
 "
 );

@@ -9,7 +9,7 @@ pub mod aarch64;
 pub mod arm_dsp;
 #[cfg(arm_fpu)]
 pub mod arm_fpu;
-#[cfg(arm_mla)]
+#[cfg(any(arm_mla, all(arm_dsp, test)))]
 pub mod arm_mla;
 #[cfg(test)]
 mod battery;

@@ -91,7 +91,7 @@ pub enum FirmwareError {
 pub fn build(board: Board) -> Result<PathBuf, FirmwareError> {
     static BUILDING: Mutex<()> = Mutex::new(());
     let root = source_root().ok_or(FirmwareError::NoSource)?;
-    if !target_is_installed(board.target, &root) {
+    if !has_target(board.target) {
         let target = board.target;
         return Err(FirmwareError::NoTarget { target });
     }
@@ -134,11 +134,15 @@ fn source_root() -> Option<PathBuf> {
     })
 }
 
-/// Whether the compiler has the target's library.
-fn target_is_installed(target: &str, root: &Path) -> bool {
+/// Whether the compiler has the library of a Rust target.
+#[must_use]
+pub fn has_target(target: &str) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .current_dir(root)
+    let mut query = Command::new(rustc);
+    if let Some(root) = source_root() {
+        query.current_dir(root);
+    }
+    let output = query
         .args(["--print", "target-libdir", "--target", target])
         .output();
     output.is_ok_and(|output| {

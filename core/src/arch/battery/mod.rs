@@ -1,4 +1,7 @@
-//! The tests that the sums of every instruction set pass: against a dumb computation, weight by weight.
+//! The tests that every instruction set passes: against a dumb computation, weight by weight. Here the sums
+//! of patches, in [`loops`] all others.
+
+mod loops;
 
 use std::ops::Range;
 use std::vec::Vec;
@@ -15,6 +18,7 @@ pub(in crate::arch) trait Subject {
     fn capacity(pixels: usize) -> usize;
     fn begin(&mut self, pixels: usize);
     fn put(&mut self, pixel: usize, at: usize, from: &[i8]);
+    fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize);
     fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8);
     fn seal(&mut self, len: usize, width: Width);
     fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]);
@@ -34,6 +38,16 @@ macro_rules! subject {
             fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
                 <$patches>::put(self, pixel, at, from);
             }
+            fn put_rows(
+                &mut self,
+                pixel: usize,
+                from: &[i8],
+                rows: usize,
+                run: usize,
+                pitch: usize,
+            ) {
+                <$patches>::put_rows(self, pixel, from, rows, run, pitch);
+            }
             fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
                 <$patches>::fill(self, pixel, at, len, value);
             }
@@ -50,6 +64,8 @@ macro_rules! subject {
 subject!(super::scalar::Patches);
 #[cfg(arm_dsp)]
 subject!(super::arm_dsp::Patches);
+#[cfg(any(arm_dsp, arm_mla))]
+subject!(super::arm_mla::Patches);
 #[cfg(wide)]
 subject!(super::wide::Patches);
 
@@ -59,6 +75,8 @@ macro_rules! for_each_subject {
         $with(super::scalar::Patches::new());
         #[cfg(arm_dsp)]
         $with(super::arm_dsp::Patches::new());
+        #[cfg(any(arm_dsp, arm_mla))]
+        $with(super::arm_mla::Patches::new());
         #[cfg(wide)]
         for (name, path) in super::wide::Path::all() {
             match path {
@@ -270,6 +288,35 @@ fn pieces<S: Subject>(mut subject: S) {
                         subject.fill(pixel, begin, end - begin, value);
                     },
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn taps_of_rows() {
+    for_each_subject!(rows);
+}
+
+fn rows<S: Subject>(mut subject: S) {
+    let mut rng = SmallRng::seed_from_u64(35);
+    for pixels in [1, S::PIXELS] {
+        for count in 1..=4 {
+            for run in 1..=21 {
+                let width = Width::ALL[rng.random_range(0..3)];
+                let weights = Weights::random(&mut rng, 2, count * run, width);
+                let taps: Vec<_> = (0..pixels).map(|_| taps(&mut rng, count * run)).collect();
+                let write = |rng: &mut SmallRng, subject: &mut S, pixel, taps: &[i8]| {
+                    let pitch = run + rng.random_range(0..6);
+                    // the inputs end with the last run
+                    let mut inputs: Vec<i8> = Vec::new();
+                    for run in taps.chunks(run) {
+                        inputs.resize(inputs.len().next_multiple_of(pitch), rng.random());
+                        inputs.extend(run);
+                    }
+                    subject.put_rows(pixel, &inputs, count, run, pitch);
+                };
+                compare(&mut rng, &mut subject, &taps, &weights, write);
             }
         }
     }

@@ -1,0 +1,93 @@
+//! The core's own tests, among them those that every instruction set's kernels pass, on processors that this
+//! machine has not: by an emulator of programs for Linux.
+//!
+//! Where an emulator, a linker or a target's library is missing these tests say so and pass; `./setup.sh`
+//! installs them.
+
+use std::env;
+use std::process::Command;
+
+use bitbudget::device::has_target;
+use bitbudget_tests::emulated::root;
+
+/// A processor, and what runs Rust's programs for it.
+struct Processor {
+    target: &'static str,
+    linker: &'static str,
+    emulator: &'static str,
+}
+
+impl Processor {
+    /// Whether all of that is there; if not, what is missing is told.
+    fn is_there(&self) -> bool {
+        let runs = |program| Command::new(program).arg("--version").output().is_ok();
+        let mut missing = Vec::new();
+        if !runs(self.emulator) {
+            missing.push(self.emulator);
+        }
+        // Rust's own lies where only the compiler looks
+        if self.linker != "rust-lld" && !runs(self.linker) {
+            missing.push(self.linker);
+        }
+        if !has_target(self.target) {
+            missing.push(self.target);
+        }
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            eprintln!("SKIPPED: {missing} not installed; ./setup.sh installs what can be had");
+        }
+        missing.is_empty()
+    }
+
+    fn passes(&self) {
+        if !self.is_there() {
+            return;
+        }
+        let option = |name| {
+            let target = self.target.replace('-', "_").to_uppercase();
+            format!("CARGO_TARGET_{target}_{name}")
+        };
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let output = Command::new(cargo)
+            .current_dir(root())
+            .args(["test", "--package", "bitbudget-core", "--lib"])
+            .args(["--target", self.target, "--", "--nocapture"])
+            .env(option("LINKER"), self.linker)
+            .env(option("RUNNER"), self.emulator)
+            // the emulator has no libraries to load
+            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
+            .output()
+            .expect("cargo runs");
+        let said = [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let said = said.concat();
+        assert!(output.status.success(), "{said}");
+        assert!(
+            said.contains("arch::battery::every_length ... ok"),
+            "{said}"
+        );
+        assert!(!said.contains("not tested"), "{said}");
+    }
+}
+
+/// NEON and its dot products.
+#[test]
+fn aarch64() {
+    let processor = Processor {
+        target: "aarch64-unknown-linux-musl",
+        linker: "rust-lld",
+        emulator: "qemu-aarch64",
+    };
+    processor.passes();
+}
+
+/// What Cortex-M has, with and without DSP instructions and FPU, is part of Armv7-A.
+#[test]
+fn armv7() {
+    let processor = Processor {
+        target: "thumbv7neon-unknown-linux-gnueabihf",
+        linker: "arm-linux-gnueabihf-gcc",
+        emulator: "qemu-arm",
+    };
+    processor.passes();
+}
