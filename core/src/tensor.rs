@@ -53,10 +53,22 @@ impl ViewMut<'_> {
     /// Stores the activations of real results as the elements from `i` on.
     #[inline]
     pub fn put(&mut self, i: usize, reals: impl Iterator<Item = f32>, activation: Activation) {
-        let reals = reals.map(|x| activation.apply(x));
         match self {
-            Self::F32(data) => data[i..].iter_mut().zip(reals).for_each(|(to, x)| *to = x),
-            Self::I8(data, q, rounding) => q.quantize_all(reals, *rounding, &mut data[i..]),
+            Self::F32(data) => {
+                let all = data[i..].iter_mut().zip(reals);
+                match activation {
+                    Activation::None | Activation::Relu => {
+                        // one comparison less: nothing is above the upper end
+                        let [low, _] = activation.range();
+                        all.for_each(|(to, x)| *to = if x > low { x } else { low });
+                    }
+                    Activation::Relu6 => all.for_each(|(to, x)| *to = activation.apply(x)),
+                }
+            }
+            Self::I8(data, q, rounding) => {
+                let reals = reals.map(|x| activation.apply(x));
+                q.quantize_all(reals, *rounding, &mut data[i..]);
+            }
         }
     }
 }

@@ -137,10 +137,12 @@ pub fn instructions(op: &Op, input: Shape, output: Shape, level: Level) -> Mix {
     let pixels = output.len() as f64 / channels;
     let inside = inside(op, input, output);
     let layer = match (op, level.stored()) {
-        (Op::Conv2d { groups, .. }, stored) if *groups == input.c && *groups == output.c => {
+        (Op::Conv2d { window, groups }, stored) if *groups == input.c && *groups == output.c => {
             let each = match stored {
                 Stored::Int(_) => depthwise(taps),
-                Stored::F32 | Stored::F16 => depthwise_float(taps * inside, stored),
+                Stored::F32 | Stored::F16 => {
+                    depthwise_float(taps * inside, f64::from(window.kernel[0]))
+                }
             };
             let pixel = mix([240, 0, 0, 120, 60, 20, 80, 30]).times((channels / 64.0).ceil());
             each.times(channels).and(pixel).times(pixels)
@@ -339,11 +341,9 @@ fn depthwise(taps: f64) -> Mix {
     four.times(0.25).and(pixel)
 }
 
-/// One element of a depthwise convolution in FP32.
-fn depthwise_float(taps: f64, stored: Stored) -> Mix {
-    let tap = match stored {
-        Stored::F16 => mix([15, 0, 0, 5, 2, 0, 0, 1]),
-        Stored::F32 | Stored::Int(_) => mix([7, 0, 0, 3, 1, 0, 0, 1]),
-    };
-    tap.times(taps).and(mix([14, 0, 0, 3, 1, 0, 0, 1]))
+/// One element of a depthwise convolution in FP32, its taps in so many rows.
+fn depthwise_float(taps: f64, rows: f64) -> Mix {
+    let eight = mix([2, 0, 8, 0, 0, 2, 16, 1]).times(taps);
+    let eight = eight.and(mix([5, 0, 0, 0, 0, 2, 16, 1]).times(rows));
+    eight.times(0.125).and(mix([6, 0, 0, 2, 2, 0, 0, 1]))
 }

@@ -58,7 +58,52 @@ pub fn dots_f16(input: &[f32], weights: &[u16], pitch: usize, sums: &mut [f32]) 
     unsafe { run(&raw mut job) };
 }
 
-/// What the loops work on, at the offsets that they know.
+/// As [`scalar::depthwise_f32`](super::scalar::depthwise_f32).
+///
+/// # Panics
+/// When the input or the weights end early.
+pub fn depthwise_f32(
+    input: &[f32],
+    (step, count): (usize, usize),
+    weights: &[[f32; LANES]],
+    pitch: usize,
+    sums: &mut [[f32; LANES]],
+) {
+    let (Some(last), Some(last_tap)) = (sums.len().checked_sub(1), count.checked_sub(1)) else {
+        return;
+    };
+    assert!(pitch >= count, "weights do not overlap");
+    let _: &[[f32; LANES]] = &weights[last * pitch..][..count];
+    let _: &[f32] = &input[last_tap * step..][..LANES * sums.len()];
+    let mut job = Depthwise {
+        input: input.as_ptr(),
+        step: size_of::<f32>() * step,
+        weights: weights.as_ptr(),
+        sums: sums.as_mut_ptr(),
+        count,
+        eights: sums.len(),
+        gap: size_of::<[f32; LANES]>() * (pitch - count),
+    };
+    // SAFETY: it reads inputs and weights that were found to be there, and updates the sums
+    unsafe { bitbudget_depthwise_f32(&raw mut job) };
+}
+
+/// What the loop over channels of their own works on, at the offsets that it knows.
+#[repr(C)]
+struct Depthwise {
+    input: *const f32,
+    /// Bytes from a tap to the next.
+    step: usize,
+    weights: *const [f32; LANES],
+    sums: *mut [f32; LANES],
+    /// Taps; at least 1, as are the eights.
+    count: usize,
+    eights: usize,
+    /// Bytes from the end of an eight's weights to the next.
+    gap: usize,
+}
+
+/// What the loops over rows work on, at the offsets that they know.
 #[repr(C)]
 struct Job {
     input: *const f32,
@@ -77,6 +122,7 @@ unsafe extern "C" {
     fn bitbudget_dots_f32(job: *mut Job);
     fn bitbudget_dots_f16(job: *mut Job);
     fn bitbudget_dots_f16_unaligned(job: *mut Job);
+    fn bitbudget_depthwise_f32(job: *mut Depthwise);
 }
 
 // r0: inputs; r1: weights; r2: sums; r3: a counter; r4: channels; r5: the row; r6: pitch; r7: the job;
@@ -216,6 +262,37 @@ bb_zeros_\\name:
     bb_dots_float bitbudget_dots_f32, bb_eight_f32, bb_one_f32
     bb_dots_float bitbudget_dots_f16, bb_eight_f16, bb_one_f16
     bb_dots_float bitbudget_dots_f16_unaligned, bb_eight_f16_unaligned, bb_one_f16
+
+    // r0: inputs; r1: step; r2: weights; r3: sums; r4: taps; r5: eights; r6: gap; r7: a tap; r12: a counter
+    .section .text.bitbudget_depthwise_f32,\"ax\",%progbits
+    .p2align 2
+    .global bitbudget_depthwise_f32
+    .type bitbudget_depthwise_f32, %function
+    .thumb_func
+bitbudget_depthwise_f32:
+    push    {{r4-r7, lr}}
+    vpush   {{s16-s23}}
+    mov     lr, r0
+    ldm     lr, {{r0-r6}}
+1:
+    vldmia  r3, {{s0-s7}}
+    mov     r7, r0
+    mov     r12, r4
+2:
+    vldmia  r7, {{s8-s15}}
+    vldmia  r2!, {{s16-s23}}
+    add     r7, r1
+    subs    r12, r12, #1
+    bb_lanes
+    bne     2b
+    vstmia  r3!, {{s0-s7}}
+    add     r0, #32
+    add     r2, r6
+    subs    r5, r5, #1
+    bne     1b
+    vpop    {{s16-s23}}
+    pop     {{r4-r7, pc}}
+    .size bitbudget_depthwise_f32, . - bitbudget_depthwise_f32
     .text
 "
 );

@@ -23,7 +23,7 @@ pub mod x86_64;
 #[cfg(arm_dsp)]
 pub use arm_dsp::{Patches, depthwise, dots_i8, requantize};
 #[cfg(arm_fpu)]
-pub use arm_fpu::{dots_f16, dots_f32};
+pub use arm_fpu::{depthwise_f32, dots_f16, dots_f32};
 #[cfg(arm_mla)]
 pub use arm_mla::Patches;
 pub use requantize::Factors;
@@ -31,13 +31,13 @@ pub use requantize::Factors;
 pub use requantize::requantize;
 #[cfg(not(any(arm_dsp, arm_mla, wide)))]
 pub use scalar::Patches;
-#[cfg(not(arm_fpu))]
-pub use scalar::dots_f16;
 #[cfg(not(any(arm_fpu, all(wide, target_arch = "x86_64"))))]
 pub use scalar::dots_f32;
 pub use scalar::{Rows, half, weight};
 #[cfg(not(arm_dsp))]
 pub use scalar::{depthwise, dots_i8};
+#[cfg(not(arm_fpu))]
+pub use scalar::{depthwise_f32, dots_f16};
 #[cfg(wide)]
 pub use wide::{FloatStrips, Frame, Grid, Patches, Segments, Strip, StripSums, Strips};
 #[cfg(all(wide, target_arch = "x86_64"))]

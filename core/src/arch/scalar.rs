@@ -278,6 +278,30 @@ pub fn depthwise(
     }
 }
 
+/// Adds to the sums of each eight neighbouring channels the products of their taps, of which there are
+/// `count`, `step` inputs apart, and weights, of which each channel has its own: eights of them by tap, those
+/// of the next channels `pitch` eights further.
+///
+/// # Panics
+/// When the input or the weights end early.
+pub fn depthwise_f32(
+    input: &[f32],
+    (step, count): (usize, usize),
+    weights: &[[f32; 8]],
+    pitch: usize,
+    sums: &mut [[f32; 8]],
+) {
+    for (eight, sums) in sums.iter_mut().enumerate() {
+        let weights = &weights[eight * pitch..][..count];
+        for (tap, weights) in weights.iter().enumerate() {
+            let taps = &input[tap * step + 8 * eight..][..8];
+            for channel in 0..8 {
+                sums[channel] += taps[channel] * weights[channel];
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,17 +8,22 @@ use crate::tensor::{Int8Sink, View, ViewMut};
 /// rounded once; otherwise it is taken over the real numbers that the elements stand for.
 #[inline(never)]
 pub fn run(a: View<'_>, b: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
-    if let (View::I8(a, qa), View::I8(b, qb), ViewMut::I8(data, q, rounding)) = (a, b, &mut *output)
-    {
-        let sink = Int8Sink::new(*q, *rounding, activation);
-        let [fa, fb] = Requant::pair(qa.scale / q.scale, qb.scale / q.scale);
-        let (za, zb) = (i64::from(qa.zero_point), i64::from(qb.zero_point));
-        let (ma, mb) = (i64::from(fa.multiplier), i64::from(fb.multiplier));
-        let zero = -za * ma - zb * mb;
-        let sum = |(a, b): (&i8, &i8)| zero + i64::from(*a) * ma + i64::from(*b) * mb;
-        sink.shift(a.iter().zip(b).map(sum), fa.shift, data);
-    } else {
-        let sums = (0..output.len()).map(|i| a.real(i) + b.real(i));
-        output.put(0, sums, activation);
+    match (a, b, &mut *output) {
+        (View::I8(a, qa), View::I8(b, qb), ViewMut::I8(data, q, rounding)) => {
+            let sink = Int8Sink::new(*q, *rounding, activation);
+            let [fa, fb] = Requant::pair(qa.scale / q.scale, qb.scale / q.scale);
+            let (za, zb) = (i64::from(qa.zero_point), i64::from(qb.zero_point));
+            let (ma, mb) = (i64::from(fa.multiplier), i64::from(fb.multiplier));
+            let zero = -za * ma - zb * mb;
+            let sum = |(a, b): (&i8, &i8)| zero + i64::from(*a) * ma + i64::from(*b) * mb;
+            sink.shift(a.iter().zip(b).map(sum), fa.shift, data);
+        }
+        (View::F32(a), View::F32(b), output) => {
+            output.put(0, a.iter().zip(b).map(|(a, b)| a + b), activation);
+        }
+        (a, b, output) => {
+            let sums = (0..output.len()).map(|i| a.real(i) + b.real(i));
+            output.put(0, sums, activation);
+        }
     }
 }

@@ -103,7 +103,7 @@ pub fn float(
     activation: Activation,
     output: &mut ViewMut<'_>,
 ) {
-    if geometry.is_depthwise() {
+    if geometry.is_depthwise() && geometry.window.taps() <= depthwise::MAX_TAPS {
         return depthwise::float(geometry, input, weights, activation, output);
     }
     #[cfg(wide)]

@@ -3,10 +3,10 @@
 use crate::arch;
 use crate::op::Activation;
 use crate::op::conv2d::Geometry;
-use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
+use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::tensor::ViewMut;
 
-/// The most taps that [`int`] takes.
+/// The most taps that are taken here.
 pub const MAX_TAPS: usize = 64;
 
 /// Fours of channels that are worked on at a time, if their weights have room.
@@ -14,7 +14,15 @@ const FOURS: usize = 16;
 /// Room for the weights of fours of channels.
 const WEIGHTS: usize = 160;
 
-/// Convolves each FP32 channel with its floats.
+/// Channels of an eight.
+const EIGHT: usize = 8;
+/// Eights of FP32 channels that are worked on at a time, if their weights have room.
+const EIGHTS: usize = 8;
+/// Room for the weights of eights of channels.
+const FLOATS: usize = 72;
+
+/// Convolves each FP32 channel with its floats, a block of channels after the other. There are at most
+/// [`MAX_TAPS`] taps.
 #[inline(never)]
 pub fn float(
     geometry: &Geometry,
@@ -27,21 +35,40 @@ pub fn float(
     let taps = geometry.window.taps();
     let channels = weights.bias.len();
     let pitch = usize::from(geometry.input.w) * channels;
-    geometry.for_each(|pixel, rows, columns| {
-        for_each_block(weights.bias, |channel, sums| {
+    let mut eights = [[0.0; EIGHT]; FLOATS];
+    let mut sums = [[0.0; EIGHT]; EIGHTS];
+    let block = EIGHT * EIGHTS.min(FLOATS / taps);
+    for first in (0..channels).step_by(block) {
+        let len = block.min(channels - first);
+        let (whole, rest) = (len / EIGHT, len % EIGHT);
+        spread_floats(weights, first, len, taps, &mut eights);
+        let mut bias = [[0.0; EIGHT]; EIGHTS];
+        bias.as_flattened_mut()[..len].copy_from_slice(&weights.bias[first..first + len]);
+        geometry.for_each(|pixel, rows, columns| {
+            let sums = &mut sums[..len.div_ceil(EIGHT)];
+            sums.copy_from_slice(&bias[..sums.len()]);
             for row in 0..rows.len {
+                let at = (rows.start + row) * pitch + columns.start * channels + first;
+                let tap = (rows.tap + row) * width + columns.tap;
+                let (sums, last) = sums.split_at_mut(whole);
+                let of_taps = (channels, columns.len);
+                arch::depthwise_f32(&input[at..], of_taps, &eights[tap..], taps, sums);
+                if rest == 0 {
+                    continue;
+                }
                 for column in 0..columns.len {
-                    let at = (rows.start + row) * pitch + (columns.start + column) * channels;
-                    let tap = (rows.tap + row) * width + columns.tap + column;
-                    let inputs = &input[at + channel..][..sums.len()];
-                    let first = channel * taps + tap;
-                    weights.rows.add_products(inputs, first, taps, sums);
+                    let inputs = &input[at + column * channels + whole * EIGHT..][..rest];
+                    let weights = &eights[whole * taps + tap + column];
+                    let products = inputs.iter().zip(weights);
+                    for (sum, (x, w)) in last.as_flattened_mut().iter_mut().zip(products) {
+                        *sum += x * w;
+                    }
                 }
             }
-            let sums = sums.iter().copied();
-            output.put(pixel * channels + channel, sums, activation);
+            let sums = sums.as_flattened()[..len].iter().copied();
+            output.put(pixel * channels + first, sums, activation);
         });
-    });
+    }
 }
 
 /// Convolves each INT8 channel with its integers in 32 bits, a block of channels after the other; padding
@@ -108,6 +135,23 @@ fn spread(weights: &IntWeights<'_>, first: usize, len: usize, taps: usize, fours
         let of_channel = fours[channel / 4 * taps..][..taps].iter_mut();
         for (tap, four) in of_channel.enumerate() {
             four[channel % 4] = arch::weight(row, tap, rows.width).into();
+        }
+    }
+}
+
+/// The same of floats, by eights of channels.
+fn spread_floats(
+    weights: &FloatWeights<'_>,
+    first: usize,
+    len: usize,
+    taps: usize,
+    eights: &mut [[f32; EIGHT]],
+) {
+    for channel in 0..len {
+        let row = (first + channel) * taps;
+        let of_channel = eights[channel / EIGHT * taps..][..taps].iter_mut();
+        for (tap, eight) in of_channel.enumerate() {
+            eight[channel % EIGHT] = weights.rows.get(row + tap);
         }
     }
 }

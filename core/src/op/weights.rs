@@ -42,15 +42,15 @@ impl FloatRows<'_> {
         }
     }
 
-    /// Adds to each of `sums` the product of an input and of a weight: the first weight is that of index
-    /// `first`, those of the others lie `step` apart.
+    /// Weight `i`.
     ///
     /// # Panics
-    /// When there are fewer weights.
-    pub fn add_products(&self, inputs: &[f32], first: usize, step: usize, sums: &mut [f32]) {
+    /// When it is not there.
+    #[must_use]
+    pub fn get(&self, i: usize) -> f32 {
         match self {
-            Self::F32(weights) => add_products(inputs, &weights[first..], step, |w| w, sums),
-            Self::F16(weights) => add_products(inputs, &weights[first..], step, arch::half, sums),
+            Self::F32(weights) => weights[i],
+            Self::F16(weights) => arch::half(weights[i]),
         }
     }
 
@@ -67,18 +67,6 @@ impl FloatRows<'_> {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-fn add_products<T: Copy>(
-    inputs: &[f32],
-    weights: &[T],
-    step: usize,
-    real: impl Fn(T) -> f32,
-    sums: &mut [f32],
-) {
-    for (i, (sum, x)) in sums.iter_mut().zip(inputs).enumerate() {
-        *sum += x * real(weights[i * step]);
     }
 }
 

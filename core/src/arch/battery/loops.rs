@@ -255,3 +255,39 @@ fn halves() {
         half,
     );
 }
+
+#[test]
+fn floats_of_channels_of_their_own() {
+    type Depthwise = fn(&[f32], (usize, usize), &[[f32; 8]], usize, &mut [[f32; 8]]);
+    let ways: &[Depthwise] = &[
+        scalar::depthwise_f32,
+        #[cfg(arm_fpu)]
+        arm_fpu::depthwise_f32,
+    ];
+    let mut rng = SmallRng::seed_from_u64(40);
+    for count in 0..=9 {
+        for eights in 0..=4 {
+            let mut real = || rng.random_range(-2.0..2.0_f32);
+            let step = 8 * eights + 3;
+            // the inputs and the weights end with the last ones
+            let len: usize = count.max(1) * step - 3;
+            let input: Vec<f32> = (0..len).map(|_| real()).collect();
+            let pitch = count + 2;
+            let len = (eights * pitch).saturating_sub(2);
+            let weights: Vec<[f32; 8]> = (0..len).map(|_| [(); 8].map(|()| real())).collect();
+            let bias: Vec<[f32; 8]> = (0..eights).map(|_| [(); 8].map(|()| real())).collect();
+            let mut want = bias.clone();
+            for (i, sum) in want.as_flattened_mut().iter_mut().enumerate() {
+                // in this order, rounded after each product and each sum
+                for tap in 0..count {
+                    *sum += input[tap * step + i] * weights[i / 8 * pitch + tap][i % 8];
+                }
+            }
+            for depthwise in ways {
+                let mut sums = bias.clone();
+                depthwise(&input, (step, count), &weights, pitch, &mut sums);
+                assert_eq!(sums, want, "{count} {eights}");
+            }
+        }
+    }
+}
