@@ -1,6 +1,6 @@
 //! Borrowed tensors as operators see them: typed slices and the way a result is stored.
 
-use crate::arch::{self, Factors};
+use crate::arch::requantize::{Bounds, raised, split};
 use crate::level::Rounding;
 use crate::op::Activation;
 use crate::quant::{QParams, Requant, saturate_i8};
@@ -105,57 +105,47 @@ impl Int8Sink {
     /// Writes each `acc · factor` as the next element of the tensor.
     #[inline]
     pub fn rescale(&self, accs: impl Iterator<Item = i32>, factor: Requant, to: &mut [i8]) {
-        if self.is_short(&[factor.shift]) {
-            let [low, high] = [self.low, self.high].map(i32::from);
-            for (to, acc) in to.iter_mut().zip(accs) {
-                *to = self.short(acc, factor).max(low).min(high) as i8;
-            }
-        } else {
-            for (to, acc) in to.iter_mut().zip(accs) {
-                *to = self.element(acc, factor);
-            }
-        }
+        let all = to.iter_mut().zip(accs);
+        let Some(bounds) = self.bounds() else {
+            all.for_each(|(to, acc)| *to = self.element(acc, factor));
+            return;
+        };
+        let (left, right) = split(factor.shift);
+        all.for_each(|(to, acc)| {
+            *to = bounds.result(raised(acc, left), factor.multiplier, right) as i8;
+        });
     }
 
-    /// Whether [`arch::requantize`](crate::arch::requantize) does for factors of these shifts: they are
-    /// below 1/2 and the rounding is to nearest.
+    /// What [`arch::requantize`](crate::arch::requantize()) takes; `None` where it does not round as the
+    /// tensor's reader asked for.
     #[must_use]
-    pub fn is_short(&self, shifts: &[u8]) -> bool {
-        self.rounding == Rounding::Nearest && shifts.iter().all(|shift| *shift > 32)
-    }
-
-    /// What [`arch::requantize`](crate::arch::requantize) takes for factors that [`Self::is_short`] holds of.
-    #[must_use]
-    pub fn factors<'f>(&self, multiplier: &'f [i32], shift: &'f [u8]) -> Factors<'f> {
-        Factors {
-            multiplier,
-            shift,
-            zero_point: self.zero_point,
+    pub fn bounds(&self) -> Option<Bounds> {
+        let zero = 2 * self.zero_point;
+        let offset = match self.rounding {
+            Rounding::Nearest => zero + 1,
+            Rounding::Floor => zero,
+            Rounding::Ceil => return None,
+        };
+        Some(Bounds {
+            offset,
             low: self.low.into(),
             high: self.high.into(),
-        }
+        })
     }
 
-    /// `acc · factor` to nearest, before it is clamped; the upper word of the product is enough.
-    #[inline(always)]
-    fn short(&self, acc: i32, factor: Requant) -> i32 {
-        let offset = 2 * self.zero_point + 1;
-        arch::requantize::halved(acc, factor.multiplier, u32::from(factor.shift - 33), offset)
-    }
-
-    /// Writes `acc · factor` of each channel's factor and accumulators, one for each pixel, as the
-    /// elements of the pixels.
-    pub fn requantize<'p>(
+    /// Writes `acc · factor` of each channel's factor and accumulators, one for each of `pixels`, as the
+    /// elements of the pixels, which lie `pitch` apart, in whatever way is rounded.
+    pub fn requantize(
         &self,
         accs: &[i32],
-        factors: &(impl Iterator<Item = Requant> + Clone),
-        pixels: impl ExactSizeIterator<Item = &'p mut [i8]>,
+        factors: impl Iterator<Item = Requant>,
+        pixels: usize,
+        to: &mut [i8],
+        pitch: usize,
     ) {
-        let count = pixels.len();
-        for (pixel, to) in pixels.enumerate() {
-            let accs = accs[pixel..].iter().step_by(count);
-            for ((to, factor), acc) in to.iter_mut().zip(factors.clone()).zip(accs) {
-                *to = self.element(*acc, factor);
+        for (channel, (factor, accs)) in factors.zip(accs.chunks_exact(pixels)).enumerate() {
+            for (pixel, acc) in accs.iter().enumerate() {
+                to[pixel * pitch + channel] = self.element(*acc, factor);
             }
         }
     }
@@ -164,9 +154,16 @@ impl Int8Sink {
     /// multipliers, which are at most 2^40 in magnitude.
     #[inline]
     pub fn shift(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
-        if self.rounding == Rounding::Nearest && (12..=31).contains(&shift) {
+        let half = match self.rounding {
+            Rounding::Nearest => Some(1 << shift >> 1),
+            Rounding::Floor => Some(0),
+            Rounding::Ceil => None,
+        };
+        if let Some(half) = half
+            && (12..=31).contains(&shift)
+        {
             // what is left fits 32 bits, which are cut out of both words
-            let offset = (i64::from(self.zero_point) << shift) + (1 << shift >> 1);
+            let offset = (i64::from(self.zero_point) << shift) + half;
             let [low, high] = [self.low, self.high].map(i32::from);
             for (to, sum) in to.iter_mut().zip(sums) {
                 let sum = sum + offset;

@@ -433,11 +433,11 @@ pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [
         pitch,
         pitch3: 3 * pitch,
         channels,
-        offset: factors.offset(),
-        low: factors.low,
-        high: factors.high,
+        offset: factors.bounds.offset,
+        low: factors.bounds.low,
+        high: factors.bounds.high,
     };
-    let run = match (pixels, factors.is_whole()) {
+    let run = match (pixels, factors.bounds.is_whole()) {
         (1, true) => bitbudget_requantize1,
         (1, false) => bitbudget_requantize1_bounds,
         (_, true) => bitbudget_requantize4,

@@ -6,7 +6,8 @@
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::wide::{Bounds, Isa, Task};
+use super::requantize::Bounds;
+use super::wide::{Isa, Task};
 
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

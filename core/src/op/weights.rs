@@ -4,9 +4,8 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-#[cfg(wide)]
-use crate::arch::Factors;
-use crate::arch::{self, Rows};
+use crate::arch::requantize::{Bounds, raised, split};
+use crate::arch::{self, Factors, Rows};
 use crate::op::Activation;
 use crate::quant::{QParams, Requant};
 use crate::tensor::{Int8Sink, ViewMut};
@@ -97,6 +96,15 @@ pub struct IntWeights<'a> {
 }
 
 impl IntWeights<'_> {
+    /// The factors of some channels, and what becomes of the products.
+    fn short_factors(&self, channels: Range<usize>, bounds: Bounds) -> Factors<'_> {
+        Factors {
+            multiplier: &self.multiplier[channels.clone()],
+            shift: &self.shift[channels],
+            bounds,
+        }
+    }
+
     /// The factors of some channels.
     fn factors(&self, channels: Range<usize>) -> impl Iterator<Item = Requant> + Clone {
         let multiplier = &self.multiplier[channels.clone()];
@@ -120,8 +128,10 @@ pub struct IntOutput<'w, 'o> {
 enum Target<'o> {
     /// With the scale of the output as INT8.
     F32(&'o mut [f32], f32),
-    /// Whether the upper words of products are enough.
-    I8(&'o mut [i8], Int8Sink, bool),
+    /// Whether all factors are below 1/2.
+    I8(&'o mut [i8], Bounds, bool),
+    /// As INT8 that is rounded up.
+    Up(&'o mut [i8], Int8Sink),
 }
 
 impl<'w, 'o> IntOutput<'w, 'o> {
@@ -137,7 +147,13 @@ impl<'w, 'o> IntOutput<'w, 'o> {
             ViewMut::F32(data) => Target::F32(data, output_q.scale),
             ViewMut::I8(data, q, rounding) => {
                 let sink = Int8Sink::new(*q, *rounding, activation);
-                Target::I8(data, sink, sink.is_short(weights.shift))
+                // the sign of any difference
+                let beyond = |all, shift: &u8| all | (i32::from(*shift) - 33);
+                let is_short = || weights.shift.iter().fold(0, beyond) >= 0;
+                match sink.bounds() {
+                    Some(bounds) => Target::I8(data, bounds, is_short()),
+                    None => Target::Up(data, sink),
+                }
             }
         };
         Self {
@@ -152,35 +168,37 @@ impl<'w, 'o> IntOutput<'w, 'o> {
     pub fn put(&mut self, pixel: usize, pixels: usize, channel: usize, sums: &[i32]) {
         let all = self.weights.bias.len();
         let channels = channel..channel + sums.len() / pixels;
-        let elements = pixel * all..(pixel + pixels) * all;
+        let first = pixel * all + channel;
+        if let Target::I8(data, bounds, true) = &mut self.target {
+            let factors = self.weights.short_factors(channels, *bounds);
+            arch::requantize(sums, &factors, pixels, &mut data[first..], all);
+        } else {
+            self.put_others(first, pixels, channels, sums);
+        }
+    }
+
+    /// The rest of it. Not inlined, so that it takes nothing where it is not needed.
+    #[inline(never)]
+    fn put_others(&mut self, first: usize, pixels: usize, channels: Range<usize>, sums: &[i32]) {
+        let all = self.weights.bias.len();
         match &mut self.target {
             Target::F32(data, scale) => {
-                let data = &mut data[elements];
-                let sums = sums.chunks_exact(pixels);
-                for ((channel, factor), sums) in channels
-                    .clone()
-                    .zip(self.weights.factors(channels))
-                    .zip(sums)
-                {
+                let sums = sums.chunks_exact(pixels).enumerate();
+                for (factor, (channel, sums)) in self.weights.factors(channels).zip(sums) {
                     let step = factor.to_real() * *scale;
-                    for (pixel, sum) in sums.iter().enumerate() {
-                        let real = *sum as f32 * step;
-                        data[pixel * all + channel] = self.activation.apply(real);
+                    let to = data[first + channel..].iter_mut().step_by(all);
+                    for (to, sum) in to.zip(sums) {
+                        *to = self.activation.apply(*sum as f32 * step);
                     }
                 }
             }
-            Target::I8(data, sink, is_short) => {
-                let weights = self.weights;
-                if *is_short {
-                    let multiplier = &weights.multiplier[channels.clone()];
-                    let factors = sink.factors(multiplier, &weights.shift[channels]);
-                    let to = &mut data[elements.start + channel..];
-                    return arch::requantize(sums, &factors, pixels, to, all);
-                }
-                let factors = weights.factors(channels.clone());
-                let pixels = data[elements].chunks_exact_mut(all);
-                let pixels = pixels.map(|pixel| &mut pixel[channels.clone()]);
-                sink.requantize(sums, &factors, pixels);
+            Target::I8(data, bounds, _) => {
+                let factors = self.weights.short_factors(channels, *bounds);
+                requantize_any(sums, &factors, pixels, &mut data[first..], all);
+            }
+            Target::Up(data, sink) => {
+                let factors = self.weights.factors(channels);
+                sink.requantize(sums, factors, pixels, &mut data[first..], all);
             }
         }
     }
@@ -189,16 +207,39 @@ impl<'w, 'o> IntOutput<'w, 'o> {
     /// factors. `None` where that does not do.
     #[cfg(wide)]
     pub fn results(&mut self, channels: Range<usize>) -> Option<(Factors<'w>, &mut [i8])> {
-        let Target::I8(data, sink, true) = &mut self.target else {
+        let Target::I8(data, bounds, true) = &mut self.target else {
             return None;
         };
-        let IntWeights {
-            multiplier, shift, ..
-        } = self.weights;
-        let to = &mut data[channels.start..];
-        Some((
-            sink.factors(&multiplier[channels.clone()], &shift[channels]),
-            to,
-        ))
+        let factors = self.weights.short_factors(channels.clone(), *bounds);
+        Some((factors, &mut data[channels.start..]))
     }
 }
+
+/// As [`arch::requantize`] for shifts of 0 to 62. There are at most [`SUMS`] pixels.
+fn requantize_any(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [i8], pitch: usize) {
+    let channels = SUMS / pixels;
+    let mut all = [0; SUMS];
+    let mut shifts = [0; SUMS];
+    for first in (0..factors.multiplier.len()).step_by(channels) {
+        let channels = first..factors.multiplier.len().min(first + channels);
+        let sums = sums[first * pixels..].chunks_exact(pixels);
+        let all_of = all.chunks_exact_mut(pixels).zip(&mut shifts);
+        let shift = &factors.shift[channels.clone()];
+        for (((all, to), sums), shift) in all_of.zip(sums).zip(shift) {
+            let (left, right) = split(*shift);
+            *to = right as u8 + 33;
+            for (all, sum) in all.iter_mut().zip(sums) {
+                *all = raised(*sum, left);
+            }
+        }
+        let factors = Factors {
+            shift: &shifts[..channels.len()],
+            multiplier: &factors.multiplier[channels],
+            ..*factors
+        };
+        arch::requantize(&all, &factors, pixels, &mut to[first..], pitch);
+    }
+}
+
+/// Sums that [`requantize_any`] works on at a time.
+const SUMS: usize = 64;

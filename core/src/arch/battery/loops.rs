@@ -11,7 +11,7 @@ use super::{naive, taps};
 use crate::arch::arm_dsp;
 #[cfg(arm_fpu)]
 use crate::arch::arm_fpu;
-use crate::arch::requantize::requantize as in_rust;
+use crate::arch::requantize::{Bounds, requantize as in_rust};
 #[cfg(all(wide, target_arch = "x86_64"))]
 use crate::arch::x86_64;
 use crate::arch::{FP32_TOLERANCE, Factors, half, scalar};
@@ -152,6 +152,7 @@ fn sums_to_results() {
                 }
             });
             let sums: Vec<i32> = sums.collect();
+            let rounding = [Rounding::Nearest, Rounding::Floor][rng.random_range(0..2)];
             let whole: bool = rng.random();
             let low = if whole {
                 -128
@@ -166,9 +167,11 @@ fn sums_to_results() {
             let factors = Factors {
                 multiplier: &multiplier,
                 shift: &shift,
-                zero_point,
-                low,
-                high,
+                bounds: Bounds {
+                    offset: 2 * zero_point + i32::from(rounding == Rounding::Nearest),
+                    low,
+                    high,
+                },
             };
             let pitch = channels + rng.random_range(1..5);
             let mut want = vec![77; pixels * pitch];
@@ -176,7 +179,7 @@ fn sums_to_results() {
                 let (channel, pixel) = (i / pixels, i % pixels);
                 let (multiplier, shift) = (multiplier[channel], shift[channel]);
                 let factor = Requant { multiplier, shift };
-                let steps = factor.apply(*sum, Rounding::Nearest) + i64::from(zero_point);
+                let steps = factor.apply(*sum, rounding) + i64::from(zero_point);
                 want[pixel * pitch + channel] = steps.clamp(low.into(), high.into()) as i8;
             }
             for requantize in ways {

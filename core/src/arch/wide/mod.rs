@@ -7,6 +7,8 @@
 
 use bytemuck::Pod;
 
+use super::requantize::Bounds;
+
 mod buffer;
 mod floats;
 mod patches;
@@ -19,7 +21,6 @@ mod weigh;
 pub use buffer::Buffer;
 pub use floats::FloatStrips;
 pub use patches::Patches;
-pub(in crate::arch) use requantize::Bounds;
 pub use strips::{Frame, Grid, Segments, Strip, StripSums, Strips};
 
 #[cfg(target_arch = "aarch64")]
@@ -138,7 +139,7 @@ pub(super) unsafe trait Isa: Copy {
                 .zip(shifts)
                 .take(Self::LANES)
             {
-                *sum = bounds.result(*sum, *multiplier, *shift);
+                *sum = bounds.result(*sum, *multiplier, shift.cast_unsigned());
             }
             Self::load(sums.as_ptr())
         }

@@ -6,7 +6,7 @@ use super::Isa;
 use super::strips::{LANES, Strips};
 use super::tile::Sink;
 use crate::arch::Factors;
-use crate::arch::requantize::halved;
+use crate::arch::requantize::Bounds;
 
 /// A number for each channel.
 pub(super) type Channels = [i32; Strips::CHANNELS];
@@ -19,24 +19,6 @@ pub(super) struct Scales {
     /// By how many bits the upper words of the products are shifted.
     pub(super) shift: Channels,
     pub(super) bounds: Bounds,
-}
-
-/// What all channels have in common.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::arch) struct Bounds {
-    /// [`Factors::offset`].
-    pub(in crate::arch) offset: i32,
-    pub(in crate::arch) low: i32,
-    pub(in crate::arch) high: i32,
-}
-
-impl Bounds {
-    /// What becomes of one sum.
-    #[inline(always)]
-    pub(super) fn result(self, sum: i32, multiplier: i32, shift: i32) -> i32 {
-        let steps = halved(sum, multiplier, shift.cast_unsigned(), self.offset);
-        steps.max(self.low).min(self.high)
-    }
 }
 
 impl Scales {
@@ -59,11 +41,7 @@ impl Scales {
         for (to, shift) in self.shift.iter_mut().zip(factors.shift) {
             *to = i32::from(*shift).wrapping_sub(33) & 31;
         }
-        self.bounds = Bounds {
-            offset: factors.offset(),
-            low: factors.low,
-            high: factors.high,
-        };
+        self.bounds = factors.bounds;
     }
 }
 
@@ -154,12 +132,16 @@ mod tests {
                     .collect();
                 let shift: Vec<u8> = (0..channels).map(|_| rng.random_range(33..=62)).collect();
                 let low = rng.random_range(-128..0);
+                let zero_point = rng.random_range(-128..128);
+                let rounding = [Rounding::Nearest, Rounding::Floor][rng.random_range(0..2)];
                 let factors = Factors {
                     multiplier: &multiplier,
                     shift: &shift,
-                    zero_point: rng.random_range(-128..128),
-                    low,
-                    high: rng.random_range(low..128),
+                    bounds: Bounds {
+                        offset: 2 * zero_point + i32::from(rounding == Rounding::Nearest),
+                        low,
+                        high: rng.random_range(low..128),
+                    },
                 };
                 let mut strips = Strips::on(path);
                 let rows = Rows {
@@ -197,9 +179,8 @@ mod tests {
                         let sum = sums[channel];
                         let (multiplier, shift) = (multiplier[channel], shift[channel]);
                         let factor = Requant { multiplier, shift };
-                        let want =
-                            factor.apply(sum, Rounding::Nearest) + i64::from(factors.zero_point);
-                        let want = want.clamp(low.into(), factors.high.into());
+                        let want = factor.apply(sum, rounding) + i64::from(zero_point);
+                        let want = want.clamp(low.into(), factors.bounds.high.into());
                         assert_eq!(i64::from(*to), want, "{name} {sum} {factor:?}");
                     }
                 }

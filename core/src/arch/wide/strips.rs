@@ -298,6 +298,7 @@ mod tests {
 
     use super::*;
     use crate::arch::battery::{Weights, naive, taps};
+    use crate::arch::requantize::Bounds;
     use crate::level::Width;
 
     /// No frame around one row.
@@ -445,9 +446,11 @@ mod tests {
                 strips.scale(&Factors {
                     multiplier: &vec![1 << 30; channels],
                     shift: &vec![35; channels],
-                    zero_point: 9,
-                    low: -128,
-                    high: 127,
+                    bounds: Bounds {
+                        offset: 19,
+                        low: -128,
+                        high: 127,
+                    },
                 });
                 let mut results = vec![0; grid.rows * pixels * channels];
                 strips.results(grid, &mut results, channels);
