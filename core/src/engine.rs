@@ -447,7 +447,7 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
                 let mut table = [0; TABLE];
                 let real = preprocess.reals(channel);
                 let reals = (0..TABLE as u16).map(|raw| real(raw.into()));
-                q.quantize_all(reals, *rounding, &mut table);
+                ViewMut::I8(&mut table, *q, *rounding).put_each(0, reals, Activation::None);
                 let raw = raw[channel..].iter().step_by(channels);
                 let to = to[channel..].iter_mut().step_by(channels);
                 to.zip(raw)
@@ -456,10 +456,10 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
         }
         (Input::U8(raw), output) => {
             let raw = raw.iter().map(|raw| f32::from(*raw));
-            output.put(0, raw.map(real), Activation::None);
+            output.put_each(0, raw.map(real), Activation::None);
         }
         (Input::F32(raw), output) => {
-            output.put(0, raw.iter().copied().map(real), Activation::None);
+            output.put_each(0, raw.iter().copied().map(real), Activation::None);
         }
     }
 }

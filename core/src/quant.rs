@@ -66,22 +66,6 @@ impl QParams {
         (steps + i32::from(self.zero_point)).clamp(-128, 127) as i8
     }
 
-    /// [`quantize`](Self::quantize) of each real number, which becomes the next element of `to`.
-    #[inline]
-    pub fn quantize_all(
-        &self,
-        reals: impl Iterator<Item = f32>,
-        rounding: Rounding,
-        to: &mut [i8],
-    ) {
-        let all = to.iter_mut().zip(reals);
-        match rounding {
-            Rounding::Nearest => all.for_each(|(to, x)| *to = self.quantize(x, Rounding::Nearest)),
-            Rounding::Floor => all.for_each(|(to, x)| *to = self.quantize(x, Rounding::Floor)),
-            Rounding::Ceil => all.for_each(|(to, x)| *to = self.quantize(x, Rounding::Ceil)),
-        }
-    }
-
     /// The real number that the integer for `real` stands for: [`quantize`](Self::quantize), then
     /// [`dequantize`](Self::dequantize).
     #[must_use]

@@ -1,5 +1,6 @@
 //! Borrowed tensors as operators see them: typed slices and the way a result is stored.
 
+use crate::arch;
 use crate::arch::requantize::{Bounds, raised, split};
 use crate::level::Rounding;
 use crate::op::Activation;
@@ -51,25 +52,61 @@ impl ViewMut<'_> {
     }
 
     /// Stores the activations of real results as the elements from `i` on.
+    ///
+    /// # Panics
+    /// When there are fewer elements.
     #[inline]
-    pub fn put(&mut self, i: usize, reals: impl Iterator<Item = f32>, activation: Activation) {
+    pub fn put(&mut self, i: usize, reals: &[f32], activation: Activation) {
         match self {
-            Self::F32(data) => {
-                let all = data[i..].iter_mut().zip(reals);
-                match activation {
-                    Activation::None | Activation::Relu => {
-                        // one comparison less: nothing is above the upper end
-                        let [low, _] = activation.range();
-                        all.for_each(|(to, x)| *to = if x > low { x } else { low });
-                    }
-                    Activation::Relu6 => all.for_each(|(to, x)| *to = activation.apply(x)),
-                }
-            }
+            Self::F32(data) => activate(&mut data[i..], reals.iter().copied(), activation),
             Self::I8(data, q, rounding) => {
-                let reals = reals.map(|x| activation.apply(x));
-                q.quantize_all(reals, *rounding, &mut data[i..]);
+                let bounds = activation.bounds(*q, *rounding);
+                let to = &mut data[i..][..reals.len()];
+                arch::quantize(reals, *q, *rounding, bounds, to);
             }
         }
+    }
+
+    /// The same of results that come one after the other.
+    #[inline]
+    pub fn put_each(
+        &mut self,
+        i: usize,
+        mut reals: impl Iterator<Item = f32>,
+        activation: Activation,
+    ) {
+        const BLOCK: usize = 32;
+        let (data, q, rounding) = match self {
+            Self::F32(data) => return activate(&mut data[i..], reals, activation),
+            Self::I8(data, q, rounding) => (&mut data[i..], *q, *rounding),
+        };
+        let bounds = activation.bounds(q, rounding);
+        let mut block = [0.0; BLOCK];
+        for to in data.chunks_mut(BLOCK) {
+            let mut len = 0;
+            for (to, real) in block[..to.len()].iter_mut().zip(&mut reals) {
+                *to = real;
+                len += 1;
+            }
+            arch::quantize(&block[..len], q, rounding, bounds, &mut to[..len]);
+            if len < to.len() {
+                return;
+            }
+        }
+    }
+}
+
+/// Writes the activation of each real number.
+#[inline]
+fn activate(to: &mut [f32], reals: impl Iterator<Item = f32>, activation: Activation) {
+    let all = to.iter_mut().zip(reals);
+    match activation {
+        Activation::None | Activation::Relu => {
+            // one comparison less: nothing is above the upper end
+            let [low, _] = activation.range();
+            all.for_each(|(to, x)| *to = if x > low { x } else { low });
+        }
+        Activation::Relu6 => all.for_each(|(to, x)| *to = activation.apply(x)),
     }
 }
 
@@ -86,19 +123,12 @@ impl Int8Sink {
     /// The sink of a tensor with parameters `q`, behind `activation`.
     #[must_use]
     pub fn new(q: QParams, rounding: Rounding, activation: Activation) -> Self {
-        let bound = |real: f32, end| {
-            if real.is_infinite() {
-                end
-            } else {
-                q.quantize(real, rounding)
-            }
-        };
-        let [low, high] = activation.range();
+        let [low, high] = activation.bounds(q, rounding);
         Self {
             rounding,
             zero_point: i32::from(q.zero_point),
-            low: bound(low, i8::MIN),
-            high: bound(high, i8::MAX),
+            low,
+            high,
         }
     }
 

@@ -51,6 +51,30 @@ fn add_halves(word: u32, sum: i32) -> i32 {
     result
 }
 
+/// The larger of each two bytes.
+#[inline(always)]
+fn larger(a: u32, b: u32) -> u32 {
+    let result: u32;
+    // SAFETY: SSUB8 and SEL read and write registers and flags only
+    unsafe {
+        asm!("ssub8 {0}, {1}, {2}", "sel {0}, {1}, {2}", out(reg) result, in(reg) a, in(reg) b,
+            options(pure, nomem, nostack));
+    }
+    result
+}
+
+/// As [`scalar::max_i8`](super::scalar::max_i8), four elements at a time.
+pub fn max_i8(to: &mut [i8], from: &[i8]) {
+    let (to, to_rest) = to.as_chunks_mut::<4>();
+    let (from, from_rest) = from.as_chunks::<4>();
+    let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));
+    for (to, from) in to.iter_mut().zip(from) {
+        let larger = larger(word(to), word(from));
+        *to = larger.to_le_bytes().map(u8::cast_signed);
+    }
+    super::scalar::max_i8(to_rest, from_rest);
+}
+
 /// As [`scalar::Patches`](super::scalar::Patches); a word holds two taps of a pixel, next to it lies the
 /// same of the next pixel.
 #[derive(Clone, Debug)]

@@ -5,6 +5,9 @@
 
 use core::arch::global_asm;
 
+use crate::level::Rounding;
+use crate::quant::QParams;
+
 /// Lanes of a sum.
 const LANES: usize = 8;
 
@@ -88,6 +91,58 @@ pub fn depthwise_f32(
     unsafe { bitbudget_depthwise_f32(&raw mut job) };
 }
 
+/// As [`scalar::quantize`](super::scalar::quantize), where the unit is told how to round.
+pub fn quantize(
+    reals: &[f32],
+    q: QParams,
+    rounding: Rounding,
+    [low, high]: [i8; 2],
+    to: &mut [i8],
+) {
+    let count = reals.len().min(to.len());
+    let (addend, mode) = match rounding {
+        Rounding::Nearest => (0.5, 0b10),
+        Rounding::Floor => (0.0, 0b10),
+        Rounding::Ceil => (0.0, 0b01),
+    };
+    let mut job = Quantize {
+        reals: reals.as_ptr(),
+        to: to.as_mut_ptr(),
+        eights: count / LANES,
+        rest: count % LANES,
+        zero_point: q.zero_point.into(),
+        low: low.into(),
+        high: high.into(),
+        mode: mode << 22,
+        scale: q.scale,
+        addend,
+    };
+    let run = if [low, high] == [i8::MIN, i8::MAX] {
+        bitbudget_quantize
+    } else {
+        bitbudget_quantize_bounds
+    };
+    // SAFETY: it reads as many numbers as it writes results, and there are as many of both
+    unsafe { run(&raw mut job) };
+}
+
+/// What the loops that quantize work on, at the offsets that they know.
+#[repr(C)]
+struct Quantize {
+    reals: *const f32,
+    to: *mut i8,
+    eights: usize,
+    rest: usize,
+    zero_point: i32,
+    low: i32,
+    high: i32,
+    /// FPSCR's way to round: up or down.
+    mode: u32,
+    scale: f32,
+    /// What is added before it is rounded.
+    addend: f32,
+}
+
 /// What the loop over channels of their own works on, at the offsets that it knows.
 #[repr(C)]
 struct Depthwise {
@@ -123,6 +178,8 @@ unsafe extern "C" {
     fn bitbudget_dots_f16(job: *mut Job);
     fn bitbudget_dots_f16_unaligned(job: *mut Job);
     fn bitbudget_depthwise_f32(job: *mut Depthwise);
+    fn bitbudget_quantize(job: *mut Quantize);
+    fn bitbudget_quantize_bounds(job: *mut Quantize);
 }
 
 // r0: inputs; r1: weights; r2: sums; r3: a counter; r4: channels; r5: the row; r6: pitch; r7: the job;
@@ -293,6 +350,99 @@ bitbudget_depthwise_f32:
     vpop    {{s16-s23}}
     pop     {{r4-r7, pc}}
     .size bitbudget_depthwise_f32, . - bitbudget_depthwise_f32
+
+    // the steps in \\s, with the half that rounds to nearest
+    .macro bb_steps s
+        vdiv.f32 \\s, \\s, s16
+        vadd.f32 \\s, \\s, s17
+    .endm
+
+    // the whole number in \\s becomes the next result
+    .macro bb_put_steps s, bounds
+        vmov    r12, \\s
+        ssat    r12, #10, r12
+        add     r12, r12, r4
+        .if \\bounds
+            cmp     r12, r5
+            it      lt
+            movlt   r12, r5
+            cmp     r12, r6
+            it      gt
+            movgt   r12, r6
+        .else
+            ssat    r12, #8, r12
+        .endif
+        strb    r12, [r1], #1
+    .endm
+
+    // r0: numbers; r1: results; r2: eights; r3: the rest; r4: zero point; r5, r6: bounds;
+    // r7: FPSCR as it rounds here; lr: as it was
+    .macro bb_quantize name, bounds
+    .section .text.\\name,\"ax\",%progbits
+    .p2align 2
+    .global \\name
+    .type \\name, %function
+    .thumb_func
+\\name:
+    push    {{r4-r7, lr}}
+    vpush   {{s16-s17}}
+    add     lr, r0, #32
+    vldmia  lr, {{s16-s17}}
+    ldm     r0, {{r0-r7}}
+    vmrs    lr, fpscr
+    orr     r7, r7, lr
+    cmp     r2, #0
+    beq     2f
+1:
+    vldmia  r0!, {{s0-s7}}
+    bb_steps s0
+    bb_steps s1
+    bb_steps s2
+    bb_steps s3
+    bb_steps s4
+    bb_steps s5
+    bb_steps s6
+    bb_steps s7
+    vmsr    fpscr, r7
+    vcvtr.s32.f32 s0, s0
+    vcvtr.s32.f32 s1, s1
+    vcvtr.s32.f32 s2, s2
+    vcvtr.s32.f32 s3, s3
+    vcvtr.s32.f32 s4, s4
+    vcvtr.s32.f32 s5, s5
+    vcvtr.s32.f32 s6, s6
+    vcvtr.s32.f32 s7, s7
+    vmsr    fpscr, lr
+    bb_put_steps s0, \\bounds
+    bb_put_steps s1, \\bounds
+    bb_put_steps s2, \\bounds
+    bb_put_steps s3, \\bounds
+    bb_put_steps s4, \\bounds
+    bb_put_steps s5, \\bounds
+    bb_put_steps s6, \\bounds
+    bb_put_steps s7, \\bounds
+    subs    r2, r2, #1
+    bne     1b
+2:
+    cmp     r3, #0
+    beq     4f
+3:
+    vldmia  r0!, {{s0}}
+    bb_steps s0
+    vmsr    fpscr, r7
+    vcvtr.s32.f32 s0, s0
+    vmsr    fpscr, lr
+    bb_put_steps s0, \\bounds
+    subs    r3, r3, #1
+    bne     3b
+4:
+    vpop    {{s16-s17}}
+    pop     {{r4-r7, pc}}
+    .size \\name, . - \\name
+    .endm
+
+    bb_quantize bitbudget_quantize, 0
+    bb_quantize bitbudget_quantize_bounds, 1
     .text
 "
 );

@@ -21,9 +21,9 @@ pub mod wide;
 pub mod x86_64;
 
 #[cfg(arm_dsp)]
-pub use arm_dsp::{Patches, depthwise, dots_i8, requantize};
+pub use arm_dsp::{Patches, depthwise, dots_i8, max_i8, requantize};
 #[cfg(arm_fpu)]
-pub use arm_fpu::{depthwise_f32, dots_f16, dots_f32};
+pub use arm_fpu::{depthwise_f32, dots_f16, dots_f32, quantize};
 #[cfg(arm_mla)]
 pub use arm_mla::Patches;
 pub use requantize::Factors;
@@ -35,9 +35,9 @@ pub use scalar::Patches;
 pub use scalar::dots_f32;
 pub use scalar::{Rows, half, weight};
 #[cfg(not(arm_dsp))]
-pub use scalar::{depthwise, dots_i8};
+pub use scalar::{depthwise, dots_i8, max_i8};
 #[cfg(not(arm_fpu))]
-pub use scalar::{depthwise_f32, dots_f16};
+pub use scalar::{depthwise_f32, dots_f16, quantize};
 #[cfg(wide)]
 pub use wide::{FloatStrips, Frame, Grid, Patches, Segments, Strip, StripSums, Strips};
 #[cfg(all(wide, target_arch = "x86_64"))]

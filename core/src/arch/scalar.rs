@@ -1,6 +1,7 @@
 //! The reference loops in plain Rust.
 
-use crate::level::Width;
+use crate::level::{Rounding, Width};
+use crate::quant::QParams;
 
 /// Σ a·b in 32 bits, over the shorter length.
 ///
@@ -299,6 +300,30 @@ pub fn depthwise_f32(
                 sums[channel] += taps[channel] * weights[channel];
             }
         }
+    }
+}
+
+/// Writes [`QParams::quantize`] of each real number, but at least `low` and at most `high`.
+pub fn quantize(
+    reals: &[f32],
+    q: QParams,
+    rounding: Rounding,
+    [low, high]: [i8; 2],
+    to: &mut [i8],
+) {
+    let all = to.iter_mut().zip(reals);
+    let quantized = |real: &f32, rounding| q.quantize(*real, rounding).max(low).min(high);
+    match rounding {
+        Rounding::Nearest => all.for_each(|(to, x)| *to = quantized(x, Rounding::Nearest)),
+        Rounding::Floor => all.for_each(|(to, x)| *to = quantized(x, Rounding::Floor)),
+        Rounding::Ceil => all.for_each(|(to, x)| *to = quantized(x, Rounding::Ceil)),
+    }
+}
+
+/// Writes the larger of each two elements.
+pub fn max_i8(to: &mut [i8], from: &[i8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = (*to).max(*from);
     }
 }
 

@@ -19,11 +19,11 @@ pub fn run(a: View<'_>, b: View<'_>, activation: Activation, output: &mut ViewMu
             sink.shift(a.iter().zip(b).map(sum), fa.shift, data);
         }
         (View::F32(a), View::F32(b), output) => {
-            output.put(0, a.iter().zip(b).map(|(a, b)| a + b), activation);
+            output.put_each(0, a.iter().zip(b).map(|(a, b)| a + b), activation);
         }
         (a, b, output) => {
             let sums = (0..output.len()).map(|i| a.real(i) + b.real(i));
-            output.put(0, sums, activation);
+            output.put_each(0, sums, activation);
         }
     }
 }

@@ -121,7 +121,7 @@ pub fn float(
                     let first = channel * len + w;
                     weights.rows.dots(&input[x..][..run], first, len, sums);
                 });
-                output.put(pixel * all + channel, sums.iter().copied(), activation);
+                output.put(pixel * all + channel, sums, activation);
             });
         }
     });

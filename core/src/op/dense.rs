@@ -19,7 +19,7 @@ pub fn float(
     let len = input.len();
     for_each_block(weights.bias, |channel, sums| {
         weights.rows.dots(input, channel * len, len, sums);
-        output.put(channel, sums.iter().copied(), activation);
+        output.put(channel, sums, activation);
     });
 }
 

@@ -65,7 +65,7 @@ pub fn float(
                     }
                 }
             }
-            let sums = sums.as_flattened()[..len].iter().copied();
+            let sums = &sums.as_flattened()[..len];
             output.put(pixel * channels + first, sums, activation);
         });
     }

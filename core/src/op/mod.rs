@@ -4,7 +4,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::level::{Form, Level};
+use crate::level::{Form, Level, Rounding};
+use crate::quant::QParams;
 use crate::shape::{Shape, Window};
 
 pub mod add;
@@ -17,6 +18,7 @@ pub mod softmax;
 #[cfg(wide)]
 pub mod strips;
 pub mod sums;
+pub mod table;
 pub mod weights;
 
 /// An operator with its hyper-parameters. A closed set: a new operator is a new arm.
@@ -75,6 +77,16 @@ impl Activation {
             Self::None => [f32::NEG_INFINITY, f32::INFINITY],
             Self::Relu => [0.0, f32::INFINITY],
             Self::Relu6 => [0.0, 6.0],
+        }
+    }
+
+    /// The integers that stand for the ends of the range.
+    #[must_use]
+    pub fn bounds(self, q: QParams, rounding: Rounding) -> [i8; 2] {
+        match self {
+            Self::None => [i8::MIN, i8::MAX],
+            Self::Relu => [q.zero_point, i8::MAX],
+            Self::Relu6 => [q.zero_point, q.quantize(6.0, rounding)],
         }
     }
 

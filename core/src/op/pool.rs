@@ -1,6 +1,8 @@
 //! Max and average pooling over `[H, W, C]`.
 
+use crate::arch;
 use crate::op::Activation;
+use crate::op::table::Table;
 use crate::quant::Requant;
 use crate::shape::{Shape, Window};
 use crate::tensor::{Int8Sink, View, ViewMut};
@@ -20,14 +22,14 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// Folds the elements under each window, row by row, and calls `finish` with the first output
-    /// element of some neighbouring channels, what came of them, and the number of elements that each
-    /// was made of.
-    fn fold<T: Copy, A: Copy>(
+    /// Folds the elements under each window, row by row, some neighbouring channels at a time, and calls
+    /// `finish` with the first output element of the channels, what came of them, and the number of
+    /// elements that each was made of.
+    fn fold<T, A: Copy>(
         &self,
         input: &[T],
         init: A,
-        combine: impl Fn(A, T) -> A,
+        combine: impl Fn(&mut [A], &[T]),
         mut finish: impl FnMut(usize, &[A], usize),
     ) {
         let width = usize::from(self.input.w);
@@ -43,10 +45,7 @@ impl Geometry {
                     for row in rows.start..rows.start + rows.len {
                         for column in columns.start..columns.start + columns.len {
                             let first = (row * width + column) * depth + channel;
-                            let elements = &input[first..][..block.len()];
-                            for (folded, element) in block.iter_mut().zip(elements) {
-                                *folded = combine(*folded, *element);
-                            }
+                            combine(block, &input[first..][..block.len()]);
                         }
                     }
                     finish(element, block, rows.len * columns.len);
@@ -57,27 +56,57 @@ impl Geometry {
     }
 }
 
+/// Applies `combine` to each two elements.
+fn each<T: Copy, A: Copy>(combine: impl Fn(A, T) -> A) -> impl Fn(&mut [A], &[T]) {
+    move |folded, elements| {
+        for (folded, element) in folded.iter_mut().zip(elements) {
+            *folded = combine(*folded, *element);
+        }
+    }
+}
+
+/// Adds each element, by fours, which come in one word.
+fn add_i8(sums: &mut [i32], elements: &[i8]) {
+    let (sums, rest) = sums.as_chunks_mut::<4>();
+    let (fours, elements) = elements.as_chunks::<4>();
+    for (sums, four) in sums.iter_mut().zip(fours) {
+        let word = u32::from_le_bytes(four.map(i8::cast_unsigned));
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum += i32::from((word >> (8 * i)) as i8);
+        }
+    }
+    each(|sum: i32, element: i8| sum + i32::from(element))(rest, elements);
+}
+
 /// The largest element under each window; an element of padding never wins.
 #[inline(never)]
 pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
-    if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
-        let sink = Int8Sink::new(*q, *rounding, activation);
-        let factor = Requant::from_real(qi.scale / q.scale);
-        let larger = |a: i32, b: i8| a.max(b.into());
-        geometry.fold(input, i8::MIN.into(), larger, |first, largest, _| {
-            let steps = largest.iter().map(|x| x - i32::from(qi.zero_point));
-            sink.rescale(steps, factor, &mut data[first..]);
-        });
-        return;
-    }
-    let put = |first: usize, largest: &[f32], _| {
-        output.put(first, largest.iter().copied(), activation);
-    };
-    match input {
-        View::F32(input) => geometry.fold(input, f32::NEG_INFINITY, f32::max, put),
-        View::I8(input, q) => {
-            let larger = |a: f32, b: i8| a.max(q.dequantize(b));
-            geometry.fold(input, f32::NEG_INFINITY, larger, put);
+    match (input, &mut *output) {
+        (View::I8(input, qi), ViewMut::I8(data, q, rounding)) => {
+            geometry.fold(input, i8::MIN, arch::max_i8, |first, largest, _| {
+                data[first..][..largest.len()].copy_from_slice(largest);
+            });
+            let sink = Int8Sink::new(*q, *rounding, activation);
+            let factor = Requant::from_real(qi.scale / q.scale);
+            let zero = i32::from(qi.zero_point);
+            let mut table = Table::new();
+            table.fill(|all, to| {
+                let steps = all.iter().map(|x| i32::from(*x) - zero);
+                sink.rescale(steps, factor, to);
+            });
+            data.iter_mut().for_each(|x| *x = table.get(*x));
+        }
+        (View::I8(input, q), output) => {
+            geometry.fold(input, i8::MIN, arch::max_i8, |first, largest, _| {
+                let reals = largest.iter().map(|x| q.dequantize(*x));
+                output.put_each(first, reals, activation);
+            });
+        }
+        (View::F32(input), output) => {
+            let larger = each(|a: f32, b: f32| if b > a { b } else { a });
+            geometry.fold(input, f32::NEG_INFINITY, larger, |first, largest, _| {
+                output.put(first, largest, activation);
+            });
         }
     }
 }
@@ -101,7 +130,7 @@ pub fn average(
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
         let sink = Int8Sink::new(*q, *rounding, activation);
         let mut factor = (0, Requant::from_real(1.0));
-        let sum = |a: i32, b: i8| a + i32::from(b);
+        let sum = add_i8;
         geometry.fold(input, 0, sum, |first, sums, inside| {
             let count = count(inside);
             if factor.0 != count {
@@ -116,10 +145,10 @@ pub fn average(
     }
     let put = |first: usize, sums: &[f32], inside| {
         let count = count(inside) as f32;
-        output.put(first, sums.iter().map(|sum| sum / count), activation);
+        output.put_each(first, sums.iter().map(|sum| sum / count), activation);
     };
     match input {
-        View::F32(input) => geometry.fold(input, -0.0, |a, b| a + b, put),
-        View::I8(input, q) => geometry.fold(input, -0.0, |a, b| a + q.dequantize(b), put),
+        View::F32(input) => geometry.fold(input, -0.0, each(|a: f32, b: f32| a + b), put),
+        View::I8(input, q) => geometry.fold(input, -0.0, each(|a, b| a + q.dequantize(b)), put),
     }
 }

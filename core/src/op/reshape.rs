@@ -1,25 +1,45 @@
 //! The same elements under another shape, in another form, or behind an activation.
 
 use crate::op::Activation;
-use crate::quant::Requant;
+use crate::op::table::Table;
+use crate::quant::{QParams, Requant};
 use crate::tensor::{Int8Sink, View, ViewMut};
 
 /// Copies the elements in order, converting where the forms differ.
 #[inline(never)]
 pub fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
-    if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
-        let sink = Int8Sink::new(*q, *rounding, activation);
-        let factor = Requant::from_real(qi.scale / q.scale);
-        let steps = input
-            .iter()
-            .map(|x| i32::from(*x) - i32::from(qi.zero_point));
-        sink.rescale(steps, factor, data);
-    } else {
-        match input {
-            View::F32(input) => output.put(0, input.iter().copied(), activation),
-            View::I8(input, q) => {
-                output.put(0, input.iter().map(|x| q.dequantize(*x)), activation);
-            }
+    match (input, &mut *output) {
+        (View::I8(input, qi), ViewMut::I8(data, q, rounding)) => {
+            let sink = Int8Sink::new(*q, *rounding, activation);
+            let factor = Requant::from_real(qi.scale / q.scale);
+            let zero = i32::from(qi.zero_point);
+            map(input, data, |input, data| {
+                let steps = input.iter().map(|x| i32::from(*x) - zero);
+                sink.rescale(steps, factor, data);
+            });
         }
+        (View::I8(input, q), ViewMut::F32(data)) => dequantize(input, q, activation, data),
+        (View::F32(input), output) => output.put(0, input, activation),
     }
+}
+
+/// Not inlined: its memory is on the stack.
+#[inline(never)]
+fn dequantize(input: &[i8], q: QParams, activation: Activation, data: &mut [f32]) {
+    map(input, data, |input, data| {
+        let reals = input.iter().map(|x| q.dequantize(*x));
+        ViewMut::F32(data).put_each(0, reals, activation);
+    });
+}
+
+/// Writes what `each` makes of each element; of many, it makes a table.
+#[inline(always)]
+fn map<T: Copy + Default>(input: &[i8], to: &mut [T], each: impl Fn(&[i8], &mut [T])) {
+    if input.len() <= Table::<T>::LEN {
+        return each(input, to);
+    }
+    let mut table = Table::new();
+    table.fill(each);
+    let all = to.iter_mut().zip(input);
+    all.for_each(|(to, x)| *to = table.get(*x));
 }

@@ -11,5 +11,5 @@ pub fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     let largest = reals.fold(f32::NEG_INFINITY, f32::max);
     let exp = |i: usize| libm::expf(input.real(i) - largest);
     let sum: f32 = elements.clone().map(exp).sum();
-    output.put(0, elements.map(|i| exp(i) / sum), activation);
+    output.put_each(0, elements.map(|i| exp(i) / sum), activation);
 }

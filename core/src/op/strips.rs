@@ -134,8 +134,7 @@ pub fn float(
             let sums = strips.sums(input, strip, rows.tap..rows.tap + rows.len, taps);
             let pixels = (y.start * width + x.start..).step_by(if is_row { 1 } else { width });
             for (pixel, sums) in pixels.zip(sums.chunks_exact(apart)) {
-                let sums = sums[..bias.len()].iter().copied();
-                output.put(pixel * channels + first, sums, activation);
+                output.put(pixel * channels + first, &sums[..bias.len()], activation);
             }
         };
         // rectangles of pixels with the same taps inside, along their longer sides

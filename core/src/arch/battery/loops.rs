@@ -16,7 +16,7 @@ use crate::arch::requantize::{Bounds, requantize as in_rust};
 use crate::arch::x86_64;
 use crate::arch::{FP32_TOLERANCE, Factors, half, scalar};
 use crate::level::Rounding;
-use crate::quant::Requant;
+use crate::quant::{QParams, Requant};
 
 /// A number that is often one of the least and the largest.
 fn number(rng: &mut SmallRng) -> i32 {
@@ -291,6 +291,75 @@ fn floats_of_channels_of_their_own() {
                 depthwise(&input, (step, count), &weights, pitch, &mut sums);
                 assert_eq!(sums, want, "{count} {eights}");
             }
+        }
+    }
+}
+
+#[test]
+fn real_numbers_to_steps() {
+    type Quantize = fn(&[f32], QParams, Rounding, [i8; 2], &mut [i8]);
+    let ways: &[Quantize] = &[
+        scalar::quantize,
+        #[cfg(arm_fpu)]
+        arm_fpu::quantize,
+    ];
+    let mut rng = SmallRng::seed_from_u64(41);
+    for zero_point in -128..=127 {
+        for rounding in Rounding::ALL {
+            let scale = rng.random_range(0.001..3.0_f32);
+            let q = QParams { scale, zero_point };
+            let real = |_| match rng.random_range(0..8) {
+                0 => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-40]
+                    [rng.random_range(0..5)],
+                1 => rng.random_range(-1e30..1e30),
+                // on a whole number of steps or between two, and next to that
+                2 => (scale * rng.random_range(-300..300) as f32 / 2.0).next_up(),
+                3 => (scale * rng.random_range(-300..300) as f32 / 2.0).next_down(),
+                4 => scale * rng.random_range(-300..300) as f32 / 2.0,
+                _ => scale * rng.random_range(-300.0..300.0),
+            };
+            let len = zero_point.unsigned_abs().into();
+            let reals: Vec<f32> = (0..len).map(real).collect();
+            let low = [i8::MIN, zero_point][rng.random_range(0..2)];
+            let high = [i8::MAX, rng.random_range(low..=i8::MAX)][rng.random_range(0..2)];
+            let want = reals.iter().map(|real| {
+                let steps = *real / scale;
+                let steps = match rounding {
+                    Rounding::Nearest => (steps + 0.5).floor(),
+                    Rounding::Floor => steps.floor(),
+                    Rounding::Ceil => steps.ceil(),
+                };
+                // what is not a number becomes 0
+                let steps = (steps as i64).clamp(-1000, 1000) + i64::from(zero_point);
+                steps.clamp(low.into(), high.into()) as i8
+            });
+            let want: Vec<i8> = want.collect();
+            for quantize in ways {
+                let mut to = vec![77; len + 1];
+                quantize(&reals, q, rounding, [low, high], &mut to);
+                assert_eq!(to[..len], want, "{q:?} {rounding:?} {reals:?}");
+                assert_eq!(to[len], 77);
+            }
+        }
+    }
+}
+
+#[test]
+fn larger_elements() {
+    type Max = fn(&mut [i8], &[i8]);
+    let ways: &[Max] = &[
+        scalar::max_i8,
+        #[cfg(arm_dsp)]
+        arm_dsp::max_i8,
+    ];
+    let mut rng = SmallRng::seed_from_u64(42);
+    for len in 0..50 {
+        let (a, b) = (values(&mut rng, len), values(&mut rng, len));
+        let want: Vec<i8> = a.iter().zip(&b).map(|(a, b)| *a.max(b)).collect();
+        for max in ways {
+            let mut to = a.clone();
+            max(&mut to, &b);
+            assert_eq!(to, want);
         }
     }
 }

@@ -1,0 +1,46 @@
+//! What becomes of each INT8.
+
+/// A result for each INT8.
+#[derive(Clone, Copy, Debug)]
+pub struct Table<T>([T; 256]);
+
+impl<T: Copy + Default> Default for Table<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Copy + Default> Table<T> {
+    /// Results of a table.
+    pub const LEN: usize = 256;
+
+    /// Room for them.
+    #[inline(always)]
+    #[must_use]
+    pub fn new() -> Self {
+        Self([T::default(); 256])
+    }
+
+    /// Takes the results that `fill` writes for the given elements.
+    #[inline(always)]
+    pub fn fill(&mut self, fill: impl FnOnce(&[i8], &mut [T])) {
+        /// Those of bytes 0 and up.
+        const ALL: [i8; 256] = {
+            let mut all = [0; 256];
+            let mut i = 0;
+            while i < all.len() {
+                all[i] = i as u8 as i8;
+                i += 1;
+            }
+            all
+        };
+        fill(&ALL, &mut self.0);
+    }
+
+    /// The result for an element.
+    #[inline(always)]
+    #[must_use]
+    pub fn get(&self, element: i8) -> T {
+        self.0[usize::from(element.cast_unsigned())]
+    }
+}
