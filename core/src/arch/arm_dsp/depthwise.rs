@@ -1,0 +1,58 @@
+//! Channels that each have weights of their own.
+
+#![expect(unsafe_code, reason = "instructions that Rust has no name for")]
+
+use core::arch::global_asm;
+
+/// As [`scalar::depthwise`](crate::arch::scalar::depthwise).
+///
+/// # Panics
+/// When the input or the weights end early.
+pub fn depthwise(
+    input: &[i8],
+    offsets: &[u32],
+    weights: &[[i16; 4]],
+    bias: &[[i32; 4]],
+    sums: &mut [[i32; 4]],
+) {
+    let taps = offsets.len();
+    let bias = &bias[..sums.len()];
+    if taps == 0 || sums.is_empty() {
+        sums.copy_from_slice(bias);
+        return;
+    }
+    let last = offsets.iter().fold(0, |last, offset| last.max(*offset));
+    assert!(weights.len() >= sums.len() * taps, "the weights end");
+    let end = (last as usize).saturating_add(4 * sums.len());
+    assert!(end <= input.len(), "the inputs end");
+    let mut job = Depthwise {
+        input: input.as_ptr(),
+        offsets: offsets.as_ptr(),
+        weights: weights.as_ptr(),
+        sums: sums.as_mut_ptr(),
+        fours: sums.len(),
+        taps,
+        bias: bias.as_ptr(),
+    };
+    // SAFETY: it reads offsets, inputs and weights that were found to be there, and writes the sums
+    unsafe { bitbudget_depthwise(&raw mut job) };
+}
+
+/// What the loop over channels of their own works on, at the offsets that it knows.
+#[repr(C)]
+struct Depthwise {
+    input: *const i8,
+    offsets: *const u32,
+    weights: *const [i16; 4],
+    sums: *mut [i32; 4],
+    /// At least 1, as are the taps.
+    fours: usize,
+    taps: usize,
+    bias: *const [i32; 4],
+}
+
+unsafe extern "C" {
+    fn bitbudget_depthwise(job: *mut Depthwise);
+}
+
+global_asm!(include_str!("depthwise.s"), options(raw));

@@ -1,0 +1,92 @@
+//! Inputs and weights where they lie.
+
+#![expect(unsafe_code, reason = "instructions that Rust has no name for")]
+
+use core::arch::global_asm;
+use core::mem::MaybeUninit;
+use core::slice::from_raw_parts;
+
+use crate::arch::scalar;
+
+/// As [`scalar::dots_i8`](crate::arch::scalar::dots_i8), five rows at a time.
+///
+/// # Panics
+/// When a row of weights ends early.
+#[inline]
+pub fn dots_i8(
+    input: &[i8],
+    weights: &[i8],
+    pitch: usize,
+    bias: &[i32],
+    mut each: impl FnMut(usize, &[i32]),
+) {
+    /// Rows whose sums are held at a time.
+    const ROWS: usize = 40;
+    let len = input.len();
+    let Some(last) = bias.len().checked_sub(1) else {
+        return;
+    };
+    let end = last.saturating_mul(pitch).saturating_add(len);
+    assert!(end <= weights.len(), "the weights end");
+    if len < 4 {
+        // such a row is not read by words where it lies
+        return scalar::dots_i8(input, weights, pitch, bias, each);
+    }
+    let mut sums = [const { MaybeUninit::<i32>::uninit() }; ROWS];
+    let words = len / 4;
+    let mut job = Dots {
+        input: input.as_ptr(),
+        weights: weights.as_ptr(),
+        pitch,
+        pitch3: 3 * pitch,
+        bias: bias.as_ptr(),
+        sums: sums.as_mut_ptr().cast(),
+        tiles: 0,
+        quads: words / 4,
+        words: words % 4,
+        overlap: len.wrapping_neg() % 4,
+    };
+    for first in (0..bias.len()).step_by(ROWS) {
+        let rows = ROWS.min(bias.len() - first);
+        job.sums = sums.as_mut_ptr().cast();
+        job.tiles = rows / 5;
+        if job.tiles > 0 {
+            // SAFETY: it reads the inputs, as many weights of each row and the biases, which were found to
+            // be there, and writes the sums, for which there is room
+            unsafe { bitbudget_dots_i8_5(&raw mut job) };
+        }
+        job.tiles = rows % 5;
+        if job.tiles > 0 {
+            // SAFETY: as above, for the rows that the call before left
+            unsafe { bitbudget_dots_i8_1(&raw mut job) };
+        }
+        // SAFETY: these sums were written
+        each(first, unsafe { from_raw_parts(sums.as_ptr().cast(), rows) });
+    }
+}
+
+/// What the loops over inputs where they lie work on, at the offsets that they know.
+#[repr(C)]
+struct Dots {
+    input: *const i8,
+    /// Of the next tile, as are the biases and the sums.
+    weights: *const i8,
+    /// Once and three times.
+    pitch: usize,
+    pitch3: usize,
+    bias: *const i32,
+    sums: *mut i32,
+    /// Rows, or fives of rows; at least 1.
+    tiles: usize,
+    /// A row: fours of words, words, and the bytes that the last word shares with the word before.
+    quads: usize,
+    words: usize,
+    overlap: usize,
+}
+
+unsafe extern "C" {
+    fn bitbudget_dots_i8_5(job: *mut Dots);
+    fn bitbudget_dots_i8_1(job: *mut Dots);
+}
+
+global_asm!(include_str!("dots.s"), options(raw));

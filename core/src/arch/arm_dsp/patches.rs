@@ -1,0 +1,327 @@
+//! Patches of inputs in words of two taps.
+
+#![expect(unsafe_code, reason = "instructions that Rust has no name for")]
+
+use core::arch::global_asm;
+
+use super::{add_halves, even, odd};
+use crate::arch::scalar::Rows;
+use crate::level::Width;
+
+/// As [`scalar::Patches`](crate::arch::scalar::Patches); a word holds two taps of a pixel, next to it lies the
+/// same of the next pixel.
+#[derive(Clone, Debug)]
+pub struct Patches {
+    words: [u32; Self::WORDS],
+    /// 32 times the sum of a pixel's taps, which is what the halves are worth that INT2 has no bit for.
+    sums: [i32; Self::PIXELS],
+    pixels: usize,
+}
+
+impl Default for Patches {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Patches {
+    /// Pixels that share a pass over the weights.
+    pub const PIXELS: usize = 4;
+    const WORDS: usize = Self::PIXELS * 144;
+
+    /// Room for patches.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            words: [0; Self::WORDS],
+            sums: [0; Self::PIXELS],
+            pixels: Self::PIXELS,
+        }
+    }
+
+    /// As [`scalar::Patches::capacity`](crate::arch::scalar::Patches::capacity).
+    #[must_use]
+    pub const fn capacity(pixels: usize) -> usize {
+        2 * Self::WORDS / pixels
+    }
+
+    /// As [`scalar::Patches::begin`](crate::arch::scalar::Patches::begin).
+    pub fn begin(&mut self, pixels: usize) {
+        self.pixels = pixels;
+    }
+
+    /// As [`scalar::Patches::put`](crate::arch::scalar::Patches::put).
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
+        let (fours, tail) = from.as_chunks::<4>();
+        if at.is_multiple_of(4) && tail.is_empty() {
+            self.put_fours(pixel, at, fours);
+            return;
+        }
+        let head = (at.next_multiple_of(4) - at).min(from.len());
+        let (head, rest) = from.split_at(head);
+        let (fours, tail) = rest.as_chunks::<4>();
+        self.put_singles(pixel, at, head.iter().copied());
+        self.put_fours(pixel, at + head.len(), fours);
+        let done = head.len() + 4 * fours.len();
+        self.put_singles(pixel, at + done, tail.iter().copied());
+    }
+
+    /// As [`scalar::Patches::put_rows`](crate::arch::scalar::Patches::put_rows).
+    ///
+    /// # Panics
+    /// Past the capacity, or when the inputs end early.
+    pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
+        let Some(last) = rows.checked_sub(1) else {
+            return;
+        };
+        if run < 4 {
+            // such a run is not read by words where it lies
+            (0..rows).for_each(|row| self.put(pixel, row * run, &from[row * pitch..][..run]));
+            return;
+        }
+        let end = last.saturating_mul(pitch).saturating_add(run);
+        assert!(end <= from.len() && run <= pitch, "the inputs end");
+        let taps = rows.saturating_mul(run);
+        assert!(taps <= Self::capacity(self.pixels), "room for the taps");
+        assert!(pixel < self.pixels, "a pixel of the patches");
+        let mut job = Widen {
+            from: from.as_ptr(),
+            to: &raw mut self.words[pixel],
+            rows,
+            words: run / 4,
+            tail: run % 4,
+            gap: pitch - run,
+        };
+        let run = match (self.pixels == 1, run.is_multiple_of(4)) {
+            (false, true) => bitbudget_widen4,
+            (false, false) => bitbudget_widen4_odd,
+            (true, true) => bitbudget_widen1,
+            (true, false) => bitbudget_widen1_odd,
+        };
+        // SAFETY: it reads the runs, which were found to be there, and writes their taps, rounded up to
+        // four, for which there is room, as the capacity is a multiple of four
+        unsafe { run(&raw mut job) };
+    }
+
+    /// As [`scalar::Patches::fill`](crate::arch::scalar::Patches::fill).
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
+        if at.is_multiple_of(4) && len.is_multiple_of(4) {
+            let both = u32::from(i16::from(value).cast_unsigned()) * 0x1_0001;
+            let words = self.words[at / 2 * self.pixels + pixel..].iter_mut();
+            let words = words.step_by(self.pixels).take(len / 2);
+            words.for_each(|word| *word = both);
+        } else {
+            self.put_singles(pixel, at, core::iter::repeat_n(value, len));
+        }
+    }
+
+    fn put_singles(&mut self, pixel: usize, at: usize, from: impl Iterator<Item = i8>) {
+        let halves: &mut [i16] = bytemuck::cast_slice_mut(&mut self.words);
+        for (tap, value) in (at..).zip(from) {
+            let word = (tap / 4 * 2 + tap % 2) * self.pixels + pixel;
+            halves[2 * word + tap / 2 % 2] = value.into();
+        }
+    }
+
+    /// `at` is a multiple of 4.
+    fn put_fours(&mut self, pixel: usize, at: usize, from: &[[i8; 4]]) {
+        if from.is_empty() {
+            return;
+        }
+        let words = &mut self.words[at / 2 * self.pixels + pixel..];
+        if self.pixels == 1 {
+            widen::<1>(from, words);
+        } else {
+            widen::<{ Self::PIXELS }>(from, words);
+        }
+    }
+
+    /// As [`scalar::Patches::seal`](crate::arch::scalar::Patches::seal).
+    ///
+    /// # Panics
+    /// Past the capacity.
+    pub fn seal(&mut self, len: usize, width: Width) {
+        let padded = len.next_multiple_of(taps_per_word(width));
+        if padded != len && width == Width::Int2 {
+            // which has no weight of 0 to meet what was there before
+            (0..self.pixels).for_each(|pixel| self.fill(pixel, len, padded - len, 0));
+        }
+        let used = &mut self.words[..padded / 2 * self.pixels];
+        match (width, self.pixels == 1) {
+            (Width::Int8, _) => {}
+            (Width::Int4, true) => pair::<1>(used, 2),
+            (Width::Int4, false) => pair::<{ Self::PIXELS }>(used, 2),
+            (Width::Int2, true) => {
+                self.sums[..1].copy_from_slice(&sums::<1>(used));
+                pair::<1>(used, 4);
+            }
+            (Width::Int2, false) => {
+                self.sums = sums(used);
+                pair::<{ Self::PIXELS }>(used, 4);
+            }
+        }
+    }
+
+    /// As [`scalar::Patches::dots`](crate::arch::scalar::Patches::dots).
+    ///
+    /// # Panics
+    /// When a row of weights ends early.
+    pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
+        let bytes = rows.width.row_bytes(len);
+        let channels = sums.len() / self.pixels;
+        let Some(last) = channels.checked_sub(1) else {
+            return;
+        };
+        if bytes < size_of::<u32>() {
+            // such a row is not read by words where it lies
+            for (channel, sums) in sums.chunks_exact_mut(self.pixels).enumerate() {
+                let mut word = [0; size_of::<u32>()];
+                word[..bytes].copy_from_slice(rows.row(channel, len));
+                self.run(rows.width, &word, 0, sums);
+            }
+            return;
+        }
+        assert!(len <= Self::capacity(self.pixels), "room for the taps");
+        assert!(rows.pitch >= bytes, "rows do not overlap");
+        let _: &[u8] = rows.row(last, len);
+        self.run(rows.width, &rows.bytes[..bytes], rows.pitch - bytes, sums);
+    }
+
+    /// Adds to `sums`, which is not empty, the products with `first` and, each `gap` bytes behind the
+    /// row before, the further rows. `first` has at least four bytes.
+    fn run(&self, width: Width, first: &[u8], gap: usize, sums: &mut [i32]) {
+        let (words, tail) = (first.len() / 4, first.len() % 4);
+        let mut job = Job {
+            patches: self.words.as_ptr(),
+            weights: first.as_ptr(),
+            sums: sums.as_mut_ptr(),
+            channels: sums.len() / self.pixels,
+            quads: words / 4,
+            words: words % 4,
+            tail,
+            tail_shift: 8 * (4 - tail),
+            gap,
+            start: self.sums.as_ptr(),
+        };
+        let run = match (width, self.pixels == 1) {
+            (Width::Int8, false) => bitbudget_dots4_int8,
+            (Width::Int4, false) => bitbudget_dots4_int4,
+            (Width::Int2, false) => bitbudget_dots4_int2,
+            (Width::Int8, true) => bitbudget_dots1_int8,
+            (Width::Int4, true) => bitbudget_dots1_int4,
+            (Width::Int2, true) => bitbudget_dots1_int2,
+        };
+        // SAFETY: it reads the rows, which were found to be there, and as many patches, which have room
+        // for them, and writes the sums, one for each pixel of each row
+        unsafe { run(&raw mut job) };
+    }
+}
+
+const fn taps_per_word(width: Width) -> usize {
+    32 / width.bits() as usize
+}
+
+/// 32 times the sum of the taps of each of `P` pixels.
+fn sums<const P: usize>(words: &[u32]) -> [i32; P] {
+    let mut sums = [0; P];
+    for words in words.as_chunks::<P>().0 {
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum = add_halves(*word, *sum);
+        }
+    }
+    sums.map(|sum| 32 * sum)
+}
+
+/// Pairs the taps of each word of a block of words of `P` pixels with those `apart` words on: lower
+/// halves, then upper halves.
+fn pair<const P: usize>(words: &mut [u32], apart: usize) {
+    for block in words.chunks_exact_mut(2 * apart * P) {
+        let (a, b) = block.split_at_mut(apart * P);
+        let (a, b) = (a.as_chunks_mut::<P>().0, b.as_chunks_mut::<P>().0);
+        for (a, b) in a.iter_mut().zip(b) {
+            for (a, b) in a.iter_mut().zip(b) {
+                (*a, *b) = (*a & 0xffff | *b << 16, *a >> 16 | *b & 0xffff_0000);
+            }
+        }
+    }
+}
+
+/// Writes each four of taps as two words, `P` words apart.
+#[inline]
+fn widen<const P: usize>(from: &[[i8; 4]], to: &mut [u32]) {
+    // one load: these processors read words at any address
+    let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));
+    let put = |to: &mut [u32], four| {
+        to[0] = even(word(four));
+        to[P] = odd(word(four));
+    };
+    let Some(last) = from.len().checked_sub(1) else {
+        return;
+    };
+    let to = &mut to[..2 * P * last + P + 1];
+    let (quads, rest) = from.as_chunks::<4>();
+    let mut at = 0;
+    for quad in quads {
+        let to = &mut to[at..][..7 * P + 1];
+        (0..4).for_each(|i| put(&mut to[2 * P * i..], &quad[i]));
+        at += 8 * P;
+    }
+    for four in rest {
+        put(&mut to[at..], four);
+        at += 2 * P;
+    }
+}
+
+/// What the loops that widen rows work on, at the offsets that they know.
+#[repr(C)]
+struct Widen {
+    from: *const i8,
+    to: *mut u32,
+    /// At least 1.
+    rows: usize,
+    /// A row: words, at least 1, and bytes.
+    words: usize,
+    tail: usize,
+    /// From the end of a row to the beginning of the next.
+    gap: usize,
+}
+
+/// What the loops work on, at the offsets that they know.
+#[repr(C)]
+struct Job {
+    patches: *const u32,
+    weights: *const u8,
+    sums: *mut i32,
+    /// At least 1.
+    channels: usize,
+    /// A row: fours of words, words, the bytes of a partial word and the bits that it lacks.
+    quads: usize,
+    words: usize,
+    tail: usize,
+    tail_shift: usize,
+    /// From the end of a row to the beginning of the next.
+    gap: usize,
+    start: *const i32,
+}
+
+unsafe extern "C" {
+    fn bitbudget_widen4(job: *mut Widen);
+    fn bitbudget_widen1(job: *mut Widen);
+    fn bitbudget_widen4_odd(job: *mut Widen);
+    fn bitbudget_widen1_odd(job: *mut Widen);
+    fn bitbudget_dots4_int8(job: *mut Job);
+    fn bitbudget_dots4_int4(job: *mut Job);
+    fn bitbudget_dots4_int2(job: *mut Job);
+    fn bitbudget_dots1_int8(job: *mut Job);
+    fn bitbudget_dots1_int4(job: *mut Job);
+    fn bitbudget_dots1_int2(job: *mut Job);
+}
+
+global_asm!(include_str!("patches.s"), options(raw));
+global_asm!(include_str!("widen.s"), options(raw));

@@ -1,0 +1,132 @@
+//! Loops for the single-precision floating-point unit of Cortex-M4F and up: products are rounded before
+//! they are added (VMLA), as in the reference.
+
+#![expect(unsafe_code, reason = "instructions that Rust has no name for")]
+
+use core::arch::global_asm;
+
+mod quantize;
+
+pub use quantize::quantize;
+
+/// Lanes of a sum.
+const LANES: usize = 8;
+
+/// As [`scalar::dots_f32`](super::scalar::dots_f32).
+///
+/// # Panics
+/// When a row of weights ends early.
+pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
+    let Some(last) = sums.len().checked_sub(1) else {
+        return;
+    };
+    let _: &[f32] = &weights[last * pitch..][..input.len()];
+    let mut job = Job {
+        input: input.as_ptr(),
+        weights: weights.as_ptr().cast(),
+        sums: sums.as_mut_ptr(),
+        channels: sums.len(),
+        eights: input.len() / LANES,
+        rest: input.len() % LANES,
+        pitch: size_of::<f32>() * pitch,
+    };
+    // SAFETY: it reads the inputs and the rows, which were found to be there, and updates the sums
+    unsafe { bitbudget_dots_f32(&raw mut job) };
+}
+
+/// As [`scalar::dots_f16`](super::scalar::dots_f16).
+///
+/// # Panics
+/// When a row of weights ends early.
+pub fn dots_f16(input: &[f32], weights: &[u16], pitch: usize, sums: &mut [f32]) {
+    let Some(last) = sums.len().checked_sub(1) else {
+        return;
+    };
+    let _: &[u16] = &weights[last * pitch..][..input.len()];
+    let mut job = Job {
+        input: input.as_ptr(),
+        weights: weights.as_ptr().cast(),
+        sums: sums.as_mut_ptr(),
+        channels: sums.len(),
+        eights: input.len() / LANES,
+        rest: input.len() % LANES,
+        pitch: size_of::<u16>() * pitch,
+    };
+    let whole_words = job.weights.is_aligned() && pitch.is_multiple_of(2);
+    let run = if whole_words {
+        bitbudget_dots_f16
+    } else {
+        bitbudget_dots_f16_unaligned
+    };
+    // SAFETY: it reads the inputs and the rows, which were found to be there, and updates the sums
+    unsafe { run(&raw mut job) };
+}
+
+/// As [`scalar::depthwise_f32`](super::scalar::depthwise_f32).
+///
+/// # Panics
+/// When the input or the weights end early.
+pub fn depthwise_f32(
+    input: &[f32],
+    (step, count): (usize, usize),
+    weights: &[[f32; LANES]],
+    pitch: usize,
+    sums: &mut [[f32; LANES]],
+) {
+    let (Some(last), Some(last_tap)) = (sums.len().checked_sub(1), count.checked_sub(1)) else {
+        return;
+    };
+    assert!(pitch >= count, "weights do not overlap");
+    let _: &[[f32; LANES]] = &weights[last * pitch..][..count];
+    let _: &[f32] = &input[last_tap * step..][..LANES * sums.len()];
+    let mut job = Depthwise {
+        input: input.as_ptr(),
+        step: size_of::<f32>() * step,
+        weights: weights.as_ptr(),
+        sums: sums.as_mut_ptr(),
+        count,
+        eights: sums.len(),
+        gap: size_of::<[f32; LANES]>() * (pitch - count),
+    };
+    // SAFETY: it reads inputs and weights that were found to be there, and updates the sums
+    unsafe { bitbudget_depthwise_f32(&raw mut job) };
+}
+
+/// What the loop over channels of their own works on, at the offsets that it knows.
+#[repr(C)]
+struct Depthwise {
+    input: *const f32,
+    /// Bytes from a tap to the next.
+    step: usize,
+    weights: *const [f32; LANES],
+    sums: *mut [f32; LANES],
+    /// Taps; at least 1, as are the eights.
+    count: usize,
+    eights: usize,
+    /// Bytes from the end of an eight's weights to the next.
+    gap: usize,
+}
+
+/// What the loops over rows work on, at the offsets that they know.
+#[repr(C)]
+struct Job {
+    input: *const f32,
+    weights: *const u32,
+    sums: *mut f32,
+    /// At least 1.
+    channels: usize,
+    /// The length of a row in eights, and what is left.
+    eights: usize,
+    rest: usize,
+    /// Bytes from the beginning of a row to the next.
+    pitch: usize,
+}
+
+unsafe extern "C" {
+    fn bitbudget_dots_f32(job: *mut Job);
+    fn bitbudget_dots_f16(job: *mut Job);
+    fn bitbudget_dots_f16_unaligned(job: *mut Job);
+    fn bitbudget_depthwise_f32(job: *mut Depthwise);
+}
+
+global_asm!(include_str!("products.s"), options(raw));
