@@ -69,11 +69,11 @@ pub fn raised(sum: i32, left: u32) -> i32 {
     sum.max(!limit).min(limit) << left
 }
 
-/// Writes the sums of pixels times their factors, rounded, as INT8: sums by channel, then by
+/// Writes the sums of one pixel or four times their factors, rounded, as INT8: sums by channel, then by
 /// pixel; results by pixel, `pitch` apart, then by channel.
 ///
 /// # Panics
-/// When there are fewer sums, factors or results.
+/// When there are fewer sums, factors or results, or another number of pixels.
 pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [i8], pitch: usize) {
     if factors.bounds.is_whole() {
         clamped(sums, factors, pixels, to, pitch, |x| x.clamp(-128, 127));
@@ -112,14 +112,9 @@ fn clamped(
         }
         return;
     }
-    for pixel in 0..pixels {
-        let sums = sums[pixel..].iter().step_by(pixels);
-        for ((to, factor), sum) in next()
-            .iter_mut()
-            .zip(multiplier.iter().zip(shift))
-            .zip(sums)
-        {
-            *to = element(*sum, factor);
-        }
+    assert_eq!(pixels, 1, "one pixel or four");
+    let factors = multiplier.iter().zip(shift);
+    for ((to, factor), sum) in next().iter_mut().zip(factors).zip(sums) {
+        *to = element(*sum, factor);
     }
 }

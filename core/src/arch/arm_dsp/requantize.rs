@@ -5,17 +5,17 @@
 use core::arch::global_asm;
 
 use crate::arch::Factors;
-use crate::arch::requantize::requantize as in_rust;
 
 /// As [`requantize`](fn@crate::arch::requantize::requantize).
 ///
 /// # Panics
-/// When there are fewer sums, factors or results.
+/// When there are fewer sums, factors or results, or another number of pixels.
 pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [i8], pitch: usize) {
     let channels = factors.multiplier.len();
-    if !matches!(pixels, 1 | 4) || channels == 0 {
-        return in_rust(sums, factors, pixels, to, pitch);
+    if channels == 0 {
+        return;
     }
+    assert!(matches!(pixels, 1 | 4), "one pixel or four");
     assert!(factors.shift.len() >= channels, "the factors end");
     assert!(sums.len() >= channels * pixels, "the sums end");
     let end = pitch.saturating_mul(pixels - 1).saturating_add(channels);
