@@ -15,11 +15,11 @@
 use bytemuck::{cast_slice, cast_slice_mut};
 use embedded_storage::nor_flash::ReadNorFlash;
 
-use crate::arch::Rows;
-use crate::level::{Stored, Width};
+use crate::arch::{self, Rows};
+use crate::level::{Rounding, Stored, Width};
 use crate::op::weights::{FloatRows, FloatWeights, IntWeights};
-use crate::quant::{QParams, Requant, quantize_bias, quantize_half, quantize_weight};
-use crate::storage::stream;
+use crate::quant::{QParams, Requant, quantize_bias, quantize_half};
+use crate::storage::{CHUNK_WORDS, stream};
 
 /// The bytes that `weights` weights of `channels` output channels occupy when `stored` so.
 #[must_use]
@@ -92,11 +92,10 @@ impl Encoder {
                 }
                 let weight: &mut [u16] = cast_slice_mut(weight);
                 weight[self.weights..].fill(0);
-                let mut resident = weight.iter_mut();
-                self.stream_weights(storage, 0..self.weights, |w| {
-                    if let Some(resident) = resident.next() {
-                        *resident = quantize_half(w).to_bits();
-                    }
+                let mut at = 0;
+                self.stream(storage, 0..self.weights, |words| {
+                    put_halves(words, &mut weight[at..]);
+                    at += words.len();
                 })
             }
             Stored::Int(width) => self.encode_int(width, storage, block),
@@ -125,14 +124,15 @@ impl Encoder {
         for channel in 0..channels {
             let real = |word: u32| f32::from_bits(u32::from_le(word));
             let scale = real(multiplier[channel]);
-            let row = &mut weight[channel * row_bytes..][..row_bytes];
-            let (mut sum, mut at) = (0, 0);
-            self.stream_weights(storage, channel * len..(channel + 1) * len, |w| {
-                let q = quantize_weight(w, scale, width);
-                sum += i32::from(q);
-                put(row, at, q, width);
-                at += 1;
+            let mut row = Row {
+                bytes: &mut weight[channel * row_bytes..][..row_bytes],
+                at: 0,
+                sum: 0,
+            };
+            self.stream(storage, channel * len..(channel + 1) * len, |words| {
+                row.put(words, scale, width);
             })?;
+            let sum = row.sum;
             let step = self.input.scale * scale;
             let own = quantize_bias(real(bias[channel]), step);
             let folded = own - i32::from(self.input.zero_point) * sum;
@@ -144,30 +144,89 @@ impl Encoder {
         Ok(())
     }
 
-    /// Calls `each` with these weights of the master in order.
-    fn stream_weights<S: ReadNorFlash>(
+    /// Calls `each` with the words of these weights of the master in order, [`CHUNK_WORDS`] at a time.
+    fn stream<S: ReadNorFlash>(
         &self,
         storage: &mut S,
         weights: core::ops::Range<usize>,
-        mut each: impl FnMut(f32),
+        mut each: impl FnMut(&[[u8; 4]]),
     ) -> Result<(), S::Error> {
         let [start, end] = [weights.start, weights.end].map(|i| self.master_at + 4 * i as u32);
-        stream(storage, start, end, |bytes| {
-            for word in 0..bytes.len() / 4 {
-                each(f32_at(bytes, word));
-            }
-        })
+        stream(storage, start, end, |bytes| each(bytes.as_chunks().0))
     }
 }
 
-/// Writes weight `i` of a row whose bytes were 0.
-fn put(row: &mut [u8], i: usize, q: i8, width: Width) {
-    let (per_byte, code) = match width {
-        Width::Int8 => (1, q.cast_unsigned()),
-        Width::Int4 => (2, q.cast_unsigned() & 0xf),
-        Width::Int2 => (4, (q >> 1).cast_unsigned() & 0x3),
-    };
-    row[i / per_byte] |= code << (width.bits() as usize * (i % per_byte));
+/// Writes each weight as binary16.
+#[inline(never)]
+fn put_halves(words: &[[u8; 4]], to: &mut [u16]) {
+    for (to, word) in to.iter_mut().zip(words) {
+        *to = quantize_half(f32::from_le_bytes(*word)).to_bits();
+    }
+}
+
+/// A row of integer weights that is being written.
+struct Row<'a> {
+    bytes: &'a mut [u8],
+    /// The next byte.
+    at: usize,
+    /// Of the weights so far.
+    sum: i32,
+}
+
+impl Row<'_> {
+    /// Writes [`quantize_weight`](crate::quant::quantize_weight) of each of up to [`CHUNK_WORDS`] weights; after
+    /// less than that there come no more.
+    #[inline(never)]
+    fn put(&mut self, words: &[[u8; 4]], scale: f32, width: Width) {
+        let mut reals = [0.0; CHUNK_WORDS];
+        let mut codes = [0_i8; CHUNK_WORDS];
+        for (real, word) in reals.iter_mut().zip(words) {
+            *real = f32::from_le_bytes(*word);
+        }
+        let (reals, codes) = (&reals[..words.len()], &mut codes[..words.len()]);
+        let max = width.max();
+        // INT2 is 2 · code + 1, the others are their codes
+        let (scale, rounding, bounds) = match width {
+            Width::Int8 | Width::Int4 => (scale, Rounding::Nearest, [-max, max]),
+            Width::Int2 => (2.0 * scale, Rounding::Floor, [-2, 1]),
+        };
+        let zero_point = 0;
+        arch::quantize(
+            reals,
+            QParams { scale, zero_point },
+            rounding,
+            bounds,
+            codes,
+        );
+        let sum: i32 = codes.iter().map(|code| i32::from(*code)).sum();
+        self.sum += match width {
+            Width::Int8 | Width::Int4 => sum,
+            Width::Int2 => 2 * sum + codes.len() as i32,
+        };
+        let bytes = &mut self.bytes[self.at..];
+        self.at += width.row_bytes(codes.len());
+        let codes: &[u8] = cast_slice(codes);
+        match width {
+            Width::Int8 => bytes[..codes.len()].copy_from_slice(codes),
+            Width::Int4 => pack(codes, bytes, |[a, b]: [u8; 2]| a & 0xf | b << 4),
+            Width::Int2 => pack(codes, bytes, |[a, b, c, d]: [u8; 4]| {
+                a & 3 | (b & 3) << 2 | (c & 3) << 4 | d << 6
+            }),
+        }
+    }
+}
+
+/// Writes what `byte` makes of each `N` codes; behind the last there are zeros.
+fn pack<const N: usize>(codes: &[u8], bytes: &mut [u8], byte: impl Fn([u8; N]) -> u8) {
+    let (whole, rest) = codes.as_chunks::<N>();
+    for (to, codes) in bytes.iter_mut().zip(whole) {
+        *to = byte(*codes);
+    }
+    if !rest.is_empty() {
+        let mut codes = [0; N];
+        codes[..rest.len()].copy_from_slice(rest);
+        bytes[whole.len()] = byte(codes);
+    }
 }
 
 /// The `weights` weights of a layer at a float level as they lie in `block`.
@@ -201,5 +260,56 @@ pub fn int(block: &[u8], channels: usize, weights: usize, width: Width) -> IntWe
             bytes: &weight[..channels * row_bytes],
             pitch: row_bytes,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use rand::rngs::SmallRng;
+    use rand::{Rng, SeedableRng};
+
+    use super::*;
+    use crate::quant::quantize_weight;
+
+    #[test]
+    fn codes_stand_for_quantized_weights() {
+        let mut rng = SmallRng::seed_from_u64(51);
+        for i in 0..3000 {
+            let width = Width::ALL[i % 3];
+            let scale: f32 = rng.random_range(1e-4..2.0);
+            let len = rng.random_range(0..=CHUNK_WORDS);
+            // many of them half way between two steps
+            let weights: Vec<f32> = (0..len)
+                .map(|_| match rng.random_range(0..3) {
+                    0 => scale * rng.random_range(-300..300) as f32 / 2.0,
+                    1 => scale * rng.random_range(-3.0..3.0),
+                    _ => rng.random_range(-1e9..1e9),
+                })
+                .collect();
+            let mut bytes = vec![0xff; width.row_bytes(len) + 1];
+            let mut row = Row {
+                bytes: &mut bytes,
+                at: 0,
+                sum: 7,
+            };
+            let words: Vec<_> = weights.iter().map(|w| w.to_le_bytes()).collect();
+            row.put(&words, scale, width);
+            let (at, sum) = (row.at, row.sum);
+            assert_eq!((at, bytes[at]), (width.row_bytes(len), 0xff));
+            let want = |w: &f32| quantize_weight(*w, scale, width);
+            for (i, w) in weights.iter().enumerate() {
+                assert_eq!(
+                    arch::weight(&bytes, i, width),
+                    want(w),
+                    "{w} {scale} {width:?}"
+                );
+            }
+            assert_eq!(
+                sum,
+                7 + weights.iter().map(|w| i32::from(want(w))).sum::<i32>()
+            );
+        }
     }
 }
