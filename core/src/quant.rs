@@ -198,19 +198,6 @@ impl Requant {
     }
 }
 
-/// `v`, or the end of the range of `i8` on its side.
-#[must_use]
-#[inline]
-pub const fn saturate_i8(v: i64) -> i8 {
-    if v < -128 {
-        -128
-    } else if v > 127 {
-        127
-    } else {
-        v as i8
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use crate::arch;
 use crate::arch::requantize::{Bounds, raised, split};
 use crate::level::Rounding;
 use crate::op::Activation;
-use crate::quant::{QParams, Requant, saturate_i8};
+use crate::quant::{QParams, Requant};
 
 /// A tensor that an operator reads, in `[H, W, C]` order.
 #[derive(Clone, Copy, Debug)]
@@ -113,70 +113,41 @@ fn activate(to: &mut [f32], reals: impl Iterator<Item = f32>, activation: Activa
 /// The way of an integer result into an INT8 tensor: rounding, zero point and activation bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Int8Sink {
-    rounding: Rounding,
-    zero_point: i32,
-    low: i8,
-    high: i8,
+    /// What becomes of a result, or of its negative.
+    pub bounds: Bounds,
+    /// Whether it is rounded up: ⌈x⌉ is −⌊−x⌋, so that results are negated and what becomes of them is
+    /// complemented.
+    pub up: bool,
 }
 
 impl Int8Sink {
     /// The sink of a tensor with parameters `q`, behind `activation`.
     #[must_use]
     pub fn new(q: QParams, rounding: Rounding, activation: Activation) -> Self {
-        let [low, high] = activation.bounds(q, rounding);
+        let [low, high] = activation.bounds(q, rounding).map(i32::from);
+        let zero = i32::from(q.zero_point);
+        let (offset, low, high) = match rounding {
+            Rounding::Nearest => (2 * zero + 1, low, high),
+            Rounding::Floor => (2 * zero, low, high),
+            Rounding::Ceil => (2 * !zero, !high, !low),
+        };
         Self {
-            rounding,
-            zero_point: i32::from(q.zero_point),
-            low,
-            high,
+            bounds: Bounds { offset, low, high },
+            up: rounding == Rounding::Ceil,
         }
     }
 
     /// Writes each `acc · factor` as the next element of the tensor.
     #[inline]
     pub fn rescale(&self, accs: impl Iterator<Item = i32>, factor: Requant, to: &mut [i8]) {
-        let all = to.iter_mut().zip(accs);
-        let Some(bounds) = self.bounds() else {
-            all.for_each(|(to, acc)| *to = self.element(acc, factor));
-            return;
-        };
         let (left, right) = split(factor.shift);
-        all.for_each(|(to, acc)| {
-            *to = bounds.result(raised(acc, left), factor.multiplier, right) as i8;
-        });
-    }
-
-    /// What [`arch::requantize`](crate::arch::requantize()) takes; `None` where it does not round as the
-    /// tensor's reader asked for.
-    #[must_use]
-    pub fn bounds(&self) -> Option<Bounds> {
-        let zero = 2 * self.zero_point;
-        let offset = match self.rounding {
-            Rounding::Nearest => zero + 1,
-            Rounding::Floor => zero,
-            Rounding::Ceil => return None,
-        };
-        Some(Bounds {
-            offset,
-            low: self.low.into(),
-            high: self.high.into(),
-        })
-    }
-
-    /// Writes `acc · factor` of each channel's factor and accumulators, one for each of `pixels`, as the
-    /// elements of the pixels, which lie `pitch` apart, in whatever way is rounded.
-    pub fn requantize(
-        &self,
-        accs: &[i32],
-        factors: impl Iterator<Item = Requant>,
-        pixels: usize,
-        to: &mut [i8],
-        pitch: usize,
-    ) {
-        for (channel, (factor, accs)) in factors.zip(accs.chunks_exact(pixels)).enumerate() {
-            for (pixel, acc) in accs.iter().enumerate() {
-                to[pixel * pitch + channel] = self.element(*acc, factor);
-            }
+        let (bounds, multiplier) = (self.bounds, factor.multiplier);
+        let result = |acc| bounds.result(raised(acc, left), multiplier, right) as i8;
+        let all = to.iter_mut().zip(accs);
+        if self.up {
+            all.for_each(|(to, acc)| *to = !result(-acc));
+        } else {
+            all.for_each(|(to, acc)| *to = result(acc));
         }
     }
 
@@ -184,36 +155,33 @@ impl Int8Sink {
     /// multipliers, which are at most 2^40 in magnitude.
     #[inline]
     pub fn shift(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
-        let half = match self.rounding {
-            Rounding::Nearest => Some(1 << shift >> 1),
-            Rounding::Floor => Some(0),
-            Rounding::Ceil => None,
-        };
-        if let Some(half) = half
-            && (12..=31).contains(&shift)
-        {
+        if self.up {
+            self.shift_signed(sums.map(|sum| -sum), shift, to);
+            to.iter_mut().for_each(|to| *to = !*to);
+        } else {
+            self.shift_signed(sums, shift, to);
+        }
+    }
+
+    #[inline(always)]
+    fn shift_signed(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
+        let Bounds { offset, low, high } = self.bounds;
+        let all = to.iter_mut().zip(sums);
+        if (12..=31).contains(&shift) {
             // what is left fits 32 bits, which are cut out of both words
-            let offset = (i64::from(self.zero_point) << shift) + half;
-            let [low, high] = [self.low, self.high].map(i32::from);
-            for (to, sum) in to.iter_mut().zip(sums) {
+            let offset = (i64::from(offset) << shift) >> 1;
+            all.for_each(|(to, sum)| {
                 let sum = sum + offset;
                 let upper = ((sum >> 32) as u32) << (32 - shift);
                 let steps = (upper | sum as u32 >> shift).cast_signed();
                 *to = steps.max(low).min(high) as i8;
-            }
+            });
         } else {
-            for (to, sum) in to.iter_mut().zip(sums) {
-                *to = self.finish(self.rounding.shift_right(sum, shift));
-            }
+            let half = i64::from(offset & 1) << shift >> 1;
+            all.for_each(|(to, sum)| {
+                let steps = ((sum + half) >> shift) + i64::from(offset >> 1);
+                *to = steps.max(low.into()).min(high.into()) as i8;
+            });
         }
-    }
-
-    /// `acc · factor` as an element of the tensor.
-    fn element(&self, acc: i32, factor: Requant) -> i8 {
-        self.finish(factor.apply(acc, self.rounding))
-    }
-
-    fn finish(&self, steps: i64) -> i8 {
-        saturate_i8(steps + i64::from(self.zero_point)).clamp(self.low, self.high)
     }
 }

@@ -128,10 +128,10 @@ pub struct IntOutput<'w, 'o> {
 enum Target<'o> {
     /// With the scale of the output as INT8.
     F32(&'o mut [f32], f32),
-    /// Whether all factors are below 1/2.
-    I8(&'o mut [i8], Bounds, bool),
-    /// As INT8 that is rounded up.
-    Up(&'o mut [i8], Int8Sink),
+    /// Where [`arch::requantize`] does for all channels.
+    Short(&'o mut [i8], Bounds),
+    /// As INT8 in any other way.
+    Any(&'o mut [i8], Int8Sink),
 }
 
 impl<'w, 'o> IntOutput<'w, 'o> {
@@ -150,9 +150,10 @@ impl<'w, 'o> IntOutput<'w, 'o> {
                 // the sign of any difference
                 let beyond = |all, shift: &u8| all | (i32::from(*shift) - 33);
                 let is_short = || weights.shift.iter().fold(0, beyond) >= 0;
-                match sink.bounds() {
-                    Some(bounds) => Target::I8(data, bounds, is_short()),
-                    None => Target::Up(data, sink),
+                if !sink.up && is_short() {
+                    Target::Short(data, sink.bounds)
+                } else {
+                    Target::Any(data, sink)
                 }
             }
         };
@@ -169,7 +170,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         let all = self.weights.bias.len();
         let channels = channel..channel + sums.len() / pixels;
         let first = pixel * all + channel;
-        if let Target::I8(data, bounds, true) = &mut self.target {
+        if let Target::Short(data, bounds) = &mut self.target {
             let factors = self.weights.short_factors(channels, *bounds);
             arch::requantize(sums, &factors, pixels, &mut data[first..], all);
         } else {
@@ -192,13 +193,13 @@ impl<'w, 'o> IntOutput<'w, 'o> {
                     }
                 }
             }
-            Target::I8(data, bounds, _) => {
+            Target::Short(data, bounds) => {
                 let factors = self.weights.short_factors(channels, *bounds);
-                requantize_any(sums, &factors, pixels, &mut data[first..], all);
+                arch::requantize(sums, &factors, pixels, &mut data[first..], all);
             }
-            Target::Up(data, sink) => {
-                let factors = self.weights.factors(channels);
-                sink.requantize(sums, factors, pixels, &mut data[first..], all);
+            Target::Any(data, sink) => {
+                let factors = self.weights.short_factors(channels, sink.bounds);
+                requantize_any(sums, &factors, sink.up, pixels, &mut data[first..], all);
             }
         }
     }
@@ -207,7 +208,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
     /// factors. `None` where that does not do.
     #[cfg(wide)]
     pub fn results(&mut self, channels: Range<usize>) -> Option<(Factors<'w>, &mut [i8])> {
-        let Target::I8(data, bounds, true) = &mut self.target else {
+        let Target::Short(data, bounds) = &mut self.target else {
             return None;
         };
         let factors = self.weights.short_factors(channels.clone(), *bounds);
@@ -215,31 +216,46 @@ impl<'w, 'o> IntOutput<'w, 'o> {
     }
 }
 
-/// As [`arch::requantize`] for shifts of 0 to 62. There are at most [`SUMS`] pixels.
-fn requantize_any(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [i8], pitch: usize) {
-    let channels = SUMS / pixels;
+/// As [`arch::requantize`] for shifts of 0 to 62, and for results that are rounded [up](Int8Sink::up).
+fn requantize_any(
+    sums: &[i32],
+    factors: &Factors<'_>,
+    up: bool,
+    pixels: usize,
+    to: &mut [i8],
+    pitch: usize,
+) {
+    /// Sums that are worked on at a time.
+    const SUMS: usize = 64;
+    let len = SUMS / pixels;
     let mut all = [0; SUMS];
     let mut shifts = [0; SUMS];
-    for first in (0..factors.multiplier.len()).step_by(channels) {
-        let channels = first..factors.multiplier.len().min(first + channels);
-        let sums = sums[first * pixels..].chunks_exact(pixels);
-        let all_of = all.chunks_exact_mut(pixels).zip(&mut shifts);
-        let shift = &factors.shift[channels.clone()];
-        for (((all, to), sums), shift) in all_of.zip(sums).zip(shift) {
+    let chunks = factors
+        .multiplier
+        .chunks(len)
+        .zip(factors.shift.chunks(len));
+    for (i, ((multiplier, shift), sums)) in chunks.zip(sums.chunks(SUMS)).enumerate() {
+        let channels = all.chunks_exact_mut(pixels).zip(&mut shifts);
+        let sums = sums.chunks_exact(pixels);
+        for (((all, to), sums), shift) in channels.zip(sums).zip(shift) {
             let (left, right) = split(*shift);
             *to = right as u8 + 33;
             for (all, sum) in all.iter_mut().zip(sums) {
-                *all = raised(*sum, left);
+                *all = raised(if up { -*sum } else { *sum }, left);
             }
         }
         let factors = Factors {
-            shift: &shifts[..channels.len()],
-            multiplier: &factors.multiplier[channels],
-            ..*factors
+            shift: &shifts[..shift.len()],
+            multiplier,
+            bounds: factors.bounds,
         };
-        arch::requantize(&all, &factors, pixels, &mut to[first..], pitch);
+        let to = &mut to[i * len..];
+        arch::requantize(&all, &factors, pixels, to, pitch);
+        if up {
+            for pixel in 0..pixels {
+                let results = &mut to[pixel * pitch..][..shift.len()];
+                results.iter_mut().for_each(|x| *x = !*x);
+            }
+        }
     }
 }
-
-/// Sums that [`requantize_any`] works on at a time.
-const SUMS: usize = 64;
