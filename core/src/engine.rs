@@ -441,18 +441,21 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
     let channels = usize::from(channels);
     let mut next = (0..channels).cycle();
     let real = |raw| preprocess.real(raw, next.next().unwrap_or(0));
+    let all = |channel| {
+        let real = preprocess.reals(channel);
+        (0..TABLE as u16).map(move |raw| real(raw.into()))
+    };
     match (input, output) {
         (Input::U8(raw), ViewMut::I8(to, q, rounding)) if raw.len() > channels * TABLE => {
-            for channel in 0..channels {
-                let mut table = [0; TABLE];
-                let real = preprocess.reals(channel);
-                let reals = (0..TABLE as u16).map(|raw| real(raw.into()));
-                ViewMut::I8(&mut table, *q, *rounding).put_each(0, reals, Activation::None);
-                let raw = raw[channel..].iter().step_by(channels);
-                let to = to[channel..].iter_mut().step_by(channels);
-                to.zip(raw)
-                    .for_each(|(to, raw)| *to = table[usize::from(*raw)]);
-            }
+            look_up(raw, channels, to, |channel, table: &mut [i8]| {
+                let mut table = ViewMut::I8(table, *q, *rounding);
+                table.put_each(0, all(channel), Activation::None);
+            });
+        }
+        (Input::U8(raw), ViewMut::F32(to)) if raw.len() > channels * TABLE => {
+            look_up(raw, channels, to, |channel, table: &mut [f32]| {
+                ViewMut::F32(table).put_each(0, all(channel), Activation::None);
+            });
         }
         (Input::U8(raw), output) => {
             let raw = raw.iter().map(|raw| f32::from(*raw));
@@ -461,6 +464,24 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
         (Input::F32(raw), output) => {
             output.put_each(0, raw.iter().copied().map(real), Activation::None);
         }
+    }
+}
+
+/// Writes what `fill` makes of all bytes of a channel for each raw pixel. Not inlined: its memory is on the stack.
+#[inline(never)]
+fn look_up<T: Copy + Default>(
+    raw: &[u8],
+    channels: usize,
+    to: &mut [T],
+    fill: impl Fn(usize, &mut [T]),
+) {
+    let mut table = [T::default(); TABLE];
+    for channel in 0..channels {
+        fill(channel, &mut table);
+        let pixels = to
+            .chunks_exact_mut(channels)
+            .zip(raw.chunks_exact(channels));
+        pixels.for_each(|(to, raw)| to[channel] = table[usize::from(raw[channel])]);
     }
 }
 

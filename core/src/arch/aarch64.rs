@@ -6,6 +6,7 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
+use super::requantize::Bounds;
 use super::wide::{Isa, Task};
 
 /// An instruction set that this processor has.
@@ -141,6 +142,37 @@ macro_rules! four_lanes {
         unsafe fn words(weights: *const Self::Weight) -> int32x4_t {
             // SAFETY: as this function's
             unsafe { vreinterpretq_s32_s8(vld1q_s8(weights.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn requantize(
+            sums: int32x4_t,
+            multiplier: int32x4_t,
+            shift: int32x4_t,
+            bounds: Bounds,
+        ) -> int32x4_t {
+            // SAFETY: as this function's
+            unsafe {
+                let low = vmull_s32(vget_low_s32(sums), vget_low_s32(multiplier));
+                let high = vmull_high_s32(sums, multiplier);
+                let upper = vuzp2q_s32(vreinterpretq_s32_s64(low), vreinterpretq_s32_s64(high));
+                let twice = vshlq_s32(upper, vnegq_s32(shift));
+                let twice = vaddq_s32(twice, vdupq_n_s32(bounds.offset));
+                let steps = vshrq_n_s32::<1>(twice);
+                let steps = vmaxq_s32(steps, vdupq_n_s32(bounds.low));
+                vminq_s32(steps, vdupq_n_s32(bounds.high))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn store_results(to: *mut i8, results: int32x4_t) {
+            // SAFETY: as this function's
+            unsafe {
+                let words = vmovn_s32(results);
+                let bytes = vmovn_s16(vcombine_s16(words, words));
+                let four = vget_lane_s32::<0>(vreinterpret_s32_s8(bytes));
+                to.cast::<i32>().write_unaligned(four);
+            }
         }
 
         #[inline(always)]
