@@ -21,7 +21,7 @@ pub mod wide;
 pub mod x86_64;
 
 #[cfg(arm_dsp)]
-pub use arm_dsp::{Patches, depthwise, dots_i8, max_i8, requantize};
+pub use arm_dsp::{Patches, add_i8, depthwise, dots_i8, max_i8, requantize};
 #[cfg(arm_fpu)]
 pub use arm_fpu::{depthwise_f32, dots_f16, dots_f32, quantize};
 #[cfg(arm_mla)]
@@ -35,7 +35,7 @@ pub use scalar::Patches;
 pub use scalar::dots_f32;
 pub use scalar::{Rows, half, weight};
 #[cfg(not(arm_dsp))]
-pub use scalar::{depthwise, dots_i8, max_i8};
+pub use scalar::{add_i8, depthwise, dots_i8, max_i8};
 #[cfg(not(arm_fpu))]
 pub use scalar::{depthwise_f32, dots_f16, quantize};
 #[cfg(wide)]

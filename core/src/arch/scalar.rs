@@ -320,6 +320,13 @@ pub fn quantize(
     }
 }
 
+/// Adds each element to its sum.
+pub fn add_i8(sums: &mut [i32], elements: &[i8]) {
+    for (sum, element) in sums.iter_mut().zip(elements) {
+        *sum += i32::from(*element);
+    }
+}
+
 /// Writes the larger of each two elements.
 pub fn max_i8(to: &mut [i8], from: &[i8]) {
     for (to, from) in to.iter_mut().zip(from) {

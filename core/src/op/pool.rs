@@ -65,19 +65,6 @@ fn each<T: Copy, A: Copy>(combine: impl Fn(A, T) -> A) -> impl Fn(&mut [A], &[T]
     }
 }
 
-/// Adds each element, by fours, which come in one word.
-fn add_i8(sums: &mut [i32], elements: &[i8]) {
-    let (sums, rest) = sums.as_chunks_mut::<4>();
-    let (fours, elements) = elements.as_chunks::<4>();
-    for (sums, four) in sums.iter_mut().zip(fours) {
-        let word = u32::from_le_bytes(four.map(i8::cast_unsigned));
-        for (i, sum) in sums.iter_mut().enumerate() {
-            *sum += i32::from((word >> (8 * i)) as i8);
-        }
-    }
-    each(|sum: i32, element: i8| sum + i32::from(element))(rest, elements);
-}
-
 /// The largest element under each window; an element of padding never wins.
 #[inline(never)]
 pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
@@ -130,7 +117,7 @@ pub fn average(
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
         let sink = Int8Sink::new(*q, *rounding, activation);
         let mut factor = (0, Requant::from_real(1.0));
-        let sum = add_i8;
+        let sum = arch::add_i8;
         geometry.fold(input, 0, sum, |first, sums, inside| {
             let count = count(inside);
             if factor.0 != count {

@@ -67,6 +67,19 @@ fn larger(a: u32, b: u32) -> u32 {
     result
 }
 
+/// As [`scalar::add_i8`](super::scalar::add_i8), of four elements in one word.
+pub fn add_i8(sums: &mut [i32], elements: &[i8]) {
+    let (sums, rest) = sums.as_chunks_mut::<4>();
+    let (fours, elements) = elements.as_chunks::<4>();
+    for (sums, four) in sums.iter_mut().zip(fours) {
+        let word = u32::from_le_bytes(four.map(i8::cast_unsigned));
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum += i32::from((word >> (8 * i)) as i8);
+        }
+    }
+    super::scalar::add_i8(rest, elements);
+}
+
 /// As [`scalar::max_i8`](super::scalar::max_i8), four elements at a time.
 pub fn max_i8(to: &mut [i8], from: &[i8]) {
     let (to, to_rest) = to.as_chunks_mut::<4>();

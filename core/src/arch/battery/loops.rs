@@ -345,6 +345,28 @@ fn real_numbers_to_steps() {
 }
 
 #[test]
+fn sums_of_elements() {
+    type Add = fn(&mut [i32], &[i8]);
+    let ways: &[Add] = &[
+        scalar::add_i8,
+        #[cfg(arm_dsp)]
+        arm_dsp::add_i8,
+    ];
+    let mut rng = SmallRng::seed_from_u64(43);
+    for len in 0..50 {
+        let sums: Vec<i32> = (0..len).map(|_| rng.random_range(-9999..9999)).collect();
+        let elements = values(&mut rng, len);
+        let both = sums.iter().zip(&elements);
+        let want: Vec<i32> = both.map(|(sum, x)| sum + i32::from(*x)).collect();
+        for add in ways {
+            let mut sums = sums.clone();
+            add(&mut sums, &elements);
+            assert_eq!(sums, want);
+        }
+    }
+}
+
+#[test]
 fn larger_elements() {
     type Max = fn(&mut [i8], &[i8]);
     let ways: &[Max] = &[
