@@ -79,6 +79,9 @@ program() {
 target thumbv7em-none-eabihf
 target thumbv7m-none-eabi
 program qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-arm qemu
+# processors that are built for only
+target thumbv8m.main-none-eabihf
+target thumbv6m-none-eabi
 # programs for other processors
 target aarch64-unknown-linux-musl
 target thumbv7neon-unknown-linux-gnueabihf

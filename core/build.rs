@@ -4,7 +4,7 @@ use std::env::var;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(arm_dsp, arm_fpu, arm_mla, wide)");
+    println!("cargo:rustc-check-cfg=cfg(arm_dsp, armv8m_dsp, arm_fpu, arm_mla, wide)");
     let target = var("TARGET").unwrap_or_default();
     let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     // Armv7E-M always has it, Armv8-M where the processor says so
@@ -17,6 +17,9 @@ fn main() {
     ];
     let armv8m = target.starts_with("thumbv8m.main");
     let dsp = armv8m && asked.iter().any(|it| flags.contains(it));
+    if dsp {
+        println!("cargo:rustc-cfg=armv8m_dsp");
+    }
     // and Armv7-A, which has all that Armv7E-M has
     let armv7a = target.starts_with("thumbv7neon");
     if dsp || armv7a || target.starts_with("thumbv7em") {

@@ -47,27 +47,37 @@ impl Processor {
             let target = self.target.replace('-', "_").to_uppercase();
             format!("CARGO_TARGET_{target}_{name}")
         };
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let output = Command::new(cargo)
-            .current_dir(root())
-            .args(["test", "--package", "bitbudget-core", "--lib"])
-            .args(["--target", self.target, "--", "--nocapture"])
-            .env(option("LINKER"), self.linker)
-            .env(option("RUNNER"), self.emulator)
-            // the emulator has no libraries to load
-            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
-            .output()
-            .expect("cargo runs");
-        let said = [output.stdout, output.stderr]
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let said = said.concat();
-        assert!(output.status.success(), "{said}");
+        let mut tests = cargo("test", self.target);
+        tests.args(["--lib", "--", "--nocapture"]);
+        tests.env(option("LINKER"), self.linker);
+        tests.env(option("RUNNER"), self.emulator);
+        // the emulator has no libraries to load
+        tests.env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        let said = succeeds(tests);
         assert!(
             said.contains("arch::battery::every_length ... ok"),
             "{said}"
         );
         assert!(!said.contains("not tested"), "{said}");
     }
+}
+
+/// Cargo's `command` of the core for a target.
+fn cargo(command: &str, target: &str) -> Command {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut all = Command::new(cargo);
+    all.current_dir(root());
+    all.args([command, "--package", "bitbudget-core", "--target", target]);
+    all
+}
+
+/// What a command said that succeeds.
+fn succeeds(mut command: Command) -> String {
+    let output = command.output().expect("cargo runs");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
 }
 
 /// NEON and its dot products.
@@ -90,4 +100,23 @@ fn armv7() {
         emulator: "qemu-arm",
     };
     processor.passes();
+}
+
+/// Processors that no emulator here runs: Cortex-M33, whose target's name does not imply DSP instructions, and
+/// Cortex-M0.
+#[test]
+fn others_are_built() {
+    let targets = [
+        ("thumbv8m.main-none-eabihf", "-Ctarget-cpu=cortex-m33"),
+        ("thumbv6m-none-eabi", ""),
+    ];
+    for (target, options) in targets {
+        if !has_target(target) {
+            eprintln!("SKIPPED: {target} is not installed; ./setup.sh installs it");
+            continue;
+        }
+        let mut build = cargo("build", target);
+        build.arg("--release").env("RUSTFLAGS", options);
+        succeeds(build);
+    }
 }

@@ -55,4 +55,4 @@ unsafe extern "C" {
     fn bitbudget_depthwise(job: *mut Depthwise);
 }
 
-global_asm!(include_str!("depthwise.s"), options(raw));
+global_asm!(super::cpu!(), include_str!("depthwise.s"), options(raw));

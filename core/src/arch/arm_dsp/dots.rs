@@ -89,4 +89,4 @@ unsafe extern "C" {
     fn bitbudget_dots_i8_1(job: *mut Dots);
 }
 
-global_asm!(include_str!("dots.s"), options(raw));
+global_asm!(super::cpu!(), include_str!("dots.s"), options(raw));

@@ -9,6 +9,22 @@
 
 use core::arch::asm;
 
+/// The processor that assembly is for where the target's name does not imply DSP instructions: LLVM reads
+/// it once without the options that the program is built with.
+#[cfg(armv8m_dsp)]
+macro_rules! cpu {
+    () => {
+        ".cpu cortex-m33\n"
+    };
+}
+#[cfg(not(armv8m_dsp))]
+macro_rules! cpu {
+    () => {
+        ""
+    };
+}
+use cpu;
+
 mod depthwise;
 mod dots;
 mod patches;

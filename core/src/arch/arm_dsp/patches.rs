@@ -323,5 +323,5 @@ unsafe extern "C" {
     fn bitbudget_dots1_int2(job: *mut Job);
 }
 
-global_asm!(include_str!("patches.s"), options(raw));
-global_asm!(include_str!("widen.s"), options(raw));
+global_asm!(super::cpu!(), include_str!("patches.s"), options(raw));
+global_asm!(super::cpu!(), include_str!("widen.s"), options(raw));

@@ -66,4 +66,4 @@ unsafe extern "C" {
     fn bitbudget_requantize4_bounds(job: *mut Requantize);
 }
 
-global_asm!(include_str!("requantize.s"), options(raw));
+global_asm!(super::cpu!(), include_str!("requantize.s"), options(raw));
