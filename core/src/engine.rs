@@ -467,7 +467,8 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
     }
 }
 
-/// Writes what `fill` makes of all bytes of a channel for each raw pixel. Not inlined: its memory is on the stack.
+/// Writes, channel by channel, what `fill` makes of all bytes for each raw pixel. Not inlined: its memory is
+/// on the stack.
 #[inline(never)]
 fn look_up<T: Copy + Default>(
     raw: &[u8],

@@ -97,7 +97,7 @@ pub struct IntWeights<'a> {
 
 impl IntWeights<'_> {
     /// The factors of some channels, and what becomes of the products.
-    fn short_factors(&self, channels: Range<usize>, bounds: Bounds) -> Factors<'_> {
+    fn factors(&self, channels: Range<usize>, bounds: Bounds) -> Factors<'_> {
         Factors {
             multiplier: &self.multiplier[channels.clone()],
             shift: &self.shift[channels],
@@ -105,8 +105,8 @@ impl IntWeights<'_> {
         }
     }
 
-    /// The factors of some channels.
-    fn factors(&self, channels: Range<usize>) -> impl Iterator<Item = Requant> + Clone {
+    /// The factors of some channels, one by one.
+    fn requants(&self, channels: Range<usize>) -> impl Iterator<Item = Requant> + Clone {
         let multiplier = &self.multiplier[channels.clone()];
         let both = multiplier.iter().zip(&self.shift[channels]);
         both.map(|(multiplier, shift)| Requant {
@@ -171,7 +171,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         let channels = channel..channel + sums.len() / pixels;
         let first = pixel * all + channel;
         if let Target::Short(data, bounds) = &mut self.target {
-            let factors = self.weights.short_factors(channels, *bounds);
+            let factors = self.weights.factors(channels, *bounds);
             arch::requantize(sums, &factors, pixels, &mut data[first..], all);
         } else {
             self.put_others(first, pixels, channels, sums);
@@ -185,7 +185,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         match &mut self.target {
             Target::F32(data, scale) => {
                 let sums = sums.chunks_exact(pixels).enumerate();
-                for (factor, (channel, sums)) in self.weights.factors(channels).zip(sums) {
+                for (factor, (channel, sums)) in self.weights.requants(channels).zip(sums) {
                     let step = factor.to_real() * *scale;
                     let to = data[first + channel..].iter_mut().step_by(all);
                     for (to, sum) in to.zip(sums) {
@@ -194,11 +194,11 @@ impl<'w, 'o> IntOutput<'w, 'o> {
                 }
             }
             Target::Short(data, bounds) => {
-                let factors = self.weights.short_factors(channels, *bounds);
+                let factors = self.weights.factors(channels, *bounds);
                 arch::requantize(sums, &factors, pixels, &mut data[first..], all);
             }
             Target::Any(data, sink) => {
-                let factors = self.weights.short_factors(channels, sink.bounds);
+                let factors = self.weights.factors(channels, sink.bounds);
                 requantize_any(sums, &factors, sink.up, pixels, &mut data[first..], all);
             }
         }
@@ -211,7 +211,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         let Target::Short(data, bounds) = &mut self.target else {
             return None;
         };
-        let factors = self.weights.short_factors(channels.clone(), *bounds);
+        let factors = self.weights.factors(channels.clone(), *bounds);
         Some((factors, &mut data[channels.start..]))
     }
 }
