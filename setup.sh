@@ -78,9 +78,9 @@ program() {
 # boards
 target thumbv7em-none-eabihf
 target thumbv7m-none-eabi
-program qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-arm qemu
-# processors that are built for only
 target thumbv8m.main-none-eabihf
+program qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-arm qemu
+# a processor that is built for only
 target thumbv6m-none-eabi
 # programs for other processors
 target aarch64-unknown-linux-musl

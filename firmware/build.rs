@@ -6,7 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const BOARDS: [&str; 4] = ["mps2-an385", "mps2-an386", "mps2-an500", "nucleo-f446re"];
+const BOARDS: [&str; 5] = [
+    "mps2-an385",
+    "mps2-an386",
+    "mps2-an500",
+    "mps2-an505",
+    "nucleo-f446re",
+];
 const IMAGE: &str = "digits.image";
 
 fn main() {
@@ -43,7 +49,7 @@ fn board() -> &'static str {
         [board] => board,
         _ => panic!(
             "choose one board, as in --no-default-features --features {}; chosen: {boards:?}",
-            BOARDS[0]
+            BOARDS[1]
         ),
     }
 }

@@ -4,7 +4,12 @@
 //! `ARENA_BYTES` and `INPUT_BYTES`, the RAM that they are lent; `TICKS_HZ` of its `Clock`; `start()`,
 //! which gives the serial port and the clock; and `stop()`, for when the program cannot go on.
 
-#[cfg(any(feature = "mps2-an385", feature = "mps2-an386", feature = "mps2-an500"))]
+#[cfg(any(
+    feature = "mps2-an385",
+    feature = "mps2-an386",
+    feature = "mps2-an500",
+    feature = "mps2-an505"
+))]
 mod mps2;
 
 #[cfg(feature = "mps2-an385")]
@@ -21,6 +26,11 @@ pub(crate) use mps2_an386::*;
 mod mps2_an500;
 #[cfg(feature = "mps2-an500")]
 pub(crate) use mps2_an500::*;
+
+#[cfg(feature = "mps2-an505")]
+mod mps2_an505;
+#[cfg(feature = "mps2-an505")]
+pub(crate) use mps2_an505::*;
 
 #[cfg(feature = "nucleo-f446re")]
 mod nucleo_f446re;

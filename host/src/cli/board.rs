@@ -14,7 +14,7 @@ pub(crate) struct BoardArgs {
     /// The firmware's program file; built from source when not given
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
-    /// The board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3)
+    /// The board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3), mps2-an505 (M33)
     #[arg(long, default_value = BOARDS[0].name, value_parser = BOARDS.map(|board| board.name))]
     board: String,
 }

@@ -17,7 +17,7 @@ pub struct Board {
 }
 
 /// The boards that can be emulated.
-pub const BOARDS: [Board; 3] = [
+pub const BOARDS: [Board; 4] = [
     Board {
         name: "mps2-an386",
         target: "thumbv7em-none-eabihf",
@@ -29,6 +29,10 @@ pub const BOARDS: [Board; 3] = [
     Board {
         name: "mps2-an385",
         target: "thumbv7m-none-eabi",
+    },
+    Board {
+        name: "mps2-an505",
+        target: "thumbv8m.main-none-eabihf",
     },
 ];
 
