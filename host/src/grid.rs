@@ -3,7 +3,7 @@
 //! The rule is that of the clip ranges, least squared error, but of the layer's *output*: with the
 //! error d of a channel's weights and the second moments E[x xᵀ] of the inputs that they meet, the
 //! output's squared error is dᵀ E[x xᵀ] d (Nagel et al. 2020, "Up or Down? Adaptive Rounding for
-//! Post-Training Quantization", section 3.1, where it chooses roundings). Its mean dᵀ E[x] can go
+//! Post-Training Quantization", section 3.1, where it chooses roundings). Its mean dᵀ `E[x]` can go
 //! into the bias (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
 //! Correction", section 4.2), which leaves the covariance.
 

@@ -128,7 +128,7 @@ pub struct IntOutput<'w, 'o> {
 enum Target<'o> {
     /// With the scale of the output as INT8.
     F32(&'o mut [f32], f32),
-    /// Where [`arch::requantize`] does for all channels.
+    /// Where [`arch::requantize`](arch::requantize()) does for all channels.
     Short(&'o mut [i8], Bounds),
     /// As INT8 in any other way.
     Any(&'o mut [i8], Int8Sink),
@@ -204,7 +204,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         }
     }
 
-    /// Where [`arch::requantize`] may write the results of some channels of all pixels, and with which
+    /// Where [`arch::requantize`](arch::requantize()) may write the results of some channels of all pixels, and with which
     /// factors. `None` where that does not do.
     #[cfg(wide)]
     pub fn results(&mut self, channels: Range<usize>) -> Option<(Factors<'w>, &mut [i8])> {
@@ -216,7 +216,7 @@ impl<'w, 'o> IntOutput<'w, 'o> {
     }
 }
 
-/// As [`arch::requantize`] for shifts of 0 to 62, and for results that are rounded [up](Int8Sink::up).
+/// As [`arch::requantize`](arch::requantize()) for shifts of 0 to 62, and for results that are rounded [up](Int8Sink::up).
 fn requantize_any(
     sums: &[i32],
     factors: &Factors<'_>,

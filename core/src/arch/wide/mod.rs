@@ -1,6 +1,6 @@
 //! Loops for processors with vectors, written once for all of their instruction sets.
 //!
-//! An [`Isa`] says how vectors are loaded and multiplied; a [`Task`] is a loop over any of them; the
+//! An `Isa` says how vectors are loaded and multiplied; a `Task` is a loop over any of them; the
 //! instruction set's file runs tasks on the best one that the processor has.
 
 #![expect(unsafe_code, reason = "instructions of some processors")]
