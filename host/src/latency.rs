@@ -68,62 +68,59 @@ impl Mix {
     /// The number of instructions.
     #[must_use]
     pub fn instructions(&self) -> f64 {
-        self.alu + self.mac + self.fmac + self.load + self.store + self.multiple + self.branch
+        self.classes().iter().sum::<f64>() - self.words
     }
 
     /// The cycles that a core takes.
     #[must_use]
     pub fn cycles(&self, core: Core) -> f64 {
-        let each = core.cycles();
-        self.alu * each.alu
-            + self.mac * each.mac
-            + self.fmac * each.fmac
-            + self.load * each.load
-            + self.store * each.store
-            + self.multiple * each.multiple
-            + self.words * each.words
-            + self.branch * each.branch
+        let each = core.cycles().classes();
+        let all = self.classes().into_iter().zip(each);
+        all.map(|(count, each)| count * each).sum()
     }
 
     fn times(self, factor: f64) -> Self {
-        Self {
-            alu: self.alu * factor,
-            mac: self.mac * factor,
-            fmac: self.fmac * factor,
-            load: self.load * factor,
-            store: self.store * factor,
-            multiple: self.multiple * factor,
-            words: self.words * factor,
-            branch: self.branch * factor,
-        }
+        Self::of(self.classes().map(|count| count * factor))
     }
 
     fn and(self, other: Self) -> Self {
+        let (a, b) = (self.classes(), other.classes());
+        Self::of(std::array::from_fn(|i| a[i] + b[i]))
+    }
+
+    /// What there is of each class, in order.
+    const fn classes(&self) -> [f64; 8] {
+        [
+            self.alu,
+            self.mac,
+            self.fmac,
+            self.load,
+            self.store,
+            self.multiple,
+            self.words,
+            self.branch,
+        ]
+    }
+
+    const fn of([alu, mac, fmac, load, store, multiple, words, branch]: [f64; 8]) -> Self {
         Self {
-            alu: self.alu + other.alu,
-            mac: self.mac + other.mac,
-            fmac: self.fmac + other.fmac,
-            load: self.load + other.load,
-            store: self.store + other.store,
-            multiple: self.multiple + other.multiple,
-            words: self.words + other.words,
-            branch: self.branch + other.branch,
+            alu,
+            mac,
+            fmac,
+            load,
+            store,
+            multiple,
+            words,
+            branch,
         }
     }
 }
 
-/// Instructions of one class each, in the order of [`Mix`].
-const fn mix([alu, mac, fmac, load, store, multiple, words, branch]: [u32; 8]) -> Mix {
-    Mix {
-        alu: alu as f64,
-        mac: mac as f64,
-        fmac: fmac as f64,
-        load: load as f64,
-        store: store as f64,
-        multiple: multiple as f64,
-        words: words as f64,
-        branch: branch as f64,
-    }
+/// Instructions of each class, in the order of [`Mix`].
+const fn mix([a, b, c, d, e, f, g, h]: [u32; 8]) -> Mix {
+    Mix::of([
+        a as f64, b as f64, c as f64, d as f64, e as f64, f as f64, g as f64, h as f64,
+    ])
 }
 
 /// What calling an operator takes.
