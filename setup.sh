@@ -5,6 +5,8 @@
 set -u
 
 missing=0
+# whether the lists of packages were brought up to date
+updated=
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -43,7 +45,8 @@ target() {
 install() {
     if command -v apt-get >/dev/null; then
         [ -n "$apt" ] || return 1
-        as_root apt-get update -qq || true
+        [ -n "$updated" ] || as_root apt-get update -qq || true
+        updated=yes
         # shellcheck disable=SC2086 # several packages
         as_root env DEBIAN_FRONTEND=noninteractive \
             apt-get install -y -qq --no-install-recommends $apt

@@ -12,6 +12,7 @@ use crate::image::Image;
 use crate::level::{Form, Forms, Level};
 use crate::network::{Network, PerTensor, Preprocess};
 use crate::op::Activation;
+use crate::op::table::Table;
 use crate::plan::{Budget, BudgetTooSmall, Plan, Planner};
 use crate::resident::Encoder;
 use crate::step::{Blocks, Steps};
@@ -441,21 +442,14 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
     let channels = usize::from(channels);
     let mut next = (0..channels).cycle();
     let real = |raw| preprocess.real(raw, next.next().unwrap_or(0));
-    let all = |channel| {
-        let real = preprocess.reals(channel);
-        (0..TABLE as u16).map(move |raw| real(raw.into()))
-    };
     match (input, output) {
-        (Input::U8(raw), ViewMut::I8(to, q, rounding)) if raw.len() > channels * TABLE => {
-            look_up(raw, channels, to, |channel, table: &mut [i8]| {
-                let mut table = ViewMut::I8(table, *q, *rounding);
-                table.put_each(0, all(channel), Activation::None);
+        (Input::U8(raw), ViewMut::I8(to, q, rounding)) if raw.len() > channels * LEN => {
+            look_up(raw, preprocess, channels, to, |table| {
+                ViewMut::I8(table, *q, *rounding)
             });
         }
-        (Input::U8(raw), ViewMut::F32(to)) if raw.len() > channels * TABLE => {
-            look_up(raw, channels, to, |channel, table: &mut [f32]| {
-                ViewMut::F32(table).put_each(0, all(channel), Activation::None);
-            });
+        (Input::U8(raw), ViewMut::F32(to)) if raw.len() > channels * LEN => {
+            look_up(raw, preprocess, channels, to, |table| ViewMut::F32(table));
         }
         (Input::U8(raw), output) => {
             let raw = raw.iter().map(|raw| f32::from(*raw));
@@ -467,24 +461,29 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
     }
 }
 
-/// Writes, channel by channel, what `fill` makes of all bytes for each raw pixel. Not inlined: its memory is
-/// on the stack.
+/// Writes, channel by channel, what [`put_sample`] makes of each raw pixel; of all values, it makes a table,
+/// which is a tensor by `view`. Not inlined: its memory is on the stack.
 #[inline(never)]
 fn look_up<T: Copy + Default>(
     raw: &[u8],
+    preprocess: &Preprocess,
     channels: usize,
     to: &mut [T],
-    fill: impl Fn(usize, &mut [T]),
+    view: impl Fn(&mut [T]) -> ViewMut<'_>,
 ) {
-    let mut table = [T::default(); TABLE];
+    let mut table = Table::new();
     for channel in 0..channels {
-        fill(channel, &mut table);
+        let real = preprocess.reals(channel);
+        table.fill(|all, to| {
+            let reals = all.iter().map(|raw| real(raw.cast_unsigned().into()));
+            view(to).put_each(0, reals, Activation::None);
+        });
         let pixels = to
             .chunks_exact_mut(channels)
             .zip(raw.chunks_exact(channels));
-        pixels.for_each(|(to, raw)| to[channel] = table[usize::from(raw[channel])]);
+        pixels.for_each(|(to, raw)| to[channel] = table.get(raw[channel].cast_signed()));
     }
 }
 
-/// The values of a byte.
-const TABLE: usize = 1 << u8::BITS;
+/// Results of a table.
+const LEN: usize = Table::<i8>::LEN;

@@ -118,9 +118,9 @@ impl Encoder {
         let bias: &mut [u32] = cast_slice_mut(bias);
         let multiplier: &mut [u32] = cast_slice_mut(multiplier);
         shift[channels..].fill(0);
-        weight.fill(0);
         let len = self.weights / channels;
         let row_bytes = width.row_bytes(len);
+        weight[channels * row_bytes..].fill(0);
         for channel in 0..channels {
             let real = |word: u32| f32::from_bits(u32::from_le(word));
             let scale = real(multiplier[channel]);

@@ -68,30 +68,31 @@ impl ViewMut<'_> {
     }
 
     /// The same of results that come one after the other.
+    ///
+    /// # Panics
+    /// As [`Self::put`]'s, for INT8.
     #[inline]
     pub fn put_each(
         &mut self,
-        i: usize,
+        mut i: usize,
         mut reals: impl Iterator<Item = f32>,
         activation: Activation,
     ) {
-        const BLOCK: usize = 32;
-        let (data, q, rounding) = match self {
-            Self::F32(data) => return activate(&mut data[i..], reals, activation),
-            Self::I8(data, q, rounding) => (&mut data[i..], *q, *rounding),
-        };
-        let bounds = activation.bounds(q, rounding);
-        let mut block = [0.0; BLOCK];
-        for to in data.chunks_mut(BLOCK) {
+        if let Self::F32(data) = self {
+            return activate(&mut data[i..], reals, activation);
+        }
+        let mut block = [0.0; 32];
+        loop {
             let mut len = 0;
-            for (to, real) in block[..to.len()].iter_mut().zip(&mut reals) {
+            for (to, real) in block.iter_mut().zip(&mut reals) {
                 *to = real;
                 len += 1;
             }
-            arch::quantize(&block[..len], q, rounding, bounds, &mut to[..len]);
-            if len < to.len() {
+            if len == 0 {
                 return;
             }
+            self.put(i, &block[..len], activation);
+            i += len;
         }
     }
 }

@@ -41,7 +41,11 @@ pub fn float(
     for first in (0..channels).step_by(block) {
         let len = block.min(channels - first);
         let (whole, rest) = (len / EIGHT, len % EIGHT);
-        spread_floats(weights, first, len, taps, &mut eights);
+        let of_channel = |channel: usize| {
+            let row = (first + channel) * taps;
+            (row..row + taps).map(|i| weights.rows.get(i))
+        };
+        spread(len, taps, of_channel, &mut eights);
         let mut bias = [[0.0; EIGHT]; EIGHTS];
         bias.as_flattened_mut()[..len].copy_from_slice(&weights.bias[first..first + len]);
         geometry.for_each(|pixel, rows, columns| {
@@ -97,7 +101,12 @@ pub fn int(
         let len = block.min(channels - first);
         let side = len.next_multiple_of(4);
         let fours = &mut fours[..side / 4 * taps];
-        spread(weights, first, len, taps, fours);
+        fours.fill([0; 4]);
+        let of_channel = |channel: usize| {
+            let row = weights.rows.row(first + channel, taps);
+            (0..taps).map(|tap| i16::from(arch::weight(row, tap, weights.rows.width)))
+        };
+        spread(len, taps, of_channel, fours);
         let mut bias = [[0; 4]; FOURS];
         bias.as_flattened_mut()[..len].copy_from_slice(&weights.bias[first..first + len]);
         // those of taps that lie side by side
@@ -126,32 +135,17 @@ pub fn int(
     }
 }
 
-/// Writes the weights of `len` channels from `first` on by fours of channels, then by tap.
-fn spread(weights: &IntWeights<'_>, first: usize, len: usize, taps: usize, fours: &mut [[i16; 4]]) {
-    fours.fill([0; 4]);
-    let rows = &weights.rows;
-    for channel in 0..len {
-        let row = rows.row(first + channel, taps);
-        let of_channel = fours[channel / 4 * taps..][..taps].iter_mut();
-        for (tap, four) in of_channel.enumerate() {
-            four[channel % 4] = arch::weight(row, tap, rows.width).into();
-        }
-    }
-}
-
-/// The same of floats, by eights of channels.
-fn spread_floats(
-    weights: &FloatWeights<'_>,
-    first: usize,
+/// Writes the weights of `len` channels, which `weights` gives for each, by blocks of channels, then by tap.
+fn spread<T, I: Iterator<Item = T>, const N: usize>(
     len: usize,
     taps: usize,
-    eights: &mut [[f32; EIGHT]],
+    weights: impl Fn(usize) -> I,
+    blocks: &mut [[T; N]],
 ) {
     for channel in 0..len {
-        let row = (first + channel) * taps;
-        let of_channel = eights[channel / EIGHT * taps..][..taps].iter_mut();
-        for (tap, eight) in of_channel.enumerate() {
-            eight[channel % EIGHT] = weights.rows.get(row + tap);
+        let of_channel = blocks[channel / N * taps..][..taps].iter_mut();
+        for (block, weight) in of_channel.zip(weights(channel)) {
+            block[channel % N] = weight;
         }
     }
 }

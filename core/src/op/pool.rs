@@ -117,8 +117,7 @@ pub fn average(
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
         let sink = Int8Sink::new(*q, *rounding, activation);
         let mut factor = (0, Requant::from_real(1.0));
-        let sum = arch::add_i8;
-        geometry.fold(input, 0, sum, |first, sums, inside| {
+        geometry.fold(input, 0, arch::add_i8, |first, sums, inside| {
             let count = count(inside);
             if factor.0 != count {
                 let real = qi.scale / (q.scale * count as f32);

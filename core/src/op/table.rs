@@ -1,6 +1,6 @@
-//! What becomes of each INT8.
+//! What becomes of each byte.
 
-/// A result for each INT8.
+/// A result for each INT8, or for each byte as one.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<T>([T; 256]);
 

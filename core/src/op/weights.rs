@@ -105,13 +105,16 @@ impl IntWeights<'_> {
         }
     }
 
-    /// The factors of some channels, one by one.
-    fn requants(&self, channels: Range<usize>) -> impl Iterator<Item = Requant> + Clone {
+    /// What a sum of each of some channels is worth in real units, at the scale of the output as INT8.
+    fn steps(&self, channels: Range<usize>, scale: f32) -> impl Iterator<Item = f32> {
         let multiplier = &self.multiplier[channels.clone()];
         let both = multiplier.iter().zip(&self.shift[channels]);
-        both.map(|(multiplier, shift)| Requant {
-            multiplier: *multiplier,
-            shift: *shift,
+        both.map(move |(multiplier, shift)| {
+            let factor = Requant {
+                multiplier: *multiplier,
+                shift: *shift,
+            };
+            factor.to_real() * scale
         })
     }
 }
@@ -167,45 +170,35 @@ impl<'w, 'o> IntOutput<'w, 'o> {
     /// Stores the sums of `pixels` pixels from `pixel` on, in the channels from `channel` on; by channel,
     /// then by pixel. The output has as many channels as the weights.
     pub fn put(&mut self, pixel: usize, pixels: usize, channel: usize, sums: &[i32]) {
-        let all = self.weights.bias.len();
+        let weights = self.weights;
+        let all = weights.bias.len();
         let channels = channel..channel + sums.len() / pixels;
         let first = pixel * all + channel;
-        if let Target::Short(data, bounds) = &mut self.target {
-            let factors = self.weights.factors(channels, *bounds);
-            arch::requantize(sums, &factors, pixels, &mut data[first..], all);
-        } else {
-            self.put_others(first, pixels, channels, sums);
-        }
-    }
-
-    /// The rest of it. Not inlined, so that it takes nothing where it is not needed.
-    #[inline(never)]
-    fn put_others(&mut self, first: usize, pixels: usize, channels: Range<usize>, sums: &[i32]) {
-        let all = self.weights.bias.len();
         match &mut self.target {
-            Target::F32(data, scale) => {
-                let sums = sums.chunks_exact(pixels).enumerate();
-                for (factor, (channel, sums)) in self.weights.requants(channels).zip(sums) {
-                    let step = factor.to_real() * *scale;
-                    let to = data[first + channel..].iter_mut().step_by(all);
-                    for (to, sum) in to.zip(sums) {
-                        *to = self.activation.apply(*sum as f32 * step);
-                    }
-                }
-            }
             Target::Short(data, bounds) => {
-                let factors = self.weights.factors(channels, *bounds);
+                let factors = weights.factors(channels, *bounds);
                 arch::requantize(sums, &factors, pixels, &mut data[first..], all);
             }
             Target::Any(data, sink) => {
-                let factors = self.weights.factors(channels, sink.bounds);
+                let factors = weights.factors(channels, sink.bounds);
                 requantize_any(sums, &factors, sink.up, pixels, &mut data[first..], all);
+            }
+            Target::F32(data, scale) => {
+                let steps = weights.steps(channels, *scale);
+                dequantize(
+                    sums,
+                    steps,
+                    pixels,
+                    self.activation,
+                    &mut data[first..],
+                    all,
+                );
             }
         }
     }
 
-    /// Where [`arch::requantize`](arch::requantize()) may write the results of some channels of all pixels, and with which
-    /// factors. `None` where that does not do.
+    /// Where [`arch::requantize`](arch::requantize()) may write the results of some channels of all pixels,
+    /// and with which factors. `None` where that does not do.
     #[cfg(wide)]
     pub fn results(&mut self, channels: Range<usize>) -> Option<(Factors<'w>, &mut [i8])> {
         let Target::Short(data, bounds) = &mut self.target else {
@@ -216,7 +209,27 @@ impl<'w, 'o> IntOutput<'w, 'o> {
     }
 }
 
-/// As [`arch::requantize`](arch::requantize()) for shifts of 0 to 62, and for results that are rounded [up](Int8Sink::up).
+/// Writes the activations of sums times steps, one for each channel; in the order of [`IntOutput::put`]. Not
+/// inlined, as below.
+#[inline(never)]
+fn dequantize(
+    sums: &[i32],
+    steps: impl Iterator<Item = f32>,
+    pixels: usize,
+    activation: Activation,
+    to: &mut [f32],
+    pitch: usize,
+) {
+    for (channel, (step, sums)) in steps.zip(sums.chunks_exact(pixels)).enumerate() {
+        let to = to[channel..].iter_mut().step_by(pitch);
+        to.zip(sums)
+            .for_each(|(to, sum)| *to = activation.apply(*sum as f32 * step));
+    }
+}
+
+/// As [`arch::requantize`](arch::requantize()) for shifts of 0 to 62, and for results that are rounded
+/// [up](Int8Sink::up). Not inlined, so that its memory is not on the stack where it is not needed.
+#[inline(never)]
 fn requantize_any(
     sums: &[i32],
     factors: &Factors<'_>,

@@ -12,20 +12,12 @@ pub(crate) const LEVELS: usize = 8;
 pub(crate) const IMAGE_BYTES: usize = 2 << 20;
 pub(crate) const ARENA_BYTES: usize = 3 << 19;
 pub(crate) const INPUT_BYTES: usize = 32 << 10;
-#[cfg(not(feature = "mps2-an505"))]
-pub(crate) const TICKS_HZ: u32 = 25_000_000;
-#[cfg(feature = "mps2-an505")]
-pub(crate) const TICKS_HZ: u32 = 20_000_000;
+pub(crate) const TICKS_HZ: u32 = if ARMV8M { 20_000_000 } else { 25_000_000 };
 
-#[cfg(not(feature = "mps2-an505"))]
-const UART: usize = 0x4000_4000;
-#[cfg(not(feature = "mps2-an505"))]
-const TIMER: usize = 0x4000_0000;
-// of Armv8-M, where the program runs in the secure state
-#[cfg(feature = "mps2-an505")]
-const UART: usize = 0x5020_0000;
-#[cfg(feature = "mps2-an505")]
-const TIMER: usize = 0x5000_0000;
+/// Whether the program runs in the secure state, which has addresses of its own.
+const ARMV8M: bool = cfg!(feature = "mps2-an505");
+const UART: usize = if ARMV8M { 0x5020_0000 } else { 0x4000_4000 };
+const TIMER: usize = if ARMV8M { 0x5000_0000 } else { 0x4000_0000 };
 
 /// The serial port and the clock.
 pub(crate) fn start() -> (Uart, Clock) {

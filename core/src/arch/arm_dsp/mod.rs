@@ -35,6 +35,12 @@ pub use dots::dots_i8;
 pub use patches::Patches;
 pub use requantize::requantize;
 
+/// Four bytes in one load: these processors read words at any address.
+#[inline(always)]
+fn word(four: &[i8; 4]) -> u32 {
+    u32::from_le_bytes(four.map(i8::cast_unsigned))
+}
+
 /// Bytes 0 and 2 of a word, each extended to 16 bits with its sign.
 #[inline(always)]
 fn even(word: u32) -> u32 {
@@ -88,7 +94,7 @@ pub fn add_i8(sums: &mut [i32], elements: &[i8]) {
     let (sums, rest) = sums.as_chunks_mut::<4>();
     let (fours, elements) = elements.as_chunks::<4>();
     for (sums, four) in sums.iter_mut().zip(fours) {
-        let word = u32::from_le_bytes(four.map(i8::cast_unsigned));
+        let word = word(four);
         for (i, sum) in sums.iter_mut().enumerate() {
             *sum += i32::from((word >> (8 * i)) as i8);
         }
@@ -100,7 +106,6 @@ pub fn add_i8(sums: &mut [i32], elements: &[i8]) {
 pub fn max_i8(to: &mut [i8], from: &[i8]) {
     let (to, to_rest) = to.as_chunks_mut::<4>();
     let (from, from_rest) = from.as_chunks::<4>();
-    let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));
     for (to, from) in to.iter_mut().zip(from) {
         let larger = larger(word(to), word(from));
         *to = larger.to_le_bytes().map(u8::cast_signed);

@@ -4,7 +4,7 @@
 
 use core::arch::global_asm;
 
-use super::{add_halves, even, odd};
+use super::{add_halves, even, odd, word};
 use crate::arch::scalar::Rows;
 use crate::level::Width;
 
@@ -255,8 +255,6 @@ fn pair<const P: usize>(words: &mut [u32], apart: usize) {
 /// Writes each four of taps as two words, `P` words apart.
 #[inline]
 fn widen<const P: usize>(from: &[[i8; 4]], to: &mut [u32]) {
-    // one load: these processors read words at any address
-    let word = |four: &[i8; 4]| u32::from_le_bytes(four.map(i8::cast_unsigned));
     let put = |to: &mut [u32], four| {
         to[0] = even(word(four));
         to[P] = odd(word(four));

@@ -17,21 +17,10 @@ const LANES: usize = 8;
 /// # Panics
 /// When a row of weights ends early.
 pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
-    let Some(last) = sums.len().checked_sub(1) else {
-        return;
-    };
-    let _: &[f32] = &weights[last * pitch..][..input.len()];
-    let mut job = Job {
-        input: input.as_ptr(),
-        weights: weights.as_ptr().cast(),
-        sums: sums.as_mut_ptr(),
-        channels: sums.len(),
-        eights: input.len() / LANES,
-        rest: input.len() % LANES,
-        pitch: size_of::<f32>() * pitch,
-    };
-    // SAFETY: it reads the inputs and the rows, which were found to be there, and updates the sums
-    unsafe { bitbudget_dots_f32(&raw mut job) };
+    if let Some(mut job) = Job::new(input, weights, pitch, sums) {
+        // SAFETY: it reads the inputs and the rows, which were found to be there, and updates the sums
+        unsafe { bitbudget_dots_f32(&raw mut job) };
+    }
 }
 
 /// As [`scalar::dots_f16`](super::scalar::dots_f16).
@@ -39,18 +28,8 @@ pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) 
 /// # Panics
 /// When a row of weights ends early.
 pub fn dots_f16(input: &[f32], weights: &[u16], pitch: usize, sums: &mut [f32]) {
-    let Some(last) = sums.len().checked_sub(1) else {
+    let Some(mut job) = Job::new(input, weights, pitch, sums) else {
         return;
-    };
-    let _: &[u16] = &weights[last * pitch..][..input.len()];
-    let mut job = Job {
-        input: input.as_ptr(),
-        weights: weights.as_ptr().cast(),
-        sums: sums.as_mut_ptr(),
-        channels: sums.len(),
-        eights: input.len() / LANES,
-        rest: input.len() % LANES,
-        pitch: size_of::<u16>() * pitch,
     };
     let whole_words = job.weights.is_aligned() && pitch.is_multiple_of(2);
     let run = if whole_words {
@@ -120,6 +99,23 @@ struct Job {
     rest: usize,
     /// Bytes from the beginning of a row to the next.
     pitch: usize,
+}
+
+impl Job {
+    /// The sums of rows that are there; `None` where there are no sums.
+    fn new<T>(input: &[f32], weights: &[T], pitch: usize, sums: &mut [f32]) -> Option<Self> {
+        let last = sums.len().checked_sub(1)?;
+        let _: &[T] = &weights[last * pitch..][..input.len()];
+        Some(Self {
+            input: input.as_ptr(),
+            weights: weights.as_ptr().cast(),
+            sums: sums.as_mut_ptr(),
+            channels: sums.len(),
+            eights: input.len() / LANES,
+            rest: input.len() % LANES,
+            pitch: size_of::<T>() * pitch,
+        })
+    }
 }
 
 unsafe extern "C" {
