@@ -106,7 +106,7 @@ impl IntWeights<'_> {
     }
 
     /// What a sum of each of some channels is worth in real units, at the scale of the output as INT8.
-    fn steps(&self, channels: Range<usize>, scale: f32) -> impl Iterator<Item = f32> {
+    fn steps(&self, channels: Range<usize>, scale: f32) -> impl ExactSizeIterator<Item = f32> {
         let multiplier = &self.multiplier[channels.clone()];
         let both = multiplier.iter().zip(&self.shift[channels]);
         both.map(move |(multiplier, shift)| {
@@ -181,18 +181,11 @@ impl<'w, 'o> IntOutput<'w, 'o> {
             }
             Target::Any(data, sink) => {
                 let factors = weights.factors(channels, sink.bounds);
-                requantize_any(sums, &factors, sink.up, pixels, &mut data[first..], all);
+                requantize_any(sums, &factors, sink.up, &mut data[first..], all);
             }
             Target::F32(data, scale) => {
                 let steps = weights.steps(channels, *scale);
-                dequantize(
-                    sums,
-                    steps,
-                    pixels,
-                    self.activation,
-                    &mut data[first..],
-                    all,
-                );
+                dequantize(sums, steps, self.activation, &mut data[first..], all);
             }
         }
     }
@@ -214,12 +207,12 @@ impl<'w, 'o> IntOutput<'w, 'o> {
 #[inline(never)]
 fn dequantize(
     sums: &[i32],
-    steps: impl Iterator<Item = f32>,
-    pixels: usize,
+    steps: impl ExactSizeIterator<Item = f32>,
     activation: Activation,
     to: &mut [f32],
     pitch: usize,
 ) {
+    let pixels = sums.len() / steps.len();
     for (channel, (step, sums)) in steps.zip(sums.chunks_exact(pixels)).enumerate() {
         let to = to[channel..].iter_mut().step_by(pitch);
         to.zip(sums)
@@ -230,16 +223,10 @@ fn dequantize(
 /// As [`arch::requantize`](arch::requantize()) for shifts of 0 to 62, and for results that are rounded
 /// [up](Int8Sink::up). Not inlined, so that its memory is not on the stack where it is not needed.
 #[inline(never)]
-fn requantize_any(
-    sums: &[i32],
-    factors: &Factors<'_>,
-    up: bool,
-    pixels: usize,
-    to: &mut [i8],
-    pitch: usize,
-) {
+fn requantize_any(sums: &[i32], factors: &Factors<'_>, up: bool, to: &mut [i8], pitch: usize) {
     /// Sums that are worked on at a time.
     const SUMS: usize = 64;
+    let pixels = sums.len() / factors.multiplier.len();
     let len = SUMS / pixels;
     let mut all = [0; SUMS];
     let mut shifts = [0; SUMS];
