@@ -26,9 +26,13 @@
 //! either over all groups stays below 2^48. Multipliers (price per cost) are rarely whole, so the
 //! relaxation counts prices in *units* of 2^-shift; the shift is the largest for which all prices
 //! together stay below 2^54 units. A Lagrangian bound holds for *every* non-negative multiplier
-//! (Fisher 1981), hence for a rounded one too: rounding makes a bound weaker, never wrong.
+//! (Fisher 1981), hence for a rounded one too: rounding makes a bound weaker, never wrong. Where
+//! multipliers are made, in `relaxation` and `table`, they are kept so small that no product with a
+//! cost leaves 64 bits.
 
 mod exchange;
+#[cfg(test)]
+mod extremes;
 mod frame;
 mod multipliers;
 mod problem;

@@ -6,8 +6,7 @@
 //! limit is met exactly; by this mixture the outer interval is halved. The best multipliers on the
 //! way are returned: any will do for a bound.
 
-use super::problem::Problem;
-use super::relaxation::{FAR, priced};
+use super::problem::{FAR, Problem, priced};
 
 /// How often the interval of a multiplier is halved.
 const HALVINGS: u32 = 24;

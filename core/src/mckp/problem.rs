@@ -12,6 +12,10 @@ use super::{Item, ProblemError};
 /// More bits make the multipliers finer; fewer let the table reach for larger ones.
 const PRICE_BITS: u32 = 54;
 
+/// More than any loss that matters, in the units of the relaxation, and little enough to be added to
+/// others.
+pub(super) const FAR: i64 = 1 << 60;
+
 /// An item that no other item of its group and class dominates.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Choice<const D: usize> {
@@ -381,4 +385,17 @@ impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
             .map(|(group, &item)| group.choice(item).index)
             .collect()
     }
+}
+
+/// Returns price + lambda · cost in units; `FAR` at most.
+pub(super) fn priced<const N: usize, const K: usize, const D: usize>(
+    problem: &Problem<N, K, D>,
+    lambda: &[i64; D],
+    choice: &Choice<D>,
+) -> i64 {
+    let mut value = i64::from(choice.price) << problem.shift;
+    for (lambda, cost) in lambda.iter().zip(choice.cost) {
+        value = value.saturating_add(lambda.saturating_mul(cost.into()));
+    }
+    value.min(FAR)
 }

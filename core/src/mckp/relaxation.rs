@@ -9,18 +9,31 @@
 //! `base` is a lower bound, whatever lambda ≥ 0 is (Kellerer, Pferschy & Pisinger 2004, sec. 11.2).
 //! With one limit it is highest for the slope of the first step that does not fit; for several
 //! limits see `multipliers`.
+//!
+//! # Range
+//!
+//! Every lambda · capacity is at most 2^58 ([`MOST_USE`]); the sum over several limits is at most
+//! D · 2^54, for `multipliers` keeps each of them below 2^54. A choice that fits costs no more than the
+//! capacity, so its v is below 2^59; where v reaches `FAR`, the choice does not fit, and it is
+//! treated as one that is not allowed. Σ min v is at most that of the smallest layout that is allowed,
+//! all prices and lambda · capacity, or there is a group of which nothing fits, and `base` may be
+//! anything from there on up to `FAR`. So losses, `base` and the loss of the incumbent are all below
+//! 2^61 in magnitude.
 
 use super::multipliers::multipliers;
-use super::problem::{Choice, Layout, Problem};
+use super::problem::{FAR, Layout, Problem, priced};
 
-/// More than any loss that matters, and little enough to be added to others.
-pub(super) const FAR: i64 = 1 << 60;
+/// No multiplier times its capacity is larger. With the exact slope of the first step that does not fit
+/// it would be less than 2^54 where everything is allowed: `base`, the value of the relaxation, is not
+/// negative then. Where the smallest choices are not allowed, the slope may be too steep for the costs
+/// of those that are.
+const MOST_USE: i64 = 1 << 58;
 
 #[derive(Clone, Debug)]
 pub(super) struct Relaxation<const N: usize, const K: usize, const D: usize> {
-    /// Units per cost; less than 2^54.
+    /// Units per cost; at most 2^54.
     pub(super) lambda: [i64; D],
-    /// In units; less than 2^54, and more than -2^48 with one limit.
+    /// In units.
     pub(super) base: i64,
     /// Above the sum of the groups' smallest costs.
     pub(super) capacity: [i64; D],
@@ -83,15 +96,10 @@ impl<const N: usize, const K: usize, const D: usize> Relaxation<N, K, D> {
                 self.lambda[0] = gain.div_ceil(slope.cost.into()).cast_signed();
             }
         }
+        self.lambda[0] = self.lambda[0].min(MOST_USE / self.capacity[0].max(1));
     }
 
     /// Sets the reduced prices and the base.
-    ///
-    /// With one limit nothing overflows: the first choice of a group has v = price, so Σ min v <
-    /// 2^54. With the exact slope, base would be the value of the relaxation, which is not negative;
-    /// rounding the slope up by less than one unit takes less than one unit per cost from it. Hence
-    /// lambda · capacity < 2^54 + 2^48. With several, `multipliers` keeps every lambda · capacity
-    /// below 2^54.
     fn reduce(&mut self, problem: &Problem<N, K, D>) {
         self.base = 0;
         for (lambda, capacity) in self.lambda.iter().zip(self.capacity) {
@@ -154,17 +162,4 @@ impl<const N: usize, const K: usize, const D: usize> Relaxation<N, K, D> {
         }
         base.min(FAR)
     }
-}
-
-/// Returns price + lambda · cost in units; `FAR` at most.
-pub(super) fn priced<const N: usize, const K: usize, const D: usize>(
-    problem: &Problem<N, K, D>,
-    lambda: &[i64; D],
-    choice: &Choice<D>,
-) -> i64 {
-    let mut value = i64::from(choice.price) << problem.shift;
-    for (lambda, cost) in lambda.iter().zip(choice.cost) {
-        value = value.saturating_add(lambda.saturating_mul(cost.into()));
-    }
-    value.min(FAR)
 }

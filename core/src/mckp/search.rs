@@ -24,8 +24,8 @@ use heapless::Vec;
 
 use super::exchange::{best_exchange, improves};
 use super::frame::{Frame, Node};
-use super::problem::{Layout, Problem};
-use super::relaxation::{FAR, Relaxation};
+use super::problem::{FAR, Layout, Problem};
+use super::relaxation::Relaxation;
 use super::sort::sort_by;
 use super::surcharge::{OPEN, Surcharge};
 use super::table::{Bound, Core, Table};

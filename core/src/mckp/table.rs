@@ -9,9 +9,19 @@
 //! tabulated for a few multipliers, the *columns*. The right side is concave in mu (Fisher 1981): with
 //! one limit the best column is found by climbing, with several all are tried. Where a better mu lies
 //! between the columns, the search asks for it (`refine`) and another one makes room for it.
+//!
+//! # Range
+//!
+//! Let S be a limit's `cost_span`: no layout costs more. A limit leaves far more than S where most of
+//! it is meant for a surcharge, so `left` is cut into its *usable* part, at most S, and the rest, of
+//! which no group can make use: the rest adds lambda · rest to the bound, whatever mu is. Every
+//! multiplier is at most 2^61 / (S · D) in magnitude ([`reach`]); hence Σ mu · cost over any groups and
+//! mu · usable are at most 2^61 / D for each limit and 2^61 for all of them, a minimum's sum lies
+//! between those of its costs and 2^55 more (the gap), and no sum or difference reaches 2^63.
+//! lambda · left is at most 2^58 (see `relaxation`).
 
 use super::problem::Problem;
-use super::relaxation::{FAR, Relaxation};
+use super::relaxation::Relaxation;
 
 /// The number of columns.
 const COLUMNS: usize = 16;
@@ -23,6 +33,14 @@ const REACH_SHIFT: u32 = 3;
 const REFINE_HALVINGS: u32 = 8;
 /// No multiplier times the sum of all costs is larger.
 const PRODUCT_LIMIT: i64 = 1 << 61;
+
+/// Returns the largest magnitude of a limit's multipliers.
+fn reach<const N: usize, const K: usize, const D: usize>(
+    problem: &Problem<N, K, D>,
+    d: usize,
+) -> i64 {
+    PRODUCT_LIMIT / problem.cost_span[d].max(1) / D as i64
+}
 
 /// The groups that the search decides, in its order, with the choices that it allows.
 pub(super) struct Core<'a, const N: usize, const K: usize, const D: usize> {
@@ -71,8 +89,10 @@ pub(super) struct Bound {
 #[derive(Clone, Debug)]
 pub(super) struct Table<const N: usize, const D: usize> {
     lambda: [i64; D],
+    /// The smallest multipliers: -lambda, as far as the range allows.
+    least: [i64; D],
     /// The largest multipliers.
-    reach: [i64; D],
+    largest: [i64; D],
     /// Rising, with one limit; with several the first one is 0.
     multipliers: [[i64; D]; COLUMNS],
     /// When the column last had the best bound.
@@ -89,7 +109,8 @@ impl<const N: usize, const D: usize> Table<N, D> {
     pub(super) const fn new() -> Self {
         Self {
             lambda: [0; D],
-            reach: [0; D],
+            least: [0; D],
+            largest: [0; D],
             multipliers: [[0; D]; COLUMNS],
             used: [0; COLUMNS],
             clock: 0,
@@ -111,17 +132,17 @@ impl<const N: usize, const D: usize> Table<N, D> {
         self.clock = 0;
         let all_prices = problem.price_span << problem.shift;
         for d in 0..D {
-            let largest = problem.cost_span[d].max(1);
-            let limit = PRODUCT_LIMIT / largest / D as i64;
+            let limit = reach(problem, d);
             let lambda = self.lambda[d];
-            let reach = (lambda << REACH_SHIFT).max(all_prices / largest);
-            self.reach[d] = reach.min(limit);
+            let largest = (lambda << REACH_SHIFT).max(all_prices / problem.cost_span[d].max(1));
+            self.least[d] = -lambda.min(limit);
+            self.largest[d] = largest.min(limit);
             for (column, mu) in self.multipliers.iter_mut().enumerate() {
                 let exact = if D == 1 {
                     match column {
                         ..ZERO => -(lambda >> column),
                         ZERO => 0,
-                        _ => reach >> (COLUMNS - 1 - column),
+                        _ => largest >> (COLUMNS - 1 - column),
                     }
                 } else {
                     let place = column.wrapping_sub(1);
@@ -156,20 +177,20 @@ impl<const N: usize, const D: usize> Table<N, D> {
         }
     }
 
-    /// Returns the bound of one column.
+    /// Returns the bound of one column, without what the rest of `left` adds.
     fn value<const K: usize>(
         &mut self,
         core: &Core<'_, N, K, D>,
         depth: usize,
-        left: &[i64; D],
+        usable: &[i64; D],
         column: u8,
     ) -> i64 {
         let column = usize::from(column);
         if self.filled & 1 << column == 0 {
             self.fill_column(core, column);
         }
-        let mu = self.multipliers[column].iter().zip(left);
-        self.sums[depth][column] - mu.map(|(mu, left)| mu * left).sum::<i64>()
+        let mu = self.multipliers[column].iter().zip(usable);
+        self.sums[depth][column] - mu.map(|(mu, usable)| mu * usable).sum::<i64>()
     }
 
     /// Returns the largest bound for groups `depth..`; with one limit the climb begins at column
@@ -181,22 +202,28 @@ impl<const N: usize, const D: usize> Table<N, D> {
         left: &[i64; D],
         start: u8,
     ) -> Bound {
+        // no group is open: what is left is the loss itself
+        let spans = match depth == self.depths {
+            true => &[0; D],
+            false => &core.problem.cost_span,
+        };
+        let usable = core::array::from_fn(|d| left[d].min(spans[d]));
+        let rest = (0..D)
+            .map(|d| self.lambda[d] * (left[d] - usable[d]))
+            .sum::<i64>();
         if depth == self.depths {
-            // No group is open: this is the loss itself, but for values that are too large anyway.
-            let unused = self.lambda.iter().zip(left);
-            let unused = unused.map(|(lambda, left)| lambda.saturating_mul(*left));
             return Bound {
-                loss: unused.fold(0, i64::saturating_add).min(FAR),
+                loss: rest,
                 column: start,
             };
         }
         let mut best = Bound {
-            loss: self.value(core, depth, left, start),
+            loss: self.value(core, depth, &usable, start),
             column: start,
         };
         // Equal values do not end the climb, for two multipliers may be equal.
         for column in start + 1..COLUMNS as u8 {
-            let loss = self.value(core, depth, left, column);
+            let loss = self.value(core, depth, &usable, column);
             if loss >= best.loss {
                 best = Bound { loss, column };
             } else if D == 1 {
@@ -204,13 +231,14 @@ impl<const N: usize, const D: usize> Table<N, D> {
             }
         }
         for column in (0..start).rev() {
-            let loss = self.value(core, depth, left, column);
+            let loss = self.value(core, depth, &usable, column);
             if loss >= best.loss {
                 best = Bound { loss, column };
             } else if D == 1 {
                 break;
             }
         }
+        best.loss += rest;
         self.clock += 1;
         self.used[usize::from(best.column)] = self.clock;
         best
@@ -266,7 +294,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
                     self.multipliers[(column + 1).min(COLUMNS - 1)][d],
                 )
             } else {
-                (-self.lambda[d], self.reach[d])
+                (self.least[d], self.largest[d])
             };
             for _ in 0..REFINE_HALVINGS * if D == 1 { 1 } else { 2 } {
                 mu[d] = low + (high - low) / 2;
