@@ -7,6 +7,7 @@
 
 use core::arch::global_asm;
 
+use super::pixels::Pixels;
 use super::scalar::Rows;
 use crate::level::Width;
 
@@ -14,7 +15,7 @@ use crate::level::Width;
 #[derive(Clone, Debug)]
 pub struct Patches {
     taps: [i32; Self::TAPS],
-    pixels: usize,
+    pixels: Pixels,
 }
 
 impl Default for Patches {
@@ -24,27 +25,25 @@ impl Default for Patches {
 }
 
 impl Patches {
-    /// Pixels that share a pass over the weights.
-    pub const PIXELS: usize = 4;
-    const TAPS: usize = Self::PIXELS * 144;
+    const TAPS: usize = Pixels::MOST * 144;
 
     /// Room for patches.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             taps: [0; Self::TAPS],
-            pixels: Self::PIXELS,
+            pixels: Pixels::Four,
         }
     }
 
     /// As [`scalar::Patches::capacity`](super::scalar::Patches::capacity).
     #[must_use]
-    pub const fn capacity(pixels: usize) -> usize {
-        Self::TAPS / pixels
+    pub const fn capacity(pixels: Pixels) -> usize {
+        Self::TAPS / pixels.count()
     }
 
     /// As [`scalar::Patches::begin`](super::scalar::Patches::begin).
-    pub fn begin(&mut self, pixels: usize) {
+    pub fn begin(&mut self, pixels: Pixels) {
         self.pixels = pixels;
     }
 
@@ -53,11 +52,11 @@ impl Patches {
     /// # Panics
     /// Past the capacity.
     pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
-        let taps = &mut self.taps[at * self.pixels..(at + from.len()) * self.pixels];
-        if self.pixels == 1 {
-            widen::<1>(from, taps, 0);
-        } else {
-            widen::<{ Self::PIXELS }>(from, taps, pixel);
+        let pixels = self.pixels;
+        let taps = self.taps_of(at, from.len());
+        match pixels {
+            Pixels::One => widen::<1>(from, taps, pixel),
+            Pixels::Four => widen::<{ Pixels::MOST }>(from, taps, pixel),
         }
     }
 
@@ -67,7 +66,7 @@ impl Patches {
     /// Past the capacity, or when the inputs end early.
     pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
         for row in 0..rows {
-            self.put(pixel, row * run, &from[row * pitch..][..run]);
+            self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
         }
     }
 
@@ -76,9 +75,17 @@ impl Patches {
     /// # Panics
     /// Past the capacity.
     pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
-        let taps = &mut self.taps[at * self.pixels..(at + len) * self.pixels];
-        let taps = taps.iter_mut().skip(pixel).step_by(self.pixels);
+        let pixels = self.pixels.count();
+        let taps = self.taps_of(at, len).iter_mut();
+        let taps = taps.skip(pixel).step_by(pixels);
         taps.for_each(|tap| *tap = value.into());
+    }
+
+    /// Taps `at`..`at + len` of all pixels.
+    fn taps_of(&mut self, at: usize, len: usize) -> &mut [i32] {
+        let pixels = self.pixels.count();
+        let first = at.saturating_mul(pixels);
+        &mut self.taps[first..][..len.saturating_mul(pixels)]
     }
 
     /// As [`scalar::Patches::seal`](super::scalar::Patches::seal).
@@ -86,9 +93,10 @@ impl Patches {
     /// # Panics
     /// Past the capacity.
     pub fn seal(&mut self, len: usize, width: Width) {
+        assert!(len <= Self::capacity(self.pixels), "room for the taps");
         // to a whole byte of weights
         let padded = len.next_multiple_of(8 / width.bits() as usize);
-        self.taps[len * self.pixels..padded * self.pixels].fill(0);
+        self.taps_of(len, padded - len).fill(0);
     }
 
     /// As [`scalar::Patches::dots`](super::scalar::Patches::dots).
@@ -97,7 +105,7 @@ impl Patches {
     /// When a row of weights ends early.
     pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
         let bytes = rows.width.row_bytes(len);
-        let channels = sums.len() / self.pixels;
+        let channels = sums.len() / self.pixels.count();
         let Some(last) = channels.checked_sub(1) else {
             return;
         };
@@ -113,7 +121,7 @@ impl Patches {
             bytes: bytes % 4,
             gap: rows.pitch - bytes,
         };
-        let run = match (rows.width, self.pixels == 1) {
+        let run = match (rows.width, self.pixels == Pixels::One) {
             (Width::Int8, false) => bitbudget_mla4_int8,
             (Width::Int4, false) => bitbudget_mla4_int4,
             (Width::Int2, false) => bitbudget_mla4_int2,
@@ -121,8 +129,10 @@ impl Patches {
             (Width::Int4, true) => bitbudget_mla1_int4,
             (Width::Int2, true) => bitbudget_mla1_int2,
         };
-        // SAFETY: it reads the rows, which were found to be there, and as many patches, which have room
-        // for them, and updates the sums, one for each pixel of each row
+        // SAFETY: the loop reads the rows: the last was found to be there, and so are those before it, as rows
+        // do not overlap. It reads the words of as many taps, rounded up to a byte of weights, which the
+        // capacity, a multiple of every byte's taps, has. It updates a sum for each pixel of each row:
+        // `channels` are the whole rows of `sums`, and `pixels` is one or four by its type
         unsafe { run(&raw mut job) };
     }
 }

@@ -13,6 +13,7 @@ pub mod arm_fpu;
 pub mod arm_mla;
 #[cfg(test)]
 mod battery;
+pub mod pixels;
 pub mod requantize;
 pub mod scalar;
 #[cfg(wide)]
@@ -26,6 +27,7 @@ pub use arm_dsp::{Patches, add_i8, depthwise, dots_i8, max_i8, requantize};
 pub use arm_fpu::{depthwise_f32, dots_f16, dots_f32, quantize};
 #[cfg(arm_mla)]
 pub use arm_mla::Patches;
+pub use pixels::Pixels;
 pub use requantize::Factors;
 #[cfg(not(arm_dsp))]
 pub use requantize::requantize;
@@ -33,9 +35,11 @@ pub use requantize::requantize;
 pub use scalar::Patches;
 #[cfg(not(any(arm_fpu, all(wide, target_arch = "x86_64"))))]
 pub use scalar::dots_f32;
+#[cfg(not(any(arm_dsp, wide)))]
+pub use scalar::dots_i8;
 pub use scalar::{Rows, half, weight};
 #[cfg(not(arm_dsp))]
-pub use scalar::{add_i8, depthwise, dots_i8, max_i8};
+pub use scalar::{add_i8, depthwise, max_i8};
 #[cfg(not(arm_fpu))]
 pub use scalar::{depthwise_f32, dots_f16, quantize};
 #[cfg(wide)]

@@ -1,5 +1,7 @@
 //! Sums on their way to INT8: what the instruction sets share, and the reference in plain Rust.
 
+use super::pixels::Pixels;
+
 /// What the sums of each channel are multiplied with, and what becomes of the products.
 #[derive(Clone, Copy, Debug)]
 pub struct Factors<'a> {
@@ -73,8 +75,14 @@ pub fn raised(sum: i32, left: u32) -> i32 {
 /// pixel; results by pixel, `pitch` apart, then by channel.
 ///
 /// # Panics
-/// When there are fewer sums, factors or results, or another number of pixels.
-pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [i8], pitch: usize) {
+/// When there are fewer sums, factors or results.
+pub fn requantize(
+    sums: &[i32],
+    factors: &Factors<'_>,
+    pixels: Pixels,
+    to: &mut [i8],
+    pitch: usize,
+) {
     if factors.bounds.is_whole() {
         clamped(sums, factors, pixels, to, pitch, |x| x.clamp(-128, 127));
     } else {
@@ -87,7 +95,7 @@ pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [
 fn clamped(
     sums: &[i32],
     factors: &Factors<'_>,
-    pixels: usize,
+    pixels: Pixels,
     to: &mut [i8],
     pitch: usize,
     clamp: impl Fn(i32) -> i32,
@@ -100,7 +108,7 @@ fn clamped(
     let (multiplier, shift) = (factors.multiplier, &factors.shift[..channels]);
     let mut to = to.chunks_mut(pitch);
     let mut next = || &mut to.next().unwrap_or(&mut [])[..channels];
-    if pixels == 4 {
+    if pixels == Pixels::Four {
         let [a, b, c, d] = [next(), next(), next(), next()];
         let sums = &sums.as_chunks::<4>().0[..channels];
         for i in 0..channels {
@@ -112,7 +120,6 @@ fn clamped(
         }
         return;
     }
-    assert_eq!(pixels, 1, "one pixel or four");
     let factors = multiplier.iter().zip(shift);
     for ((to, factor), sum) in next().iter_mut().zip(factors).zip(sums) {
         *to = element(*sum, factor);

@@ -1,5 +1,6 @@
 //! The reference loops in plain Rust.
 
+use super::pixels::Pixels;
 use crate::level::{Rounding, Width};
 use crate::quant::QParams;
 
@@ -13,11 +14,11 @@ pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(product).sum()
 }
 
-/// The inputs under the windows of up to [`Patches::PIXELS`] pixels, in rows of taps (im2col).
+/// The inputs under the windows of one pixel or four, in rows of taps (im2col).
 #[derive(Clone, Debug)]
 pub struct Patches {
     taps: [i8; Self::TAPS],
-    pixels: usize,
+    pixels: Pixels,
 }
 
 impl Default for Patches {
@@ -27,27 +28,25 @@ impl Default for Patches {
 }
 
 impl Patches {
-    /// Pixels that share a pass over the weights.
-    pub const PIXELS: usize = 4;
-    const TAPS: usize = Self::PIXELS * 288;
+    const TAPS: usize = Pixels::MOST * 288;
 
     /// Room for patches.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             taps: [0; Self::TAPS],
-            pixels: Self::PIXELS,
+            pixels: Pixels::Four,
         }
     }
 
-    /// The most taps of each of `pixels` pixels, which are [`Self::PIXELS`] or one; a multiple of 16.
+    /// The most taps of each of `pixels`; a multiple of 16.
     #[must_use]
-    pub const fn capacity(pixels: usize) -> usize {
-        Self::TAPS / pixels
+    pub const fn capacity(pixels: Pixels) -> usize {
+        Self::TAPS / pixels.count()
     }
 
-    /// Makes ready for the patches of `pixels` pixels: [`Self::PIXELS`] or one.
-    pub fn begin(&mut self, pixels: usize) {
+    /// Makes ready for the patches of `pixels`.
+    pub fn begin(&mut self, pixels: Pixels) {
         self.pixels = pixels;
     }
 
@@ -56,7 +55,7 @@ impl Patches {
     /// # Panics
     /// Past the capacity.
     pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
-        self.row(pixel)[at..at + from.len()].copy_from_slice(from);
+        self.row(pixel)[at..][..from.len()].copy_from_slice(from);
     }
 
     /// Writes `rows` runs of `run` inputs, which begin `pitch` inputs apart, as the first taps of a pixel.
@@ -65,7 +64,7 @@ impl Patches {
     /// Past the capacity, or when the inputs end early.
     pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
         for row in 0..rows {
-            self.put(pixel, row * run, &from[row * pitch..][..run]);
+            self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
         }
     }
 
@@ -74,7 +73,7 @@ impl Patches {
     /// # Panics
     /// Past the capacity.
     pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
-        self.row(pixel)[at..at + len].fill(value);
+        self.row(pixel)[at..][..len].fill(value);
     }
 
     fn row(&mut self, pixel: usize) -> &mut [i8] {
@@ -97,7 +96,7 @@ impl Patches {
     /// When a row of weights ends early.
     pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
         let taps = self.taps.chunks_exact(Self::capacity(self.pixels));
-        for (channel, sums) in sums.chunks_exact_mut(self.pixels).enumerate() {
+        for (channel, sums) in sums.chunks_exact_mut(self.pixels.count()).enumerate() {
             let row = rows.row(channel, len);
             for (sum, taps) in sums.iter_mut().zip(taps.clone()) {
                 *sum += dot(&taps[..len], row, rows.width);
@@ -124,7 +123,7 @@ impl<'a> Rows<'a> {
     /// When they are not there.
     #[must_use]
     pub fn row(&self, channel: usize, len: usize) -> &'a [u8] {
-        &self.bytes[channel * self.pitch..][..self.width.row_bytes(len)]
+        &self.bytes[channel.saturating_mul(self.pitch)..][..self.width.row_bytes(len)]
     }
 }
 
@@ -186,7 +185,7 @@ pub fn dots_i8(
     bias: &[i32],
     mut each: impl FnMut(usize, &[i32]),
 ) {
-    let row = |row: usize| &weights[row * pitch..][..input.len()];
+    let row = |row: usize| &weights[row.saturating_mul(pitch)..][..input.len()];
     let (fours, rest) = bias.as_chunks::<4>();
     for (four, bias) in fours.iter().enumerate() {
         let first = 4 * four;
@@ -241,7 +240,7 @@ fn dots_lanes<T: Copy>(
     const LANES: usize = 8;
     let (a, a_rest) = input.as_chunks::<LANES>();
     for (channel, sum) in sums.iter_mut().enumerate() {
-        let row = &weights[channel * pitch..][..input.len()];
+        let row = &weights[channel.saturating_mul(pitch)..][..input.len()];
         let (b, b_rest) = row.as_chunks::<LANES>();
         let mut lanes = [0.0_f32; LANES];
         for (a, b) in a.iter().zip(b) {
@@ -293,9 +292,9 @@ pub fn depthwise_f32(
     sums: &mut [[f32; 8]],
 ) {
     for (eight, sums) in sums.iter_mut().enumerate() {
-        let weights = &weights[eight * pitch..][..count];
+        let weights = &weights[eight.saturating_mul(pitch)..][..count];
         for (tap, weights) in weights.iter().enumerate() {
-            let taps = &input[tap * step + 8 * eight..][..8];
+            let taps = &input[tap.saturating_mul(step)..][8 * eight..][..8];
             for channel in 0..8 {
                 sums[channel] += taps[channel] * weights[channel];
             }

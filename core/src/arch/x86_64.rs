@@ -98,16 +98,16 @@ pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) 
         return super::scalar::dots_f32(input, weights, pitch, sums);
     }
     let (fours, rest) = sums.as_chunks_mut::<4>();
-    let mut first = 0;
-    // SAFETY: the processor has AVX2
+    let mut first = 0_usize;
+    // SAFETY: the processor was found to have AVX2
     unsafe {
         for sums in fours {
             rows_f32(input, &weights[first..], pitch, sums);
-            first += 4 * pitch;
+            first = first.saturating_add(pitch.saturating_mul(4));
         }
         for sum in rest {
             rows_f32(input, &weights[first..], pitch, core::array::from_mut(sum));
-            first += pitch;
+            first = first.saturating_add(pitch);
         }
     }
 }
@@ -122,7 +122,7 @@ fn rows_f32<const ROWS: usize>(
 ) {
     let (eights, rest) = input.as_chunks::<8>();
     let rows: [_; ROWS] = core::array::from_fn(|row| {
-        let row = &weights[row * pitch..][..input.len()];
+        let row = &weights[row.saturating_mul(pitch)..][..input.len()];
         row.as_chunks::<8>()
     });
     let mut lanes = [_mm256_setzero_ps(); ROWS];

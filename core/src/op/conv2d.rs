@@ -1,6 +1,6 @@
 //! 2-D convolution over `[H, W, C]`, grouped and depthwise included.
 
-use crate::arch::Patches;
+use crate::arch::Pixels;
 use crate::op::sums::{Sums, Taps};
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
 use crate::op::{Activation, depthwise};
@@ -158,18 +158,14 @@ pub fn int(
     for group in 0..groups {
         let mut pixel = 0;
         while pixel < pixels {
-            let count = if pixels - pixel < Patches::PIXELS {
-                1
-            } else {
-                Patches::PIXELS
-            };
+            let count = Pixels::of(pixels - pixel);
             let of_group = group * channels..(group + 1) * channels;
             let len = window.taps() * depth;
             sums.run(pixel, count, of_group, len, |taps, i| {
                 let [y, x] = [(pixel + i) / width, (pixel + i) % width];
                 geometry.gather([y, x], &input[group * depth..], zero_point, taps);
             });
-            pixel += count;
+            pixel += count.count();
         }
     }
 }

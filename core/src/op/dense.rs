@@ -3,6 +3,7 @@
 #[cfg(not(wide))]
 use {crate::arch, crate::level::Width, bytemuck::cast_slice};
 
+use crate::arch::Pixels;
 use crate::op::Activation;
 use crate::op::sums::Sums;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
@@ -30,7 +31,7 @@ pub fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_
     if weights.rows.width == Width::Int8 {
         let (rows, pitch) = (cast_slice(weights.rows.bytes), weights.rows.pitch);
         arch::dots_i8(input, rows, pitch, weights.bias, |channel, sums| {
-            output.put(0, 1, channel, sums);
+            output.put(0, Pixels::One, channel, sums);
         });
         return;
     }
@@ -41,5 +42,8 @@ pub fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_
 #[inline(never)]
 fn patches(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
     let channels = 0..weights.bias.len();
-    Sums::new(weights, output).run(0, 1, channels, input.len(), |taps, _| taps.put(input));
+    let mut sums = Sums::new(weights, output);
+    sums.run(0, Pixels::One, channels, input.len(), |taps, _| {
+        taps.put(input);
+    });
 }

@@ -1,6 +1,6 @@
 //! Depthwise convolution: every channel has weights of its own.
 
-use crate::arch;
+use crate::arch::{self, Pixels};
 use crate::op::Activation;
 use crate::op::conv2d::Geometry;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
@@ -130,7 +130,7 @@ pub fn int(
                 }
                 arch::depthwise(&patch, &beside[..taps], fours, &bias, sums);
             }
-            output.put(pixel, 1, first, &sums.as_flattened()[..len]);
+            output.put(pixel, Pixels::One, first, &sums.as_flattened()[..len]);
         });
     }
 }

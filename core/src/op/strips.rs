@@ -3,7 +3,7 @@
 use core::iter;
 use core::ops::Range;
 
-use crate::arch::{self, FloatStrips, Frame, Grid, Segments, Strip, StripSums, Strips};
+use crate::arch::{self, FloatStrips, Frame, Grid, Pixels, Segments, Strip, StripSums, Strips};
 use crate::op::Activation;
 use crate::op::conv2d::Geometry;
 use crate::op::weights::{FloatRows, FloatWeights, IntOutput, IntWeights};
@@ -76,7 +76,7 @@ pub fn int(
             let pixels = y * width + x.start..;
             let sums = strips.sums(strip(y, x), &mut sums).chunks_exact(apart);
             for (pixel, sums) in pixels.zip(sums) {
-                output.put(pixel, 1, first, &sums[..block.len()]);
+                output.put(pixel, Pixels::One, first, &sums[..block.len()]);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::arch::{Patches, Rows};
+use crate::arch::{Patches, Pixels, Rows};
 use crate::op::weights::{IntOutput, IntWeights};
 
 /// Channels whose sums are held at a time.
@@ -13,7 +13,7 @@ pub struct Sums<'a, 'w, 'o> {
     weights: &'a IntWeights<'a>,
     output: &'a mut IntOutput<'w, 'o>,
     patches: Patches,
-    sums: [i32; CHANNELS * Patches::PIXELS],
+    sums: [i32; CHANNELS * Pixels::MOST],
 }
 
 impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
@@ -24,16 +24,15 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
             weights,
             output,
             patches: Patches::new(),
-            sums: [0; CHANNELS * Patches::PIXELS],
+            sums: [0; CHANNELS * Pixels::MOST],
         }
     }
 
-    /// Sums up and stores `pixels` pixels from `pixel` on, [`Patches::PIXELS`] or one, in some channels:
-    /// `len` products each. `gather(taps, i)` gives all taps of the i-th pixel in order.
+    /// Sums up and stores `pixels` from `pixel` on, in some channels: `len` products each. `gather(taps, i)` gives all taps of the i-th pixel in order.
     pub fn run(
         &mut self,
         pixel: usize,
-        pixels: usize,
+        pixels: Pixels,
         channels: Range<usize>,
         len: usize,
         gather: impl Fn(&mut Taps<'_>, usize),
@@ -48,12 +47,12 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
         let mut held = 0..0;
         for first in channels.clone().step_by(CHANNELS) {
             let block = first..channels.end.min(first + CHANNELS);
-            let sums = &mut self.sums[..block.len() * pixels];
+            let sums = &mut self.sums[..block.len() * pixels.count()];
             let biases = &self.weights.bias[block];
-            if pixels == 1 {
+            if pixels == Pixels::One {
                 sums.copy_from_slice(biases);
             } else {
-                let all = sums.as_chunks_mut::<{ Patches::PIXELS }>().0;
+                let all = sums.as_chunks_mut::<{ Pixels::MOST }>().0;
                 for (sums, bias) in all.iter_mut().zip(biases) {
                     *sums = [*bias; _];
                 }
@@ -62,7 +61,7 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
                 let wanted = from..len.min(from + capacity);
                 if held != wanted {
                     self.patches.begin(pixels);
-                    for pixel in 0..pixels {
+                    for pixel in 0..pixels.count() {
                         let mut taps = Taps {
                             patches: &mut self.patches,
                             pixel,

@@ -5,7 +5,7 @@ use core::ops::Range;
 use heapless::Vec;
 
 use crate::arch::requantize::{Bounds, raised, split};
-use crate::arch::{self, Factors, Rows};
+use crate::arch::{self, Factors, Pixels, Rows};
 use crate::op::Activation;
 use crate::quant::{QParams, Requant};
 use crate::tensor::{Int8Sink, ViewMut};
@@ -167,12 +167,12 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         }
     }
 
-    /// Stores the sums of `pixels` pixels from `pixel` on, in the channels from `channel` on; by channel,
+    /// Stores the sums of `pixels` from `pixel` on, in the channels from `channel` on; by channel,
     /// then by pixel. The output has as many channels as the weights.
-    pub fn put(&mut self, pixel: usize, pixels: usize, channel: usize, sums: &[i32]) {
+    pub fn put(&mut self, pixel: usize, pixels: Pixels, channel: usize, sums: &[i32]) {
         let weights = self.weights;
         let all = weights.bias.len();
-        let channels = channel..channel + sums.len() / pixels;
+        let channels = channel..channel + sums.len() / pixels.count();
         let first = pixel * all + channel;
         match &mut self.target {
             Target::Short(data, bounds) => {
@@ -226,8 +226,9 @@ fn dequantize(
 fn requantize_any(sums: &[i32], factors: &Factors<'_>, up: bool, to: &mut [i8], pitch: usize) {
     /// Sums that are worked on at a time.
     const SUMS: usize = 64;
-    let pixels = sums.len() / factors.multiplier.len();
-    let len = SUMS / pixels;
+    let pixels = Pixels::of(sums.len() / factors.multiplier.len());
+    let count = pixels.count();
+    let len = SUMS / count;
     let mut all = [0; SUMS];
     let mut shifts = [0; SUMS];
     let chunks = factors
@@ -235,8 +236,8 @@ fn requantize_any(sums: &[i32], factors: &Factors<'_>, up: bool, to: &mut [i8], 
         .chunks(len)
         .zip(factors.shift.chunks(len));
     for (i, ((multiplier, shift), sums)) in chunks.zip(sums.chunks(SUMS)).enumerate() {
-        let channels = all.chunks_exact_mut(pixels).zip(&mut shifts);
-        let sums = sums.chunks_exact(pixels);
+        let channels = all.chunks_exact_mut(count).zip(&mut shifts);
+        let sums = sums.chunks_exact(count);
         for (((all, to), sums), shift) in channels.zip(sums).zip(shift) {
             let (left, right) = split(*shift);
             *to = right as u8 + 33;
@@ -252,7 +253,7 @@ fn requantize_any(sums: &[i32], factors: &Factors<'_>, up: bool, to: &mut [i8], 
         let to = &mut to[i * len..];
         arch::requantize(&all, &factors, pixels, to, pitch);
         if up {
-            for pixel in 0..pixels {
+            for pixel in 0..count {
                 let results = &mut to[pixel * pitch..][..shift.len()];
                 results.iter_mut().for_each(|x| *x = !*x);
             }

@@ -22,8 +22,9 @@ pub fn depthwise(
         return;
     }
     let last = offsets.iter().fold(0, |last, offset| last.max(*offset));
-    assert!(weights.len() >= sums.len() * taps, "the weights end");
-    let end = (last as usize).saturating_add(4 * sums.len());
+    let weights_needed = sums.len().saturating_mul(taps);
+    assert!(weights.len() >= weights_needed, "the weights end");
+    let end = (last as usize).saturating_add(sums.len().saturating_mul(4));
     assert!(end <= input.len(), "the inputs end");
     let mut job = Depthwise {
         input: input.as_ptr(),
@@ -34,7 +35,9 @@ pub fn depthwise(
         taps,
         bias: bias.as_ptr(),
     };
-    // SAFETY: it reads offsets, inputs and weights that were found to be there, and writes the sums
+    // SAFETY: the loop reads all offsets, behind each of them an input for each channel, the weights of as many
+    // taps and the biases of all fours of channels, and writes the sums: the largest offset was asserted to
+    // have its inputs, the weights to be enough, and the biases were cut to the sums' length
     unsafe { bitbudget_depthwise(&raw mut job) };
 }
 

@@ -38,7 +38,7 @@ pub fn dots_i8(
         input: input.as_ptr(),
         weights: weights.as_ptr(),
         pitch,
-        pitch3: 3 * pitch,
+        pitch3: pitch.wrapping_mul(3),
         bias: bias.as_ptr(),
         sums: sums.as_mut_ptr().cast(),
         tiles: 0,
@@ -51,16 +51,18 @@ pub fn dots_i8(
         job.sums = sums.as_mut_ptr().cast();
         job.tiles = rows / 5;
         if job.tiles > 0 {
-            // SAFETY: it reads the inputs, as many weights of each row and the biases, which were found to
-            // be there, and writes the sums, for which there is room
+            // SAFETY: the loop reads the inputs and, of the next `5 * tiles` rows, as many weights and the
+            // bias: the last of all rows was asserted to end within the weights, in numbers that saturate.
+            // It writes `5 * tiles` sums, no more than the room's `ROWS`. Inputs of fewer than four bytes,
+            // which it could not read by words, were handled before
             unsafe { bitbudget_dots_i8_5(&raw mut job) };
         }
         job.tiles = rows % 5;
         if job.tiles > 0 {
-            // SAFETY: as above, for the rows that the call before left
+            // SAFETY: as for the fives of rows; the loop goes on behind them, where the job's pointers were left
             unsafe { bitbudget_dots_i8_1(&raw mut job) };
         }
-        // SAFETY: these sums were written
+        // SAFETY: the two loops have written one sum for each of the `rows` rows
         each(first, unsafe { from_raw_parts(sums.as_ptr().cast(), rows) });
     }
 }

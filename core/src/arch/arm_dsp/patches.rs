@@ -5,6 +5,7 @@
 use core::arch::global_asm;
 
 use super::{add_halves, even, odd, word};
+use crate::arch::pixels::Pixels;
 use crate::arch::scalar::Rows;
 use crate::level::Width;
 
@@ -14,8 +15,8 @@ use crate::level::Width;
 pub struct Patches {
     words: [u32; Self::WORDS],
     /// 32 times the sum of a pixel's taps, which is what the halves are worth that INT2 has no bit for.
-    sums: [i32; Self::PIXELS],
-    pixels: usize,
+    sums: [i32; Pixels::MOST],
+    pixels: Pixels,
 }
 
 impl Default for Patches {
@@ -25,28 +26,26 @@ impl Default for Patches {
 }
 
 impl Patches {
-    /// Pixels that share a pass over the weights.
-    pub const PIXELS: usize = 4;
-    const WORDS: usize = Self::PIXELS * 144;
+    const WORDS: usize = Pixels::MOST * 144;
 
     /// Room for patches.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             words: [0; Self::WORDS],
-            sums: [0; Self::PIXELS],
-            pixels: Self::PIXELS,
+            sums: [0; Pixels::MOST],
+            pixels: Pixels::Four,
         }
     }
 
     /// As [`scalar::Patches::capacity`](crate::arch::scalar::Patches::capacity).
     #[must_use]
-    pub const fn capacity(pixels: usize) -> usize {
-        2 * Self::WORDS / pixels
+    pub const fn capacity(pixels: Pixels) -> usize {
+        2 * Self::WORDS / pixels.count()
     }
 
     /// As [`scalar::Patches::begin`](crate::arch::scalar::Patches::begin).
-    pub fn begin(&mut self, pixels: usize) {
+    pub fn begin(&mut self, pixels: Pixels) {
         self.pixels = pixels;
     }
 
@@ -55,6 +54,7 @@ impl Patches {
     /// # Panics
     /// Past the capacity.
     pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
+        self.check(at, from.len());
         let (fours, tail) = from.as_chunks::<4>();
         if at.is_multiple_of(4) && tail.is_empty() {
             self.put_fours(pixel, at, fours);
@@ -79,14 +79,16 @@ impl Patches {
         };
         if run < 4 {
             // such a run is not read by words where it lies
-            (0..rows).for_each(|row| self.put(pixel, row * run, &from[row * pitch..][..run]));
+            for row in 0..rows {
+                self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
+            }
             return;
         }
         let end = last.saturating_mul(pitch).saturating_add(run);
         assert!(end <= from.len() && run <= pitch, "the inputs end");
         let taps = rows.saturating_mul(run);
         assert!(taps <= Self::capacity(self.pixels), "room for the taps");
-        assert!(pixel < self.pixels, "a pixel of the patches");
+        assert!(pixel < self.pixels.count(), "a pixel of the patches");
         let mut job = Widen {
             from: from.as_ptr(),
             to: &raw mut self.words[pixel],
@@ -95,14 +97,15 @@ impl Patches {
             tail: run % 4,
             gap: pitch - run,
         };
-        let run = match (self.pixels == 1, run.is_multiple_of(4)) {
+        let run = match (self.pixels == Pixels::One, run.is_multiple_of(4)) {
             (false, true) => bitbudget_widen4,
             (false, false) => bitbudget_widen4_odd,
             (true, true) => bitbudget_widen1,
             (true, false) => bitbudget_widen1_odd,
         };
-        // SAFETY: it reads the runs, which were found to be there, and writes their taps, rounded up to
-        // four, for which there is room, as the capacity is a multiple of four
+        // SAFETY: the loop reads `rows` runs, the last of which was asserted to end within the inputs, in
+        // numbers that saturate. It writes their taps, rounded up to four, from the pixel's first word on:
+        // there is room, as they were asserted to be no more than the capacity, which is a multiple of four
         unsafe { run(&raw mut job) };
     }
 
@@ -111,20 +114,27 @@ impl Patches {
     /// # Panics
     /// Past the capacity.
     pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
+        self.check(at, len);
         if at.is_multiple_of(4) && len.is_multiple_of(4) {
             let both = u32::from(i16::from(value).cast_unsigned()) * 0x1_0001;
-            let words = self.words[at / 2 * self.pixels + pixel..].iter_mut();
-            let words = words.step_by(self.pixels).take(len / 2);
+            let words = self.words[at / 2 * self.pixels.count() + pixel..].iter_mut();
+            let words = words.step_by(self.pixels.count()).take(len / 2);
             words.for_each(|word| *word = both);
         } else {
             self.put_singles(pixel, at, core::iter::repeat_n(value, len));
         }
     }
 
+    /// Whether taps are within the capacity.
+    fn check(&self, at: usize, len: usize) {
+        let end = at.saturating_add(len);
+        assert!(end <= Self::capacity(self.pixels), "room for the taps");
+    }
+
     fn put_singles(&mut self, pixel: usize, at: usize, from: impl Iterator<Item = i8>) {
         let halves: &mut [i16] = bytemuck::cast_slice_mut(&mut self.words);
         for (tap, value) in (at..).zip(from) {
-            let word = (tap / 4 * 2 + tap % 2) * self.pixels + pixel;
+            let word = (tap / 4 * 2 + tap % 2) * self.pixels.count() + pixel;
             halves[2 * word + tap / 2 % 2] = value.into();
         }
     }
@@ -134,11 +144,10 @@ impl Patches {
         if from.is_empty() {
             return;
         }
-        let words = &mut self.words[at / 2 * self.pixels + pixel..];
-        if self.pixels == 1 {
-            widen::<1>(from, words);
-        } else {
-            widen::<{ Self::PIXELS }>(from, words);
+        let words = &mut self.words[at / 2 * self.pixels.count() + pixel..];
+        match self.pixels {
+            Pixels::One => widen::<1>(from, words),
+            Pixels::Four => widen::<{ Pixels::MOST }>(from, words),
         }
     }
 
@@ -147,23 +156,24 @@ impl Patches {
     /// # Panics
     /// Past the capacity.
     pub fn seal(&mut self, len: usize, width: Width) {
+        assert!(len <= Self::capacity(self.pixels), "room for the taps");
         let padded = len.next_multiple_of(taps_per_word(width));
         if padded != len && width == Width::Int2 {
             // which has no weight of 0 to meet what was there before
-            (0..self.pixels).for_each(|pixel| self.fill(pixel, len, padded - len, 0));
+            (0..self.pixels.count()).for_each(|pixel| self.fill(pixel, len, padded - len, 0));
         }
-        let used = &mut self.words[..padded / 2 * self.pixels];
-        match (width, self.pixels == 1) {
+        let used = &mut self.words[..padded / 2 * self.pixels.count()];
+        match (width, self.pixels == Pixels::One) {
             (Width::Int8, _) => {}
             (Width::Int4, true) => pair::<1>(used, 2),
-            (Width::Int4, false) => pair::<{ Self::PIXELS }>(used, 2),
+            (Width::Int4, false) => pair::<{ Pixels::MOST }>(used, 2),
             (Width::Int2, true) => {
                 self.sums[..1].copy_from_slice(&sums::<1>(used));
                 pair::<1>(used, 4);
             }
             (Width::Int2, false) => {
                 self.sums = sums(used);
-                pair::<{ Self::PIXELS }>(used, 4);
+                pair::<{ Pixels::MOST }>(used, 4);
             }
         }
     }
@@ -174,34 +184,42 @@ impl Patches {
     /// When a row of weights ends early.
     pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
         let bytes = rows.width.row_bytes(len);
-        let channels = sums.len() / self.pixels;
+        let channels = sums.len() / self.pixels.count();
         let Some(last) = channels.checked_sub(1) else {
             return;
         };
         if bytes < size_of::<u32>() {
             // such a row is not read by words where it lies
-            for (channel, sums) in sums.chunks_exact_mut(self.pixels).enumerate() {
+            for (channel, sums) in sums.chunks_exact_mut(self.pixels.count()).enumerate() {
                 let mut word = [0; size_of::<u32>()];
                 word[..bytes].copy_from_slice(rows.row(channel, len));
-                self.run(rows.width, &word, 0, sums);
+                // SAFETY: there is one row, of four bytes
+                unsafe { self.run(rows.width, &word, 0, sums) };
             }
             return;
         }
         assert!(len <= Self::capacity(self.pixels), "room for the taps");
         assert!(rows.pitch >= bytes, "rows do not overlap");
         let _: &[u8] = rows.row(last, len);
-        self.run(rows.width, &rows.bytes[..bytes], rows.pitch - bytes, sums);
+        let (first, gap) = (&rows.bytes[..bytes], rows.pitch - bytes);
+        // SAFETY: a row has at least four bytes and no more than the capacity has taps, and the last row was
+        // found to be there, so that those before it are as well: rows do not overlap
+        unsafe { self.run(rows.width, first, gap, sums) };
     }
 
-    /// Adds to `sums`, which is not empty, the products with `first` and, each `gap` bytes behind the
-    /// row before, the further rows. `first` has at least four bytes.
-    fn run(&self, width: Width, first: &[u8], gap: usize, sums: &mut [i32]) {
+    /// Adds to `sums`, of at least one row, the products with `first` and, each `gap` bytes behind the
+    /// row before, the further rows.
+    ///
+    /// # Safety
+    /// `first` has at least four bytes, weights for no more taps than the capacity, rounded up to words, and
+    /// each further row of the sums can be read.
+    unsafe fn run(&self, width: Width, first: &[u8], gap: usize, sums: &mut [i32]) {
         let (words, tail) = (first.len() / 4, first.len() % 4);
         let mut job = Job {
             patches: self.words.as_ptr(),
             weights: first.as_ptr(),
             sums: sums.as_mut_ptr(),
-            channels: sums.len() / self.pixels,
+            channels: sums.len() / self.pixels.count(),
             quads: words / 4,
             words: words % 4,
             tail,
@@ -209,7 +227,7 @@ impl Patches {
             gap,
             start: self.sums.as_ptr(),
         };
-        let run = match (width, self.pixels == 1) {
+        let run = match (width, self.pixels == Pixels::One) {
             (Width::Int8, false) => bitbudget_dots4_int8,
             (Width::Int4, false) => bitbudget_dots4_int4,
             (Width::Int2, false) => bitbudget_dots4_int2,
@@ -217,8 +235,9 @@ impl Patches {
             (Width::Int4, true) => bitbudget_dots1_int4,
             (Width::Int2, true) => bitbudget_dots1_int2,
         };
-        // SAFETY: it reads the rows, which were found to be there, and as many patches, which have room
-        // for them, and writes the sums, one for each pixel of each row
+        // SAFETY: the loop reads the rows, which are there by this function's contract, and the words of as
+        // many taps, which the capacity, a multiple of every word's taps, has. It updates a sum for each
+        // pixel of each row: `channels` are the whole rows of `sums`, and `pixels` is one or four by its type
         unsafe { run(&raw mut job) };
     }
 }

@@ -5,20 +5,28 @@
 use core::arch::global_asm;
 
 use crate::arch::Factors;
+use crate::arch::pixels::Pixels;
 
 /// As [`requantize`](fn@crate::arch::requantize::requantize).
 ///
 /// # Panics
-/// When there are fewer sums, factors or results, or another number of pixels.
-pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [i8], pitch: usize) {
+/// When there are fewer sums, factors or results.
+pub fn requantize(
+    sums: &[i32],
+    factors: &Factors<'_>,
+    pixels: Pixels,
+    to: &mut [i8],
+    pitch: usize,
+) {
     let channels = factors.multiplier.len();
     if channels == 0 {
         return;
     }
-    assert!(matches!(pixels, 1 | 4), "one pixel or four");
     assert!(factors.shift.len() >= channels, "the factors end");
-    assert!(sums.len() >= channels * pixels, "the sums end");
-    let end = pitch.saturating_mul(pixels - 1).saturating_add(channels);
+    let sums_needed = channels.saturating_mul(pixels.count());
+    assert!(sums.len() >= sums_needed, "the sums end");
+    let last = pitch.saturating_mul(pixels.count() - 1);
+    let end = last.saturating_add(channels);
     assert!(to.len() >= end && pitch >= channels, "room for the results");
     let mut job = Requantize {
         sums: sums.as_ptr(),
@@ -26,19 +34,21 @@ pub fn requantize(sums: &[i32], factors: &Factors<'_>, pixels: usize, to: &mut [
         shift: factors.shift.as_ptr(),
         to: to.as_mut_ptr(),
         pitch,
-        pitch3: 3 * pitch,
+        pitch3: pitch.wrapping_mul(3),
         channels,
         offset: factors.bounds.offset,
         low: factors.bounds.low,
         high: factors.bounds.high,
     };
     let run = match (pixels, factors.bounds.is_whole()) {
-        (1, true) => bitbudget_requantize1,
-        (1, false) => bitbudget_requantize1_bounds,
-        (_, true) => bitbudget_requantize4,
-        (_, false) => bitbudget_requantize4_bounds,
+        (Pixels::One, true) => bitbudget_requantize1,
+        (Pixels::One, false) => bitbudget_requantize1_bounds,
+        (Pixels::Four, true) => bitbudget_requantize4,
+        (Pixels::Four, false) => bitbudget_requantize4_bounds,
     };
-    // SAFETY: it reads sums and factors and writes results that were found to be there
+    // SAFETY: the loop reads the first `channels` multipliers and shifts and as many sums of each pixel, and
+    // writes as many results of each pixel, a pitch apart: all of that is there, as was asserted in numbers
+    // that saturate. It uses three times the pitch for four pixels only, where that is within the results
     unsafe { run(&raw mut job) };
 }
 

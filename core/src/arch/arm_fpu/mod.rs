@@ -18,7 +18,8 @@ const LANES: usize = 8;
 /// When a row of weights ends early.
 pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
     if let Some(mut job) = Job::new(input, weights, pitch, sums) {
-        // SAFETY: it reads the inputs and the rows, which were found to be there, and updates the sums
+        // SAFETY: `Job::new` has found the last row to be there, and so are those before it; the loop reads as
+        // many weights of each as there are inputs, and updates all sums
         unsafe { bitbudget_dots_f32(&raw mut job) };
     }
 }
@@ -37,7 +38,9 @@ pub fn dots_f16(input: &[f32], weights: &[u16], pitch: usize, sums: &mut [f32]) 
     } else {
         bitbudget_dots_f16_unaligned
     };
-    // SAFETY: it reads the inputs and the rows, which were found to be there, and updates the sums
+    // SAFETY: `Job::new` has found the last row to be there, and so are those before it; the loop reads as
+    // many weights of each as there are inputs, by words only where every row begins at one, and updates
+    // all sums
     unsafe { run(&raw mut job) };
 }
 
@@ -56,18 +59,20 @@ pub fn depthwise_f32(
         return;
     };
     assert!(pitch >= count, "weights do not overlap");
-    let _: &[[f32; LANES]] = &weights[last * pitch..][..count];
-    let _: &[f32] = &input[last_tap * step..][..LANES * sums.len()];
+    let _: &[[f32; LANES]] = &weights[last.saturating_mul(pitch)..][..count];
+    let _: &[f32] = &input[last_tap.saturating_mul(step)..][..sums.as_flattened().len()];
     let mut job = Depthwise {
         input: input.as_ptr(),
-        step: size_of::<f32>() * step,
+        step: size_of::<f32>().wrapping_mul(step),
         weights: weights.as_ptr(),
         sums: sums.as_mut_ptr(),
         count,
         eights: sums.len(),
-        gap: size_of::<[f32; LANES]>() * (pitch - count),
+        gap: size_of::<[f32; LANES]>().wrapping_mul(pitch - count),
     };
-    // SAFETY: it reads inputs and weights that were found to be there, and updates the sums
+    // SAFETY: the loop reads `count` taps of all channels, a step apart, and `count` weights of each eight, a
+    // pitch apart: the last of both were found to be there, and so are those before them. It updates all
+    // sums. Where it takes one tap only, or one eight, it reads nothing a step, or a gap, further
     unsafe { bitbudget_depthwise_f32(&raw mut job) };
 }
 
@@ -105,7 +110,7 @@ impl Job {
     /// The sums of rows that are there; `None` where there are no sums.
     fn new<T>(input: &[f32], weights: &[T], pitch: usize, sums: &mut [f32]) -> Option<Self> {
         let last = sums.len().checked_sub(1)?;
-        let _: &[T] = &weights[last * pitch..][..input.len()];
+        let _: &[T] = &weights[last.saturating_mul(pitch)..][..input.len()];
         Some(Self {
             input: input.as_ptr(),
             weights: weights.as_ptr().cast(),
@@ -113,7 +118,7 @@ impl Job {
             channels: sums.len(),
             eights: input.len() / LANES,
             rest: input.len() % LANES,
-            pitch: size_of::<T>() * pitch,
+            pitch: size_of::<T>().wrapping_mul(pitch),
         })
     }
 }

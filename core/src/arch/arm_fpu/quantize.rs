@@ -39,7 +39,8 @@ pub fn quantize(
     } else {
         bitbudget_quantize_bounds
     };
-    // SAFETY: it reads as many numbers as it writes results, and there are as many of both
+    // SAFETY: the loop reads `count` numbers and writes `count` results, and neither slice is shorter; it puts
+    // FPSCR back as it was
     unsafe { run(&raw mut job) };
 }
 

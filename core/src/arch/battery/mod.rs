@@ -1,6 +1,7 @@
 //! The tests that every instruction set passes: against a dumb computation, weight by weight. Here the sums
 //! of patches, in [`loops`] all others.
 
+pub(in crate::arch) mod guards;
 mod loops;
 
 use std::ops::Range;
@@ -9,14 +10,13 @@ use std::vec::Vec;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::Rows;
+use super::{Pixels, Rows};
 use crate::level::Width;
 
 /// Patches of an instruction set.
 pub(in crate::arch) trait Subject {
-    const PIXELS: usize;
-    fn capacity(pixels: usize) -> usize;
-    fn begin(&mut self, pixels: usize);
+    fn capacity(pixels: Pixels) -> usize;
+    fn begin(&mut self, pixels: Pixels);
     fn put(&mut self, pixel: usize, at: usize, from: &[i8]);
     fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize);
     fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8);
@@ -28,11 +28,10 @@ pub(in crate::arch) trait Subject {
 macro_rules! subject {
     ($patches:ty) => {
         impl Subject for $patches {
-            const PIXELS: usize = <$patches>::PIXELS;
-            fn capacity(pixels: usize) -> usize {
+            fn capacity(pixels: Pixels) -> usize {
                 <$patches>::capacity(pixels)
             }
-            fn begin(&mut self, pixels: usize) {
+            fn begin(&mut self, pixels: Pixels) {
                 <$patches>::begin(self, pixels);
             }
             fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
@@ -72,20 +71,22 @@ subject!(super::wide::Patches);
 /// Calls `with` for every way that this build has to the sums, with fresh patches; says which it has not.
 macro_rules! for_each_subject {
     ($with:ident) => {{
-        $with(super::scalar::Patches::new());
+        $with(crate::arch::scalar::Patches::new());
         #[cfg(arm_dsp)]
-        $with(super::arm_dsp::Patches::new());
+        $with(crate::arch::arm_dsp::Patches::new());
         #[cfg(any(arm_dsp, arm_mla))]
-        $with(super::arm_mla::Patches::new());
+        $with(crate::arch::arm_mla::Patches::new());
         #[cfg(wide)]
-        for (name, path) in super::wide::Path::all() {
+        for (name, path) in crate::arch::wide::Path::all() {
             match path {
-                Some(path) => $with(super::wide::Patches::on(path)),
+                Some(path) => $with(crate::arch::wide::Patches::on(path)),
                 None => println!("{name}: not on this processor, not tested"),
             }
         }
     }};
 }
+
+use for_each_subject;
 
 /// A row of weights for each channel, packed as the engine packs them, with bytes of something else
 /// between the rows.
@@ -192,7 +193,7 @@ fn compare<S: Subject>(
     let mut sums: Vec<i32> = (0..count).map(|_| rng.random_range(-999..999)).collect();
     let mut want = sums.clone();
     naive(taps, &weights.rows, &(0..len), &mut want);
-    subject.begin(taps.len());
+    subject.begin(Pixels::of(taps.len()));
     for (pixel, taps) in taps.iter().enumerate() {
         write(rng, subject, pixel, taps);
     }
@@ -212,13 +213,13 @@ fn every_length() {
 
 fn lengths<S: Subject>(mut subject: S) {
     let mut rng = SmallRng::seed_from_u64(31);
-    for pixels in [1, S::PIXELS] {
+    for pixels in [Pixels::One, Pixels::Four] {
         let capacity = S::capacity(pixels);
         for len in (1..=70).chain(capacity - 33..=capacity) {
             for width in Width::ALL {
                 let channels = rng.random_range(0..6);
                 let weights = Weights::random(&mut rng, channels, len, width);
-                let taps: Vec<_> = (0..pixels).map(|_| taps(&mut rng, len)).collect();
+                let taps: Vec<_> = (0..pixels.count()).map(|_| taps(&mut rng, len)).collect();
                 compare(&mut rng, &mut subject, &taps, &weights, put);
             }
         }
@@ -232,7 +233,7 @@ fn extremes() {
 
 fn ends<S: Subject>(mut subject: S) {
     let mut rng = SmallRng::seed_from_u64(32);
-    for pixels in [1, S::PIXELS] {
+    for pixels in [Pixels::One, Pixels::Four] {
         for len in [16, 61, S::capacity(pixels)] {
             for width in Width::ALL {
                 let max = width.max();
@@ -240,11 +241,11 @@ fn ends<S: Subject>(mut subject: S) {
                 let rows = [vec![max; len], vec![-max; len], alternating.collect()];
                 let weights = Weights::new(&mut rng, rows.to_vec(), width);
                 for tap in [-128, -1, 0, 127] {
-                    let taps = vec![vec![tap; len]; pixels];
+                    let taps = vec![vec![tap; len]; pixels.count()];
                     compare(&mut rng, &mut subject, &taps, &weights, put);
                 }
                 let mut end = || if rng.random() { -128 } else { 127 };
-                let taps: Vec<Vec<i8>> = (0..pixels)
+                let taps: Vec<Vec<i8>> = (0..pixels.count())
                     .map(|_| (0..len).map(|_| end()).collect())
                     .collect();
                 compare(&mut rng, &mut subject, &taps, &weights, put);
@@ -260,14 +261,14 @@ fn taps_written_in_any_pieces() {
 
 fn pieces<S: Subject>(mut subject: S) {
     let mut rng = SmallRng::seed_from_u64(33);
-    for pixels in [1, S::PIXELS] {
+    for pixels in [Pixels::One, Pixels::Four] {
         for begin in 0..=20 {
             for end in begin..=41 {
                 let width = Width::ALL[rng.random_range(0..3)];
                 let len = rng.random_range(end.max(1)..=42);
                 let value = rng.random();
                 let weights = Weights::random(&mut rng, 3, len, width);
-                let mut taps: Vec<_> = (0..pixels).map(|_| taps(&mut rng, len)).collect();
+                let mut taps: Vec<_> = (0..pixels.count()).map(|_| taps(&mut rng, len)).collect();
                 taps.iter_mut()
                     .for_each(|taps| taps[begin..end].fill(value));
                 compare(
@@ -300,12 +301,14 @@ fn taps_of_rows() {
 
 fn rows<S: Subject>(mut subject: S) {
     let mut rng = SmallRng::seed_from_u64(35);
-    for pixels in [1, S::PIXELS] {
+    for pixels in [Pixels::One, Pixels::Four] {
         for count in 1..=4 {
             for run in 1..=21 {
                 let width = Width::ALL[rng.random_range(0..3)];
                 let weights = Weights::random(&mut rng, 2, count * run, width);
-                let taps: Vec<_> = (0..pixels).map(|_| taps(&mut rng, count * run)).collect();
+                let taps: Vec<_> = (0..pixels.count())
+                    .map(|_| taps(&mut rng, count * run))
+                    .collect();
                 let write = |rng: &mut SmallRng, subject: &mut S, pixel, taps: &[i8]| {
                     let pitch = run + rng.random_range(0..6);
                     // the inputs end with the last run
@@ -329,14 +332,14 @@ fn blocks_of_a_row_add_up() {
 
 fn blocks<S: Subject>(mut subject: S) {
     let mut rng = SmallRng::seed_from_u64(34);
-    for pixels in [1, S::PIXELS] {
+    for pixels in [Pixels::One, Pixels::Four] {
         let capacity = S::capacity(pixels);
         for extra in [1, 2, 3, 5, 63, 64, capacity / 2 + 1, capacity + 7] {
             let len = capacity + extra;
             for width in Width::ALL {
                 let weights = Weights::random(&mut rng, 3, len, width);
-                let taps: Vec<_> = (0..pixels).map(|_| taps(&mut rng, len)).collect();
-                let mut sums = vec![7; 3 * pixels];
+                let taps: Vec<_> = (0..pixels.count()).map(|_| taps(&mut rng, len)).collect();
+                let mut sums = vec![7; 3 * pixels.count()];
                 let mut want = sums.clone();
                 naive(&taps, &weights.rows, &(0..len), &mut want);
                 for from in (0..len).step_by(capacity) {

@@ -33,7 +33,7 @@ impl<const BYTES: usize> Buffer<BYTES> {
     #[inline(always)]
     pub fn reset<T: Pod>(&mut self, len: usize, value: T) -> &mut [T] {
         self.room(len).fill(MaybeUninit::new(value));
-        // SAFETY: they have just been written
+        // SAFETY: `room` gave `len` elements (it panics where there are not so many), and `fill` wrote each
         unsafe { self.written(len * size_of::<T>()) };
         bytemuck::cast_slice_mut(self.bytes_mut())
     }
@@ -46,8 +46,10 @@ impl<const BYTES: usize> Buffer<BYTES> {
     pub fn room<T: Pod>(&mut self, len: usize) -> &mut [MaybeUninit<T>] {
         const { assert!(align_of::<T>() <= 64, "aligned for vectors") };
         self.len = 0;
-        let bytes = &mut self.bytes[..len * size_of::<T>()];
-        // SAFETY: it is aligned, and there is room for so many elements, which need no value
+        let bytes = &mut self.bytes[..len.saturating_mul(size_of::<T>())];
+        // SAFETY: the slice has `len` elements' bytes: their number saturates, and no slice has so many as
+        // that. It begins at the buffer's beginning, which is aligned to 64 bytes, and no `T` asks for more
+        // (asserted above). The elements need no value, and `self` stays borrowed as long as they are.
         unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), len) }
     }
 
@@ -98,5 +100,28 @@ impl<const BYTES: usize> Default for Buffer<BYTES> {
 impl<const BYTES: usize> fmt::Debug for Buffer<BYTES> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Buffer({} of {BYTES})", self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arch::battery::guards::{huge, refused};
+
+    #[test]
+    fn more_elements_than_there_is_room_for_are_refused() {
+        let mut buffer = Buffer::<64>::new();
+        buffer.reset(16, 7_u32).fill(9);
+        for len in huge().chain([17]) {
+            refused(|| buffer.room::<u32>(len).len());
+            refused(|| buffer.reset(len, 1_i32).len());
+        }
+        for len in huge().chain([65]) {
+            refused(|| buffer.room::<u8>(len).len());
+            refused(|| buffer.grow(len).len());
+            // SAFETY: it panics before there is anything to believe
+            refused(|| unsafe { buffer.written(len) });
+        }
+        assert_eq!(buffer.room::<u64>(8).len(), 8);
     }
 }

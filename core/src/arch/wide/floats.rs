@@ -10,7 +10,7 @@ use core::ops::Range;
 use bytemuck::cast;
 
 use super::strips::{Segments, Strip};
-use super::{Buffer, Isa, Path, Task, transpose};
+use super::{Buffer, Isa, Path, Task, end, transpose};
 
 /// Bytes of weights.
 const WEIGHT_BYTES: usize = 128 << 10;
@@ -61,7 +61,8 @@ impl FloatStrips {
     #[must_use]
     pub fn room(&self, shape: Segments) -> usize {
         let lanes = self.path.lanes();
-        let channel = shape.count * shape.len * size_of::<f32>();
+        let taps = shape.count.saturating_mul(shape.len);
+        let channel = taps.saturating_mul(size_of::<f32>());
         if channel == 0 {
             return 0;
         }
@@ -88,7 +89,7 @@ impl FloatStrips {
         self.path.run(Weigh {
             rows,
             channels,
-            taps: shape.count * shape.len,
+            taps: shape.count.saturating_mul(shape.len),
             weights: &mut self.weights,
             real,
         });
@@ -113,9 +114,14 @@ impl FloatStrips {
         segments: Range<usize>,
         taps: Range<usize>,
     ) -> &[f32] {
-        assert!(segments.end <= self.shape.count && taps.end <= self.shape.len);
+        let within = |range: &Range<usize>, len| range.start <= range.end && range.end <= len;
+        assert!(
+            within(&segments, self.shape.count) && within(&taps, self.shape.len),
+            "segments and taps of the weights"
+        );
         let pitch = self.pitch();
-        let sums = self.sums.grow(strip.pixels * pitch * size_of::<f32>());
+        let len = strip.pixels.saturating_mul(pitch * size_of::<f32>());
+        let sums = self.sums.grow(len);
         let sums = bytemuck::cast_slice_mut(sums);
         self.path.run(Sums {
             inputs,
@@ -150,9 +156,9 @@ impl<T: Copy, F: Fn(T) -> f32> Task for Weigh<'_, T, F> {
         let Self {
             rows, taps, real, ..
         } = self;
-        let vector_len = taps * I::LANES;
+        let vector_len = taps.saturating_mul(I::LANES);
         let vectors = self.channels.div_ceil(I::LANES);
-        let weights = self.weights.reset(vectors * vector_len, 0.0);
+        let weights = self.weights.reset(vectors.saturating_mul(vector_len), 0.0);
         for first in (0..self.channels).step_by(BLOCK) {
             let row = |i: usize| &rows[(first + i) * taps..][..taps];
             let vector = &mut weights[first / I::LANES * vector_len..][..vector_len];
@@ -227,12 +233,18 @@ impl Sums<'_> {
         else {
             return;
         };
-        let end = at + last * step + last_segment * pitch + self.taps.len();
+        let end = end(
+            at,
+            [(last, step), (last_segment, pitch), (1, self.taps.len())],
+        );
         assert!(end <= self.inputs.len(), "inputs for all taps");
-        let vector_len = self.shape.count * self.shape.len * LANES;
+        let taps = self.shape.count.saturating_mul(self.shape.len);
+        let vector_len = taps.saturating_mul(LANES);
         let vectors = self.pitch / LANES;
-        assert!(vectors * vector_len <= self.weights.len() && vectors * LANES <= self.bias.len());
-        assert!(pixels * self.pitch <= self.sums.len());
+        assert!(
+            vectors.saturating_mul(vector_len) <= self.weights.len(),
+            "weights of all channels"
+        );
         for vector in 0..vectors {
             let first = self.segments.start * self.shape.len + self.taps.start;
             let job = Job::<LANES> {
@@ -364,6 +376,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
+    use crate::arch::battery::guards::{huge, refused};
     use crate::arch::scalar;
 
     fn bits(reals: &[f32]) -> Vec<u32> {
@@ -435,6 +448,76 @@ mod tests {
                     }
                     let found = &sums[..channels];
                     assert_eq!(bits(found), bits(&want), "{name} {shape:?} {strip:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn huge_steps_and_lengths_are_refused() {
+        for path in Path::all().filter_map(|(_, path)| path) {
+            let shape = Segments { count: 2, len: 5 };
+            let mut strips = FloatStrips::on(path);
+            let (bias, rows) = ([0.0; 20], [0.5; 200]);
+            strips.weigh(&bias, &rows, shape, |x| x);
+            let inputs = [1.0; 100];
+            for at in [0, 1] {
+                let strip = Strip {
+                    at,
+                    pitch: at,
+                    step: at,
+                    pixels: 3,
+                };
+                strips.sums(&inputs, strip, 0..2, 0..5);
+                for huge in huge() {
+                    let strips_of = [
+                        Strip { at: huge, ..strip },
+                        Strip {
+                            pitch: huge,
+                            ..strip
+                        },
+                        Strip {
+                            step: huge,
+                            ..strip
+                        },
+                        Strip {
+                            pixels: huge,
+                            ..strip
+                        },
+                    ];
+                    for strip in strips_of {
+                        refused(|| strips.sums(&inputs, strip, 0..2, 0..5).len());
+                    }
+                    for (segments, taps) in [
+                        (0..huge, 0..5),
+                        (huge..huge, 0..5),
+                        (huge..2, 0..5),
+                        (0..2, 0..huge),
+                        (0..2, huge..huge),
+                        (0..2, huge..5),
+                    ] {
+                        refused(|| strips.sums(&inputs, strip, segments, taps).len());
+                    }
+                }
+            }
+            for huge in huge() {
+                let shapes = [
+                    Segments {
+                        count: huge,
+                        len: 5,
+                    },
+                    Segments {
+                        count: 2,
+                        len: huge,
+                    },
+                    Segments {
+                        count: huge,
+                        len: huge,
+                    },
+                ];
+                for shape in shapes {
+                    assert_eq!(strips.room(shape), 0);
+                    refused(|| strips.weigh(&bias[..1], &rows, shape, |x| x));
                 }
             }
         }

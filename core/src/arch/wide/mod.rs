@@ -36,7 +36,8 @@ use super::x86_64::transpose;
 /// hold [`TAPS`](Self::TAPS) taps each.
 ///
 /// # Safety
-/// Its functions may be called where [`run`](Self::run) may.
+/// The functions do what they say and read and write nothing but what they say; they may be called inside
+/// [`run`](Self::run). [`LANES`](Self::LANES) is 4, 8 or 16.
 pub(super) unsafe trait Isa: Copy {
     /// 32-bit sums, as many words of inputs, or as many words of weights.
     type Vector: Copy;
@@ -159,6 +160,13 @@ pub(super) unsafe trait Isa: Copy {
             }
         }
     }
+}
+
+/// Behind `first`, after steps of some lengths so many times each; saturates.
+#[inline(always)]
+fn end<const N: usize>(first: usize, steps: [(usize, usize); N]) -> usize {
+    let steps = steps.map(|(count, len)| count.saturating_mul(len));
+    steps.into_iter().fold(first, usize::saturating_add)
 }
 
 /// A loop over the vectors of any instruction set. Its function and all that it calls are inlined into

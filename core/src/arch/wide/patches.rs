@@ -4,6 +4,7 @@
 
 use super::unpack::unpack;
 use super::{Isa, Path, Task};
+use crate::arch::pixels::Pixels;
 use crate::arch::scalar::Rows;
 use crate::level::Width;
 
@@ -16,8 +17,8 @@ const STEP: usize = 64;
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Patches {
-    inputs: [u8; 2 * Self::PIXELS * TAPS],
-    pixels: usize,
+    inputs: [u8; 2 * Pixels::MOST * TAPS],
+    pixels: Pixels,
     path: Path,
 }
 
@@ -28,9 +29,6 @@ impl Default for Patches {
 }
 
 impl Patches {
-    /// Pixels that share a pass over the weights.
-    pub const PIXELS: usize = 4;
-
     /// Room for patches.
     #[must_use]
     pub fn new() -> Self {
@@ -42,19 +40,19 @@ impl Patches {
     pub const fn on(path: Path) -> Self {
         Self {
             inputs: [0; _],
-            pixels: Self::PIXELS,
+            pixels: Pixels::Four,
             path,
         }
     }
 
     /// As [`scalar::Patches::capacity`](crate::arch::scalar::Patches::capacity).
     #[must_use]
-    pub const fn capacity(pixels: usize) -> usize {
-        Self::PIXELS * TAPS / pixels
+    pub const fn capacity(pixels: Pixels) -> usize {
+        Pixels::MOST * TAPS / pixels.count()
     }
 
     /// As [`scalar::Patches::begin`](crate::arch::scalar::Patches::begin).
-    pub fn begin(&mut self, pixels: usize) {
+    pub fn begin(&mut self, pixels: Pixels) {
         self.pixels = pixels;
     }
 
@@ -64,7 +62,8 @@ impl Patches {
     /// Past the capacity.
     pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
         let capacity = Self::capacity(self.pixels);
-        assert!(at + from.len() <= capacity, "room for the taps");
+        let end = at.saturating_add(from.len());
+        assert!(end <= capacity, "room for the taps");
         let inputs = &mut self.inputs;
         let at = pixel * capacity + at;
         self.path.run(Put { inputs, at, from });
@@ -76,7 +75,7 @@ impl Patches {
     /// Past the capacity, or when the inputs end early.
     pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
         for row in 0..rows {
-            self.put(pixel, row * run, &from[row * pitch..][..run]);
+            self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
         }
     }
 
@@ -112,20 +111,23 @@ impl Patches {
             capacity,
             len,
         };
-        if self.pixels == 1 {
-            let (sums, _) = sums.as_chunks_mut();
-            self.path.run(Dots::<1> {
-                patches,
-                rows,
-                sums,
-            });
-        } else {
-            let (sums, _) = sums.as_chunks_mut();
-            self.path.run(Dots::<{ Self::PIXELS }> {
-                patches,
-                rows,
-                sums,
-            });
+        match self.pixels {
+            Pixels::One => {
+                let (sums, _) = sums.as_chunks_mut::<1>();
+                self.path.run(Dots {
+                    patches,
+                    rows,
+                    sums,
+                });
+            }
+            Pixels::Four => {
+                let (sums, _) = sums.as_chunks_mut::<{ Pixels::MOST }>();
+                self.path.run(Dots {
+                    patches,
+                    rows,
+                    sums,
+                });
+            }
         }
     }
 }
@@ -178,7 +180,8 @@ impl<const PIXELS: usize> Task for Dots<'_, PIXELS> {
         let mut bytes = [0_i8; STEP];
         for (channel, sums) in self.sums.iter_mut().enumerate() {
             let row = self.rows.row(channel, len);
-            let mut sums_of = Row::<I, PIXELS>::new();
+            // SAFETY: this function runs inside `Isa::run`
+            let mut sums_of = unsafe { Row::<I, PIXELS>::new() };
             let whole = if width == Width::Int8 {
                 let step = I::LANES * I::TAPS;
                 len - len % step
@@ -211,10 +214,12 @@ struct Row<I: Isa, const PIXELS: usize> {
 }
 
 impl<I: Isa, const PIXELS: usize> Row<I, PIXELS> {
+    /// # Safety
+    /// Called inside [`Isa::run`].
     #[inline(always)]
-    fn new() -> Self {
+    unsafe fn new() -> Self {
         let zeros = [0; STEP];
-        // SAFETY: a vector has fewer sums; called by a task
+        // SAFETY: the array has more sums than any vector; the caller is inside `Isa::run`
         let zero = unsafe { I::load(zeros.as_ptr()) };
         Self {
             sums: [zero; PIXELS],

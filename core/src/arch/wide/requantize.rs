@@ -2,9 +2,9 @@
 
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 
-use super::Isa;
 use super::strips::{LANES, Strips};
 use super::tile::Sink;
+use super::{Isa, end};
 use crate::arch::Factors;
 use crate::arch::requantize::Bounds;
 
@@ -54,9 +54,11 @@ pub(super) struct Int8<'a> {
     pub(super) pitch: usize,
 }
 
-impl Sink for Int8<'_> {
+// SAFETY: the last pixel's results end within the slice; what says so saturates, and no slice is so long.
+// Only results of channels are written, of which there are no more than multipliers and shifts
+unsafe impl Sink for Int8<'_> {
     fn has_room<I: Isa>(&self, pixels: usize, channels: usize) -> bool {
-        let end = pixels.saturating_sub(1) * self.pitch + channels;
+        let end = end(channels, [(pixels.saturating_sub(1), self.pitch)]);
         end <= self.to.len() && channels == self.channels && channels <= Strips::CHANNELS
     }
 

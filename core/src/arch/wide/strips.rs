@@ -75,14 +75,19 @@ impl Frame {
     /// From a row to the next.
     #[must_use]
     pub const fn pitch(self) -> usize {
-        self.left + self.row + self.right
+        self.left
+            .saturating_add(self.row)
+            .saturating_add(self.right)
     }
 
     /// So many inputs, frame included.
     #[must_use]
     pub const fn len(self, inputs: usize) -> usize {
         match inputs.checked_div(self.row) {
-            Some(rows) => (self.top + rows + self.bottom) * self.pitch(),
+            Some(rows) => {
+                let rows = self.top.saturating_add(rows).saturating_add(self.bottom);
+                rows.saturating_mul(self.pitch())
+            }
             None => 0,
         }
     }
@@ -157,7 +162,8 @@ impl Strips {
     #[must_use]
     pub fn room(&self, shape: Segments) -> usize {
         let word = size_of::<u32>() / self.path.input_bytes();
-        let lane = shape.count * shape.words(word) * size_of::<u32>();
+        let words = shape.count.saturating_mul(shape.words(word));
+        let lane = words.saturating_mul(size_of::<u32>());
         if lane == 0 {
             return 0;
         }
@@ -216,7 +222,8 @@ impl Strips {
     /// When there are more pixels than [`Strip::PIXELS`], or the inputs end early.
     pub fn sums<'s>(&self, strip: Strip, to: &'s mut StripSums) -> &'s [i32] {
         let pitch = self.pitch();
-        let to = bytemuck::cast_slice_mut(to.grow(strip.pixels * pitch * size_of::<i32>()));
+        let len = strip.pixels.saturating_mul(pitch * size_of::<i32>());
+        let to = bytemuck::cast_slice_mut(to.grow(len));
         let grid = Grid {
             strip,
             rows: 1,
@@ -279,7 +286,7 @@ impl Task for Put<'_> {
         let frame = self.frame;
         let pitch = frame.pitch();
         // the last word ends behind the inputs
-        let len = frame.len(self.from.len()) + TAPS;
+        let len = frame.len(self.from.len()).saturating_add(TAPS);
         let inputs = self.inputs.reset(len, I::input(self.value));
         let rows = inputs.chunks_mut(pitch.max(1)).skip(frame.top);
         for (to, from) in rows.zip(self.from.chunks(frame.row.max(1))) {
@@ -297,6 +304,7 @@ mod tests {
     use rand::{Rng, SeedableRng};
 
     use super::*;
+    use crate::arch::battery::guards::{huge, refused};
     use crate::arch::battery::{Weights, naive, taps};
     use crate::arch::requantize::Bounds;
     use crate::level::Width;
@@ -524,6 +532,138 @@ mod tests {
                     pixels: 2,
                 };
                 compare(rng, path, shape, strip, &weights);
+            }
+        });
+    }
+
+    #[test]
+    fn huge_steps_and_lengths_are_refused() {
+        on_every_path(|rng, path| {
+            let channels = 20;
+            let shape = Segments { count: 2, len: 5 };
+            let weights = Weights::random(rng, channels, 10, Width::Int8);
+            let rows = weights.rows_from(0);
+            let bias = vec![0; channels];
+            let mut strips = Strips::on(path);
+            let multiplier = vec![1 << 30; channels];
+            let factors = Factors {
+                multiplier: &multiplier,
+                shift: &vec![35; channels],
+                bounds: Bounds {
+                    offset: 0,
+                    low: -128,
+                    high: 127,
+                },
+            };
+            strips.weigh(&rows, 0..channels, shape, &bias);
+            strips.scale(&factors);
+            strips.put(&[1; 200], frame_of(200), 0);
+            let mut room = StripSums::new();
+            let mut results = vec![0; 1000];
+            for at in [0, 1] {
+                // where it lies makes a strip of any size short
+                let strip = Strip {
+                    at,
+                    pitch: at,
+                    step: at,
+                    pixels: 3,
+                };
+                let grid = Grid {
+                    strip,
+                    rows: 2,
+                    step: at,
+                };
+                strips.sums(strip, &mut room);
+                strips.results(grid, &mut results, channels);
+                for huge in huge() {
+                    let strips_of = [
+                        Strip { at: huge, ..strip },
+                        Strip {
+                            pitch: huge,
+                            ..strip
+                        },
+                        Strip {
+                            step: huge,
+                            ..strip
+                        },
+                        Strip {
+                            pixels: huge,
+                            ..strip
+                        },
+                    ];
+                    for strip in strips_of {
+                        refused(|| strips.sums(strip, &mut room).len());
+                        let grid = Grid { strip, ..grid };
+                        refused(|| strips.results(grid, &mut results, channels));
+                    }
+                    for grid in [Grid { rows: huge, ..grid }, Grid { step: huge, ..grid }] {
+                        refused(|| strips.results(grid, &mut results, channels));
+                    }
+                    refused(|| strips.results(grid, &mut results, huge));
+                }
+            }
+            let more = Factors {
+                multiplier: &[0; Strips::CHANNELS + 1],
+                ..factors
+            };
+            refused(|| strips.scale(&more));
+            for huge in huge() {
+                let shapes = [
+                    Segments {
+                        count: huge,
+                        len: 5,
+                    },
+                    Segments {
+                        count: 2,
+                        len: huge,
+                    },
+                    Segments {
+                        count: huge,
+                        len: huge,
+                    },
+                ];
+                for shape in shapes {
+                    assert_eq!(strips.room(shape), 0);
+                    refused(|| strips.weigh(&rows, 0..1, shape, &bias));
+                }
+                for width in Width::ALL {
+                    let rows = Rows {
+                        width,
+                        pitch: huge,
+                        ..rows
+                    };
+                    for first in 0..2 {
+                        refused(|| strips.weigh(&rows, first..channels, shape, &bias));
+                    }
+                }
+                let frames = [
+                    Frame {
+                        top: huge,
+                        ..frame_of(10)
+                    },
+                    Frame {
+                        left: huge,
+                        ..frame_of(10)
+                    },
+                    Frame {
+                        bottom: huge,
+                        ..frame_of(10)
+                    },
+                    Frame {
+                        right: huge,
+                        ..frame_of(10)
+                    },
+                    Frame {
+                        top: huge,
+                        left: huge,
+                        bottom: huge,
+                        right: huge,
+                        row: 10,
+                    },
+                ];
+                for frame in frames {
+                    refused(|| strips.put(&[1; 20], frame, 0));
+                }
             }
         });
     }

@@ -3,10 +3,14 @@
 #![expect(unsafe_code, reason = "loads and products of vectors")]
 
 use super::strips::{Grid, Segments, Strip, Strips};
-use super::{Isa, Task};
+use super::{Isa, Task, end};
 
 /// Where the sums of tiles go.
-pub(super) trait Sink {
+///
+/// # Safety
+/// Where [`has_room`](Self::has_room) says so, [`put`](Self::put) writes nothing but what the sink has
+/// borrowed, for each pixel before `pixels` and each vector that has one of the channels.
+pub(super) unsafe trait Sink {
     /// Whether there is room for so many pixels' sums in so many channels.
     fn has_room<I: Isa>(&self, pixels: usize, channels: usize) -> bool;
     /// Takes the sums of a tile: its first pixel, and its first vector of channels.
@@ -28,9 +32,13 @@ pub(super) struct Plain<'a> {
     pub(super) pitch: usize,
 }
 
-impl Sink for Plain<'_> {
+// SAFETY: the last vector of a pixel ends within the pixel's pitch, since all its vectors do, and the last
+// pixel's pitch within the slice; the product saturates, and no slice is so long
+unsafe impl Sink for Plain<'_> {
     fn has_room<I: Isa>(&self, pixels: usize, channels: usize) -> bool {
-        channels.next_multiple_of(I::LANES) <= self.pitch && pixels * self.pitch <= self.to.len()
+        let vectors = channels.div_ceil(I::LANES);
+        vectors.saturating_mul(I::LANES) <= self.pitch
+            && pixels.saturating_mul(self.pitch) <= self.to.len()
     }
 
     #[inline(always)]
@@ -81,20 +89,32 @@ impl<S: Sink> Task for Sums<'_, S> {
         let weights: &[I::Weight] = bytemuck::cast_slice(self.weights);
         let words = shape.words(I::TAPS);
         let vectors = channels.div_ceil(I::LANES);
-        let vector_len = shape.count * words * I::LANES * I::TAPS;
+        let vector_len = shape
+            .count
+            .saturating_mul(words)
+            .saturating_mul(I::LANES * I::TAPS);
         let (Some(last_row), Some(last)) = (grid.rows.checked_sub(1), strip.pixels.checked_sub(1))
         else {
             return;
         };
-        let end = strip.at
-            + last_row * grid.step
-            + last * strip.step
-            + shape.count.saturating_sub(1) * strip.pitch
-            + words * I::TAPS;
-        assert!(end <= inputs.len(), "inputs for all taps");
-        assert!(vectors * vector_len <= weights.len() && vectors * I::LANES <= bias.len());
+        let last_segment = shape.count.saturating_sub(1);
+        let steps = [
+            (last_row, grid.step),
+            (last, strip.step),
+            (last_segment, strip.pitch),
+            (words, I::TAPS),
+        ];
+        assert!(end(strip.at, steps) <= inputs.len(), "inputs for all taps");
         assert!(
-            sink.has_room::<I>(grid.rows * strip.pixels, channels),
+            vectors.saturating_mul(vector_len) <= weights.len(),
+            "weights of all channels"
+        );
+        assert!(
+            vectors.saturating_mul(I::LANES) <= bias.len(),
+            "biases of all channels"
+        );
+        assert!(
+            sink.has_room::<I>(grid.rows.saturating_mul(strip.pixels), channels),
             "room for all sums"
         );
         let mut job = Job::<I, S> {

@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use super::strips::{LANES, Segments, Strips, TAPS, WEIGHT_BYTES};
 use super::unpack::unpack;
-use super::{Buffer, Isa, Task};
+use super::{Buffer, Isa, Task, end};
 use crate::arch::scalar::Rows;
 use crate::level::Width;
 
@@ -25,15 +25,17 @@ impl Task for Weigh<'_, '_> {
 
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
-        let words = self.shape.count * self.shape.words(I::TAPS);
+        let words = self.shape.count.saturating_mul(self.shape.words(I::TAPS));
         let vectors = self.channels.len().div_ceil(I::LANES);
-        let vector_len = words * I::LANES * I::TAPS;
-        let len = vectors * vector_len;
+        let vector_len = words.saturating_mul(I::LANES * I::TAPS);
+        let len = vectors.saturating_mul(vector_len);
         if size_of::<I::Weight>() != 1 {
             let weights = self.weights.reset(len, I::weight(0));
             return widen::<I>(self.rows, self.channels, self.shape, weights, vector_len);
         }
-        let mut to = self.weights.room(vectors * words * I::LANES);
+        // words of one byte each, as the inputs' are
+        const { assert!(size_of::<I::Weight>() != 1 || I::TAPS == TAPS) };
+        let mut to = self.weights.room(len / I::TAPS);
         for (first, bias) in
             (self.channels.clone().step_by(I::LANES)).zip(self.bias.chunks_mut(I::LANES))
         {
@@ -109,8 +111,9 @@ unsafe fn copy<I: Isa>(
             let bytes = BYTES.min(len - word * TAPS);
             let whole = bytes == BYTES && channels.len() == I::LANES;
             let vectors = if whole && rows.width == Width::Int8 {
-                let first = &rows.bytes[channels.start * rows.pitch + at..];
-                assert!(first.len() >= (I::LANES - 1) * rows.pitch + BYTES);
+                let first = &rows.bytes[end(at, [(channels.start, rows.pitch)])..];
+                let end = end(BYTES, [(I::LANES - 1, rows.pitch)]);
+                assert!(end <= first.len(), "rows of weights end early");
                 // SAFETY: each row has as many bytes, as was checked
                 unsafe { I::columns(first.as_ptr(), rows.pitch) }
             } else {
