@@ -1,8 +1,49 @@
-//! Mixed-precision CNN inference in a fixed memory budget: quantizers, the price-matrix math, an
-//! exact layout solver, and an engine with INT8 and FP32 kernels. `no_std`, no heap.
+//! Mixed-precision CNN inference in a fixed memory budget: quantizers, an exact layout solver, and an
+//! engine with INT8 and FP32 kernels. `no_std`, no heap.
 //!
-//! A host profiles a trained network and packs an [`Image`](image::Image); this crate plans it for a
-//! budget and runs it, on the host and on the device, bit for bit the same.
+//! A host profiles a trained network and packs an [`Image`]: the weights, the calibrated quantizers, and
+//! for every level of every layer (`fp32` … `int2`) its bytes and its predicted change of the loss. From
+//! then on the image is all there is. This crate checks it once, solves for the layout of least loss
+//! within a memory budget, makes the weights of that layout resident in an arena that the caller lends,
+//! and runs the network, on the host and on the device with the same plan and the same integers.
+//!
+//! ```text
+//!  image (flash)                Engine<N, K>               arena (RAM, lent)
+//! ┌─────────────────┐ parse  ┌───────────────┐ replan   ┌────────────────────────┐
+//! │ network, prices │───────▶│ Planner       │─────────▶│ weights at their level │
+//! │ weights         │───────▶│   Solver      │ infer    │ activations            │
+//! │ plans           │        │ kernels       │─────────▶│ spare: still yours     │
+//! └─────────────────┘        └───────────────┘          └────────────────────────┘
+//! ```
+//!
+//! ```
+//! use bitbudget_core::{Budget, Engine, EngineError, Image, Input};
+//!
+//! /// The class of one frame of raw pixels, found with at most `bytes` of RAM.
+//! fn classify(
+//!     image: &Image<32, 5>,
+//!     arena: &mut [u8],
+//!     bytes: u64,
+//!     frame: &[u8],
+//! ) -> Result<Option<usize>, EngineError> {
+//!     let mut engine = Engine::new(image, arena)?;
+//!     // again whenever memory comes or goes
+//!     engine.replan(Budget::Total(bytes), u64::MAX)?;
+//!     let logits = engine.infer(Input::U8(frame))?;
+//!     Ok((0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])))
+//! }
+//! ```
+//!
+//! - **Capacities.** `N` is the most layers and `K` the most levels of a layer that a type has room for;
+//!   every buffer is a constant of the type. `bitbudget inspect` tells how many an image has.
+//! - **Memory.** A plan's bytes are those that the engine takes of the arena, no more; what is left is
+//!   [`Engine::spare`]. [`Image`] and [`Engine`] themselves are the caller's values.
+//! - **Time.** A re-plan can be given a limit of nodes; the plan then says how far from the optimum it may
+//!   still be ([`Plan::bound`]). [`Image::stored_plans`] needs no search at all.
+//! - **Exactness.** Integer layers are defined in integers; every instruction set gives the same bytes.
+//!
+//! [`mckp`] solves multiple-choice knapsack problems of any origin. [`protocol`] is what the firmware and
+//! the host say to each other.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
 
@@ -29,6 +70,11 @@ pub mod step;
 pub mod storage;
 pub mod stored;
 pub mod tensor;
+
+pub use engine::{Engine, EngineError, Input};
+pub use image::{Image, ImageError};
+pub use level::Level;
+pub use plan::{Budget, BudgetTooSmall, Plan, Planner};
 
 /// The README's code compiles.
 #[cfg(doctest)]

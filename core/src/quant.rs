@@ -70,7 +70,7 @@ impl QParams {
     /// [`dequantize`](Self::dequantize).
     #[must_use]
     #[inline]
-    pub fn through(&self, real: f32, rounding: Rounding) -> f32 {
+    pub fn fake_quantize(&self, real: f32, rounding: Rounding) -> f32 {
         self.scale * (self.saturated(real, rounding) - f32::from(self.zero_point))
     }
 
@@ -219,7 +219,7 @@ mod tests {
                 // the grid may stand up to half a step off the range's ends
                 assert!(e.abs() <= 1.51 * q.scale, "{x} {e} {q:?}");
                 assert_eq!(
-                    q.through(x, rounding),
+                    q.fake_quantize(x, rounding),
                     q.dequantize(q.quantize(x, rounding))
                 );
             }

@@ -5,10 +5,9 @@ use std::ops::Range;
 use bitbudget_core::network::Preprocess;
 use candle_core::{Result, Tensor};
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, real_inputs};
 use crate::graph::FloatModel;
-use crate::loss::{Loss, Objective, Score, Target};
-use crate::profile::{outputs_of_graph, real_inputs};
+use crate::loss::{Loss, Objective, Score, Target, outputs_of_graph};
 
 /// Bytes of activations that one batch may take.
 const BATCH_BYTES: usize = 16 << 20;

@@ -2,19 +2,12 @@
 
 use std::path::Path;
 
-use bitbudget_core::engine::{ARENA_ALIGN, Engine, EngineError, Input};
-use bitbudget_core::plan::Plan;
+use bitbudget_core::engine::{ARENA_ALIGN, EngineError, Input};
 use rayon::prelude::*;
 
+use crate::capacity::{HostEngine, HostImage, HostPlan};
 use crate::dataset::{DataError, Dataset, Pixels};
-use crate::loss::{Loss, Objective, Score, Target, mean_and_error};
-use crate::pack::HostImage;
-use crate::profile::{MAX_LAYERS, MAX_LEVELS, outputs_of};
-
-/// An engine with the host's capacities.
-pub type HostEngine<'a> = Engine<'a, MAX_LAYERS, MAX_LEVELS>;
-/// A plan with the host's capacities.
-pub type HostPlan = Plan<MAX_LAYERS>;
+use crate::loss::{Loss, Objective, Score, Target, mean_and_error, outputs_of};
 
 /// Memory that an engine can be lent: aligned, of exactly the asked size.
 #[derive(Debug)]

@@ -1,11 +1,9 @@
-//! What a plan hangs on: the next steps up and down from its budget.
+//! Neighbouring optimal plans: the next steps up and down from a budget.
 
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
 
-use crate::evaluate::HostPlan;
-use crate::pack::HostPlanner;
-use crate::profile::HostNetwork;
+use crate::capacity::{HostNetwork, HostPlan, HostPlanner};
 
 /// The neighbours of an optimal plan.
 #[derive(Clone, Debug)]

@@ -88,7 +88,7 @@ impl Mix {
         Self::of(std::array::from_fn(|i| a[i] + b[i]))
     }
 
-    /// What there is of each class, in order.
+    /// Instructions of each class, in order.
     const fn classes(&self) -> [f64; 8] {
         [
             self.alu,
@@ -123,7 +123,7 @@ const fn mix([a, b, c, d, e, f, g, h]: [u32; 8]) -> Mix {
     ])
 }
 
-/// What calling an operator takes.
+/// Instructions of calling an operator.
 const CALL: Mix = mix([280, 0, 0, 100, 60, 20, 150, 40]);
 
 /// The instructions of a layer with weights at a level; none of a layer without.

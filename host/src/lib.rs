@@ -1,11 +1,26 @@
 //! Decide at which precision each layer of a CNN is stored, so that it fits a memory budget with the
 //! least loss.
+//!
+//! The library behind the command line, in the order of its use:
+//!
+//! 1. [`import`] reads a trained model into a [`Graph`](graph::Graph), [`dataset`] reads calibration
+//!    images.
+//! 2. [`profile::profile`] runs the model on them: [`calibrate`] chooses the quantizers, [`metric`] prices
+//!    every level of every layer in units of the [`loss`]. The result is a [`Profile`](profile::Profile).
+//! 3. A [`HostPlanner`](capacity::HostPlanner) finds the layout of least predicted loss within a budget,
+//!    under [`rules`] if there are any; [`explain`] compares it with its neighbours.
+//! 4. [`pack::pack`] puts network, prices and weights into one image for the device.
+//! 5. [`evaluate`] runs the image with the device's kernels over a data set, [`device`] on a board or in
+//!    an emulator.
+//!
+//! [`problem`] solves layouts whose prices and costs come from elsewhere.
 #![forbid(unsafe_code)]
 
 pub mod batches;
 pub mod bench;
 pub mod budget;
 pub mod calibrate;
+pub mod capacity;
 pub mod compare;
 pub mod dataset;
 pub mod device;
@@ -16,7 +31,7 @@ pub mod graph;
 pub mod grid;
 pub mod import;
 pub mod latency;
-pub mod layouts;
+pub mod layout;
 pub mod loss;
 pub mod metric;
 pub mod pack;
@@ -24,3 +39,4 @@ pub mod problem;
 pub mod profile;
 mod random;
 pub mod rules;
+pub mod simulate;

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bitbudget_core::op::Op;
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::HostNetwork;
 use crate::dataset::Dataset;
+use crate::graph::Graph;
 
 /// The loss of one sample and whether it came out right.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +27,25 @@ pub enum Outputs {
     Logits,
     /// Probabilities: the network ends in a softmax.
     Probabilities,
+}
+
+/// The kind of a network's outputs.
+#[must_use]
+pub fn outputs_of(network: &HostNetwork) -> Outputs {
+    outputs_of_op(network.layers.last().map(|layer| layer.op))
+}
+
+/// The kind of a graph's outputs.
+#[must_use]
+pub fn outputs_of_graph(graph: &Graph) -> Outputs {
+    outputs_of_op(graph.layers.last().map(|layer| layer.op))
+}
+
+fn outputs_of_op(last: Option<Op>) -> Outputs {
+    match last {
+        Some(Op::Softmax) => Outputs::Probabilities,
+        Some(_) | None => Outputs::Logits,
+    }
 }
 
 /// What the outputs are compared with, and how.

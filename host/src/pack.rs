@@ -1,18 +1,13 @@
 //! Packs a profile and its model's weights into one image.
 
-use bitbudget_core::image::{Image, ImageError, emit};
+use bitbudget_core::image::{ImageError, emit};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_core::plan::Budget;
 use bitbudget_core::price::PriceItem;
 
-use crate::evaluate::HostPlan;
-use crate::graph::Graph;
-use crate::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Profile, graph_fingerprint};
-
-/// A planner with the host's capacities.
-pub type HostPlanner = Planner<MAX_LAYERS, MAX_LEVELS>;
-/// An image with the host's capacities.
-pub type HostImage<'a> = Image<'a, MAX_LAYERS, MAX_LEVELS>;
+use crate::capacity::{HostImage, HostNetwork, HostPlan, HostPlanner, MAX_LEVELS};
+use crate::graph::{Graph, graph_fingerprint};
+use crate::profile::Profile;
 
 /// Why an image could not be packed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -34,12 +29,12 @@ pub enum PackError {
     /// The image could not be written.
     #[error("the image could not be written")]
     Emit(#[from] bitbudget_core::image::EmitError),
-    /// What was written is not a usable image.
+    /// The packed image does not parse.
     #[error("the packed image does not pass its own checks")]
     Check(#[from] ImageError),
 }
 
-/// The image of `profile`, with the weights of `graph`, as bytes that [`Image::parse`] takes; `plans`
+/// The image of `profile`, with the weights of `graph`, as bytes that [`Image::parse`](bitbudget_core::image::Image::parse) takes; `plans`
 /// are those that a device may look up ([`optimal_plans`]), or none.
 ///
 /// # Errors
@@ -86,8 +81,8 @@ pub fn optimal_plans(network: &HostNetwork, planner: &mut HostPlanner) -> Vec<Ho
     plans
 }
 
-/// The same image with the level `fp32` on offer for every layer, at price 0: what an evaluation
-/// compares with.
+/// This image with the level `fp32` on offer for every layer, at price 0: the baseline of an
+/// evaluation.
 ///
 /// # Errors
 /// [`PackError`].

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bitbudget_core::level::Level;
 use bitbudget_core::rules::RuleError;
 
-use crate::profile::HostNetwork;
+use crate::capacity::HostNetwork;
 
 /// A level of one layer, or of all: `conv1=int8`, `int2`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl fmt::Display for Tie {
     }
 }
 
-/// What the user asks of the levels beyond a budget.
+/// Constraints on the levels beyond a budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// Levels that layers must have.

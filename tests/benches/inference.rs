@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bitbudget::capacity::{HostImage, HostPlan};
 use bitbudget::dataset::{Dataset, Pixels};
-use bitbudget::evaluate::{Against, HostPlan, evaluate};
+use bitbudget::evaluate::{Against, evaluate};
 use bitbudget::graph::FloatModel;
 use bitbudget::loss::Loss;
-use bitbudget::pack::HostImage;
 use bitbudget_core::level::{Level, Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::builder::{Builder, Style};

@@ -5,10 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
+use bitbudget::capacity::{HostImage, MAX_LAYERS, MAX_LEVELS};
 use bitbudget::dataset::{self, Dataset, LoadOptions};
 use bitbudget::device::{self, BOARDS, Board, Client, Emulator, FirmwareError};
-use bitbudget::pack::HostImage;
-use bitbudget::profile::{MAX_LAYERS, MAX_LEVELS};
 use bitbudget_core::plan::{Budget, Planner};
 use bitbudget_core::protocol::Planned;
 

@@ -2,9 +2,9 @@
 //!
 //! Without QEMU or the target these tests say so and pass; `./setup.sh` installs both.
 
-use bitbudget::bench::{Bench, BenchError, Kept};
+use bitbudget::bench::{Baseline, Bench, BenchError};
+use bitbudget::capacity::HostImage;
 use bitbudget::device::{BOARDS, Client, Emulator, Sample};
-use bitbudget::pack::HostImage;
 use bitbudget_core::engine::Input;
 use bitbudget_core::level::{Level, Rounding, Width};
 use bitbudget_core::network::Network;
@@ -30,10 +30,10 @@ fn no_layer_takes_more_instructions_than_were_kept() {
     assert_eq!(network.expect("a row").macs, 12_239_488);
     let path = root().join(FILE);
     if std::env::var_os("BITBUDGET_UPDATE").is_some() {
-        let kept = Kept::new(bench.board(), &rows);
+        let kept = Baseline::new(bench.board(), &rows);
         kept.save(&path).expect("the source can be written");
     }
-    let kept = Kept::open(&path, bench.board()).expect("counts that were kept");
+    let kept = Baseline::open(&path, bench.board()).expect("counts that were kept");
     let changes = kept.changes(&rows);
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     assert!(

@@ -2,12 +2,11 @@
 //!
 //! Without QEMU or the target these tests say so and pass; `./setup.sh` installs both.
 
+use bitbudget::capacity::{HostImage, HostPlan, MAX_LAYERS};
 use bitbudget::device::{
     self, Answer, BOARDS, DeviceError, FirmwareError, HARDWARE, Sample, Session, Unit,
 };
-use bitbudget::evaluate::{HostPlan, sample};
-use bitbudget::pack::HostImage;
-use bitbudget::profile::MAX_LAYERS;
+use bitbudget::evaluate::sample;
 use bitbudget_core::engine::{Engine, Input};
 use bitbudget_core::plan::Budget;
 use bitbudget_core::protocol::{Planned, Refusal};

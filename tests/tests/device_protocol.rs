@@ -5,9 +5,9 @@
 use std::fs;
 use std::io::Write;
 
+use bitbudget::capacity::HostImage;
 use bitbudget::device::{Client, DeviceError, Emulator, Sample};
 use bitbudget::evaluate::sample;
-use bitbudget::pack::HostImage;
 use bitbudget_core::plan::Budget;
 use bitbudget_core::protocol::frame::{FrameError, MAX_FRAME, encode};
 use bitbudget_core::protocol::{

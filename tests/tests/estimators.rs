@@ -1,16 +1,17 @@
 //! The estimators of prices: against differences, against closed forms, against whole layouts.
 
 use bitbudget::batches::{Batches, rows};
-use bitbudget::compare;
+use bitbudget::capacity::HostImage;
 use bitbudget::dataset::{Dataset, Pixels};
 use bitbudget::evaluate::{Against, evaluate};
 use bitbudget::graph::{FloatModel, Graph, GraphLayer, Weights};
-use bitbudget::grid::Rule;
-use bitbudget::layouts::{self, Mean};
+use bitbudget::grid::{self, Rule};
+use bitbudget::layout;
 use bitbudget::loss::Loss;
 use bitbudget::metric::{Metric, Probe, Replay};
-use bitbudget::pack::{HostImage, pack};
+use bitbudget::pack::pack;
 use bitbudget::profile::{Options, Profile};
+use bitbudget::simulate::{self, Mean};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::op::{Activation, Op};
@@ -259,7 +260,7 @@ fn traces_are_those_of_the_closed_form() {
         if level == Level::Fp32 {
             continue;
         }
-        let real = bitbudget::grid::dequantized(weights, &profile.grids[0], level.stored());
+        let real = grid::dequantized(weights, &profile.grids[0], level.stored());
         let pairs = real.weight.iter().zip(&weights.weight);
         let squared: f64 = pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let se = profile.estimates[0][at].standard_error;
@@ -318,9 +319,9 @@ fn layouts_are_measured_alike_alone_together_and_by_the_engine() {
     let float = FloatModel::new(graph.clone()).expect("a model");
     let replay = Replay::new(&float, &profile.network, &profile.grids).expect("a replay");
     let batches = Batches::new(&float, &data, &profile.network.preprocess, Loss::Labels);
-    let layouts = compare::random_layouts(&profile.network, 40, 3);
+    let layouts = layout::random_layouts(&profile.network, 40, 3);
     let together: Vec<Mean> =
-        layouts::measure(&batches, &replay, &layouts, &|_| ()).expect("losses");
+        simulate::measure(&batches, &replay, &layouts, &|_| ()).expect("losses");
 
     let image = pack(&graph, &profile, &[]).expect("an image");
     let image = HostImage::parse(&image).expect("an image");
@@ -377,14 +378,14 @@ fn refined_prices_add_up_and_choose_layouts_that_do_no_worse() {
             planner.plan(network, Budget::Weights(bytes), u64::MAX)
         });
         let layouts: Vec<_> = plans
-            .map(|plan| compare::layout_of(&plan.expect("room").levels))
+            .map(|plan| layout::layout_of(&plan.expect("room").levels))
             .collect();
         let replay = Replay::new(&float, network, &profile.grids).expect("a replay");
         let batches = Batches::new(&float, &data, &network.preprocess, Loss::Labels);
         let measured: Vec<Mean> =
-            layouts::measure(&batches, &replay, &layouts, &|_| ()).expect("losses");
+            simulate::measure(&batches, &replay, &layouts, &|_| ()).expect("losses");
         let off = layouts.iter().zip(&measured).map(|(layout, mean)| {
-            let predicted = compare::bytes_and_price(network, layout).1;
+            let predicted = layout::bytes_and_price(network, layout).1;
             (predicted - (mean.loss() - profile.fp32_loss)).abs()
         });
         errors.push(off.sum::<f64>());

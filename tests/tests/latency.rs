@@ -1,7 +1,7 @@
 //! The latency model against counted instructions, and against what is known of real boards.
 
+use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::latency::{Core, cycles, instructions};
-use bitbudget::pack::{HostImage, HostPlanner};
 use bitbudget::problem::{CYCLES, PRICE, Problem, WEIGHTS};
 use bitbudget_core::level::Level;
 use bitbudget_core::op::Op;

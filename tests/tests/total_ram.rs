@@ -1,10 +1,11 @@
 //! Plans for all the RAM, arena and all, against every layout of real networks.
 
-use bitbudget::compare::{self, Bytes};
+use bitbudget::capacity::{HostImage, HostNetwork, MAX_LAYERS, MAX_LEVELS};
 use bitbudget::dataset::Dataset;
 use bitbudget::graph::Graph;
-use bitbudget::pack::{HostImage, pack};
-use bitbudget::profile::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Options, Profile};
+use bitbudget::layout::{self, Bytes};
+use bitbudget::pack::pack;
+use bitbudget::profile::{Options, Profile};
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError};
 use bitbudget_core::plan::{Budget, Planner};
@@ -41,16 +42,16 @@ fn profiles() -> Vec<(Graph, Profile)> {
 /// Total bytes and price of every layout, by rising bytes, with the least price so far.
 fn all_layouts(network: &HostNetwork) -> Vec<(u64, i64)> {
     let lifetimes = Lifetimes::new(network);
-    let price = |layout: &compare::Layout| -> i64 {
+    let price = |layout: &layout::Layout| -> i64 {
         let rows = network.prices.rows.iter().zip(layout);
         let items = rows.filter_map(|(row, level)| row.iter().find(|item| item.level == *level));
         items.map(|item| i64::from(item.price)).sum()
     };
-    let total = |layout: &compare::Layout| {
+    let total = |layout: &layout::Layout| {
         let bytes = Bytes::of(network, &lifetimes, layout);
         bytes.weights + bytes.arena
     };
-    let layouts = compare::all_layouts(network);
+    let layouts = layout::all_layouts(network);
     let mut all: Vec<_> = layouts.iter().map(|l| (total(l), price(l))).collect();
     all.sort_unstable();
     let mut least = i64::MAX;

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bitbudget::evaluate::{Against, ArenaMemory, HostEngine, evaluate, sample};
+use bitbudget::capacity::{HostEngine, HostImage};
+use bitbudget::dataset::real_inputs;
+use bitbudget::evaluate::{Against, ArenaMemory, evaluate, sample};
 use bitbudget::graph::FloatModel;
 use bitbudget::loss::Loss;
-use bitbudget::pack::{HostImage, pack};
-use bitbudget::profile::{Control, Options, Phase, ProfileError, profile, real_inputs};
+use bitbudget::pack::pack;
+use bitbudget::profile::{Control, Options, Phase, ProfileError, profile};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, Plan};
 use bitbudget_tests::{digits, shared};

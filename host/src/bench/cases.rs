@@ -1,4 +1,4 @@
-//! What the table counts: layers of shapes that CMSIS-NN was counted with.
+//! The rows of the table: layers of the shapes that CMSIS-NN was counted with.
 //!
 //! A layer is counted where it stands in a network, with readers behind it that ask for its output as
 //! the next layer of a uniform network would.
@@ -7,7 +7,7 @@ use bitbudget_core::level::{Level, Rounding, Width};
 use bitbudget_core::op::Op;
 use bitbudget_core::shape::{Shape, Window};
 
-use super::draft::{Draft, windowed};
+use super::synthetic::{Synthetic, windowed};
 
 const INT8: Level = Level::Int(Width::Int8, Rounding::Nearest);
 /// The levels of a layer with weights, in the order of the table.
@@ -18,7 +18,7 @@ pub(super) const LEVELS: [Level; 5] = [
     Level::Fp16,
     Level::Fp32,
 ];
-/// Those of a layer without weights: it works alike whatever the weights around it.
+/// The levels of a layer without weights, whose count does not depend on the weights around it.
 pub(super) const FORMS: [Level; 2] = [INT8, Level::Fp32];
 
 /// Layers of the whole network that are rows of the table: name, and the tensor that it makes.
@@ -100,59 +100,59 @@ pub(super) const CASES: [Case; 7] = [
 impl Case {
     /// The network, in which every layer with weights offers the same levels or just one, and the
     /// tensor that the counted layer makes.
-    pub(super) fn draft(&self) -> (Draft, usize) {
+    pub(super) fn synthetic(&self) -> (Synthetic, usize) {
         let Self { input, levels, .. } = *self;
         // samples are small, and arrive over a slow wire
-        let mut draft = Draft::new(Shape::new(input.h, input.w, 1));
+        let mut network = Synthetic::new(Shape::new(input.h, input.w, 1));
         let point = Window::square(1, 1, 0);
-        let mut spread = |levels| draft.conv(0, point, 1, input.c, levels);
+        let mut spread = |levels| network.conv(0, point, 1, input.c, levels);
         let counted = match self.layer {
             Kind::Depthwise => {
                 let tensor = spread(levels);
-                draft.conv(tensor, Window::square(3, 1, 1), input.c, input.c, levels)
+                network.conv(tensor, Window::square(3, 1, 1), input.c, input.c, levels)
             }
             Kind::Pointwise => {
                 let tensor = spread(levels);
-                draft.conv(tensor, point, 1, 64, levels)
+                network.conv(tensor, point, 1, 64, levels)
             }
             Kind::Dense => {
                 let tensor = spread(levels);
-                draft.plain(Op::Dense, &[tensor], Shape::vector(10), levels)
+                network.plain(Op::Dense, &[tensor], Shape::vector(10), levels)
             }
             Kind::Sum => {
                 let tensors = [spread(levels), spread(levels)];
-                draft.plain(Op::Add, &tensors, input, &[])
+                network.plain(Op::Add, &tensors, input, &[])
             }
             Kind::MaxPool => {
                 let window = Window::square(2, 2, 0);
                 let tensor = spread(levels);
                 let output = windowed(window, input, input.c);
-                draft.plain(Op::MaxPool { window }, &[tensor], output, &[])
+                network.plain(Op::MaxPool { window }, &[tensor], output, &[])
             }
-            Kind::Boundary => return boundary(draft, input, levels),
+            Kind::Boundary => return boundary(network, input, levels),
         };
-        draft.reader(counted, levels);
-        (draft, counted)
+        network.reader(counted, levels);
+        (network, counted)
     }
 }
 
 /// The levels are those of what reads the result; what gives the input and reads it, too, has the other.
-fn boundary(mut draft: Draft, shape: Shape, levels: &[Level]) -> (Draft, usize) {
+fn boundary(mut network: Synthetic, shape: Shape, levels: &[Level]) -> (Synthetic, usize) {
     let other: &[Level] = if levels == [INT8] {
         &[Level::Fp32]
     } else {
         &[INT8]
     };
-    let tensor = draft.conv(0, Window::square(1, 1, 0), 1, shape.c, other);
-    let before = draft.reader(tensor, other);
-    let counted = draft.plain(Op::Reshape, &[tensor], shape, &[]);
-    let behind = draft.reader(counted, levels);
-    draft.plain(Op::Add, &[before, behind], Shape::vector(1), &[]);
-    (draft, counted)
+    let tensor = network.conv(0, Window::square(1, 1, 0), 1, shape.c, other);
+    let before = network.reader(tensor, other);
+    let counted = network.plain(Op::Reshape, &[tensor], shape, &[]);
+    let behind = network.reader(counted, levels);
+    network.plain(Op::Add, &[before, behind], Shape::vector(1), &[]);
+    (network, counted)
 }
 
 /// The whole network: a plain ResNet8, 12,239,488 multiply-accumulates.
-pub(super) fn network() -> Draft {
+pub(super) fn network() -> Synthetic {
     /// Channels and stride.
     const CONVOLUTIONS: [(u16, u16); 7] = [
         (16, 1),
@@ -163,19 +163,19 @@ pub(super) fn network() -> Draft {
         (64, 2),
         (64, 1),
     ];
-    let mut draft = Draft::new(Shape::new(32, 32, 3));
+    let mut network = Synthetic::new(Shape::new(32, 32, 3));
     let mut tensor = 0;
     for (channels, stride) in CONVOLUTIONS {
         let window = Window::square(3, stride, 1);
-        tensor = draft.conv(tensor, window, 1, channels, &LEVELS);
+        tensor = network.conv(tensor, window, 1, channels, &LEVELS);
     }
-    let shape = draft.shape(tensor);
+    let shape = network.shape(tensor);
     let window = Window::square(shape.h, 1, 0);
     let op = Op::AvgPool {
         window,
         count_padding: false,
     };
-    tensor = draft.plain(op, &[tensor], windowed(window, shape, shape.c), &[]);
-    draft.plain(Op::Dense, &[tensor], Shape::vector(10), &LEVELS);
-    draft
+    tensor = network.plain(op, &[tensor], windowed(window, shape, shape.c), &[]);
+    network.plain(Op::Dense, &[tensor], Shape::vector(10), &LEVELS);
+    network
 }

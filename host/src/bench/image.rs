@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use bitbudget_core::level::{Form, Level, Width};
 
 use super::{Bench, BenchError, Row, Skipped, layer_row, sample_row, whole_row};
+use crate::capacity::{HostImage, HostNetwork};
 use crate::device::Planned;
-use crate::pack::HostImage;
-use crate::profile::HostNetwork;
 
 impl<P: Read + Write> Bench<P> {
     /// An image's layers at each of their levels, and the whole of it at each level that all layers

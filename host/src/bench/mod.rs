@@ -4,12 +4,12 @@
 //! the firmware runs it. What makes the input tensor of a sample is a count of its own. The emulator
 //! counts exactly: the same program gives the same numbers every time.
 
+mod baseline;
 mod cases;
-mod draft;
+mod cmsis_nn;
 mod error;
 mod image;
-mod kept;
-mod peer;
+mod synthetic;
 mod table;
 
 use std::io::{Read, Write};
@@ -19,14 +19,13 @@ use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
 use bitbudget_core::protocol::{Info, Refusal, checksum};
 
+use crate::capacity::{HostImage, HostNetwork};
 use crate::device::{Client, DeviceError, Planned, Sample, Unit};
-use crate::pack::HostImage;
-use crate::profile::HostNetwork;
 use crate::random::Random;
 
+pub use baseline::{Baseline, BaselineError, Change, GROWTH};
+pub use cmsis_nn::instructions as cmsis_nn;
 pub use error::BenchError;
-pub use kept::{Change, GROWTH, Kept, KeptError};
-pub use peer::cmsis_nn;
 pub use table::{MIXED, NETWORK};
 
 /// One count.
@@ -73,7 +72,7 @@ pub struct Skipped {
     pub arena_bytes: u32,
 }
 
-/// What one step of an inference took: the sample becoming the input tensor, or one layer.
+/// The cost of one step of an inference: the sample becoming the input tensor, or one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// Executed instructions.
@@ -192,7 +191,7 @@ impl<P: Read + Write> Bench<P> {
         Ok(self.client.replan(budget, u64::MAX)?)
     }
 
-    /// What each step of an inference takes, with a random sample: first the sample, then each layer.
+    /// The cost of each step of an inference of a random sample: first the sample, then each layer.
     fn steps(&mut self, network: &HostNetwork) -> Result<Vec<Step>, BenchError> {
         let sample = Random::new(2).bytes(network.input.len());
         let sample = Sample::from(Input::U8(&sample));

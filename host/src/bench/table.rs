@@ -6,7 +6,8 @@ use bitbudget_core::plan::Budget;
 
 use super::cases::{self, CASES, Case, FORMS, IN_NETWORK, LEVELS};
 use super::{Bench, BenchError, Row, bare_row, layer_row, sample_row, whole_row};
-use crate::pack::{HostImage, PackError};
+use crate::capacity::HostImage;
+use crate::pack::PackError;
 
 /// The name of the row of a whole network.
 pub const NETWORK: &str = "network";
@@ -22,7 +23,7 @@ impl<P: Read + Write> Bench<P> {
         // by the bytes on the wire, which take the time
         let mut images = vec![cases::network().image()?];
         for case in &CASES {
-            images.push(case.draft().0.image()?);
+            images.push(case.synthetic().0.image()?);
         }
         let total = images.iter().map(Vec::len).sum();
         let mut done = 0;
@@ -52,7 +53,7 @@ impl<P: Read + Write> Bench<P> {
         for level in case.levels {
             if self.choose(network, *level)?.is_ok() {
                 let steps = self.steps(network)?;
-                let counted = case.draft().1;
+                let counted = case.synthetic().1;
                 rows.push(layer_row(network, counted, case.name, *level, &steps));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitbudget::bench::{self, Bench as Counter, GROWTH, Kept, Row, Skipped};
+use bitbudget::bench::{self, Baseline, Bench as Counter, GROWTH, Row, Skipped};
 use bitbudget::file;
 use clap::Args;
 use comfy_table::Table;
@@ -56,7 +56,7 @@ struct Report {
     is_table: bool,
     rows: Vec<Row>,
     skipped: Vec<Skipped>,
-    kept: Option<Kept>,
+    kept: Option<Baseline>,
 }
 
 impl Bench {
@@ -66,7 +66,7 @@ impl Bench {
         let image = self.image.as_ref().map(|path| parse_image(path, &bytes));
         let image = image.transpose()?;
         let kept = self.against.as_ref();
-        let kept = kept.map(|path| Kept::open(path, self.board.name()));
+        let kept = kept.map(|path| Baseline::open(path, self.board.name()));
         let kept = kept.transpose()?;
         let mut counter = Counter::begin(self.board.start(None)?)?;
         let board = counter.board().to_owned();
@@ -98,7 +98,7 @@ impl Bench {
             report.print();
         }
         if let Some(path) = &self.keep {
-            Kept::new(&report.board, &report.rows).save(path)?;
+            Baseline::new(&report.board, &report.rows).save(path)?;
         }
         report.outcome()
     }
@@ -107,7 +107,7 @@ impl Bench {
 impl Report {
     fn print(&self) {
         let mut columns = vec!["layer", "level", "MACs", "instructions", "each", "scratch"];
-        let compared = self.rows.iter().any(|row| self.peer(row).is_some());
+        let compared = self.rows.iter().any(|row| self.cmsis_nn(row).is_some());
         if compared {
             columns.extend(["CMSIS-NN", "ratio"]);
         }
@@ -148,9 +148,12 @@ impl Report {
             or_blank(row.scratch_bytes.map(|bytes| report::bytes(bytes.into()))),
         ];
         if compared {
-            let peer = self.peer(row);
-            let ratio = peer.map(|peer| format!("{:.2}", ratio(row, peer)));
-            cells.extend([or_blank(peer.map(|peer| peer.to_string())), or_blank(ratio)]);
+            let count = self.cmsis_nn(row);
+            let ratio = count.map(|count| format!("{:.2}", ratio(row, count)));
+            cells.extend([
+                or_blank(count.map(|count| count.to_string())),
+                or_blank(ratio),
+            ]);
         }
         if self.kept.is_some() {
             let kept = self.kept_count(row);
@@ -163,9 +166,9 @@ impl Report {
         table.add_row(cells);
     }
 
-    fn peer(&self, row: &Row) -> Option<u64> {
-        let peer = bench::cmsis_nn(&self.board, &row.name, &row.level);
-        peer.filter(|_| self.is_table)
+    fn cmsis_nn(&self, row: &Row) -> Option<u64> {
+        let count = bench::cmsis_nn(&self.board, &row.name, &row.level);
+        count.filter(|_| self.is_table)
     }
 
     fn kept_count(&self, row: &Row) -> Option<u64> {
@@ -174,7 +177,7 @@ impl Report {
 
     fn json(&self) -> Value {
         let rows = self.rows.iter().map(|row| {
-            let peer = self.peer(row);
+            let count = self.cmsis_nn(row);
             let mut json = json!({
                 "name": row.name,
                 "level": row.level,
@@ -183,8 +186,8 @@ impl Report {
                 "per_mac": row.per_mac(),
                 "per_element": row.per_element(),
                 "scratch_bytes": row.scratch_bytes,
-                "cmsis_nn_instructions": peer,
-                "cmsis_nn_ratio": peer.map(|peer| ratio(row, peer)),
+                "cmsis_nn_instructions": count,
+                "cmsis_nn_ratio": count.map(|count| ratio(row, count)),
             });
             if self.kept.is_some() {
                 json["kept_instructions"] = self.kept_count(row).into();

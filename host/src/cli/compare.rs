@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget::batches::Batches;
 use bitbudget::budget::BudgetText;
-use bitbudget::compare::{self, Layout, MAX_LAYOUTS, Oracle};
+use bitbudget::capacity::HostPlan;
+use bitbudget::compare::{self, MAX_LAYOUTS, Oracle};
 use bitbudget::dataset::Dataset;
-use bitbudget::evaluate::HostPlan;
 use bitbudget::file;
 use bitbudget::graph::{FloatModel, Graph};
 use bitbudget::import;
-use bitbudget::layouts::{self, Each, Mean, Sum};
+use bitbudget::layout::{self, Layout};
 use bitbudget::loss::mean_and_error;
 use bitbudget::metric::{Metric, Replay};
 use bitbudget::profile::{self, Control, Profile};
+use bitbudget::simulate::{self, Each, Mean, Sum};
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
@@ -137,7 +138,7 @@ impl Compare {
     }
 
     fn check_oracle(&self, subject: &Subject) -> Outcome {
-        let count = compare::layout_count(&subject.profiles[0].network);
+        let count = layout::layout_count(&subject.profiles[0].network);
         if self.oracle && count > MAX_LAYOUTS {
             return Err(miette!(
                 help = "leave out --oracle, or give fewer --levels",
@@ -161,8 +162,8 @@ impl Compare {
             }
         }
         let (_, first) = &planners[0];
-        let mut layouts = vec![compare::layout_of(&first.fp32().levels)];
-        layouts.extend(chosen.iter().map(|row| compare::layout_of(&row.3.levels)));
+        let mut layouts = vec![layout::layout_of(&first.fp32().levels)];
+        layouts.extend(chosen.iter().map(|row| layout::layout_of(&row.3.levels)));
         let mut unique: Vec<Layout> = Vec::new();
         for layout in layouts {
             if !unique.contains(&layout) {
@@ -174,7 +175,7 @@ impl Compare {
         let test_means: Vec<Mean> = test.iter().map(|each| each.mean).collect();
         let test_losses: Vec<Vec<f64>> = test.into_iter().map(Each::into_losses).collect();
         let rows = chosen.into_iter().map(|(budget, metric, limit, plan)| {
-            let layout = compare::layout_of(&plan.levels);
+            let layout = layout::layout_of(&plan.levels);
             let at = unique.iter().position(|other| *other == layout);
             let at = at.unwrap_or_default();
             let pairs = test_losses[at].iter().zip(&test_losses[0]);
@@ -213,11 +214,11 @@ impl Compare {
             return Ok(Vec::new());
         }
         let network = &subject.profiles[0].network;
-        let layouts = compare::random_layouts(network, self.layouts, 1);
+        let layouts = layout::random_layouts(network, self.layouts, 1);
         let measured = subject.measure::<Mean>(0, &layouts, self.layout_samples)?;
         let measured: Vec<f64> = measured.iter().map(Mean::loss).collect();
         let correlations = subject.profiles.iter().map(|profile| {
-            let price = |layout: &Layout| compare::bytes_and_price(&profile.network, layout).1;
+            let price = |layout: &Layout| layout::bytes_and_price(&profile.network, layout).1;
             let predicted: Vec<f64> = layouts.iter().map(price).collect();
             let rho = compare::spearman(&predicted, &measured);
             (profile.origin.metric, rho)
@@ -230,9 +231,9 @@ impl Compare {
             return Ok(None);
         }
         let network = &subject.profiles[0].network;
-        let layouts = compare::all_layouts(network);
+        let layouts = layout::all_layouts(network);
         let lifetimes = Lifetimes::new(network);
-        let bytes = |layout: &Layout| compare::Bytes::of(network, &lifetimes, layout);
+        let bytes = |layout: &Layout| layout::Bytes::of(network, &lifetimes, layout);
         Ok(Some(Oracle {
             bytes: layouts.iter().map(bytes).collect(),
             calibration: subject.measure(0, &layouts, self.oracle_samples)?,
@@ -268,7 +269,7 @@ impl Subject {
         let replay = replay.into_diagnostic()?;
         let what = ["calibration", "test"][set];
         let bar = report::progress(what, data.len);
-        let sums = layouts::measure(&batches, &replay, layouts, &|done| bar.inc(done as u64));
+        let sums = simulate::measure(&batches, &replay, layouts, &|done| bar.inc(done as u64));
         bar.finish_and_clear();
         sums.into_diagnostic()
     }
@@ -312,7 +313,7 @@ impl Comparison {
         let limit = rows().next()?.limit;
         let test = |at: usize| oracle.test[at].loss();
         let chosen = rows().filter_map(|row| {
-            let at = oracle.find(&compare::layout_of(&row.plan.levels))?;
+            let at = oracle.find(&layout::layout_of(&row.plan.levels))?;
             Some((row.metric, test(at)))
         });
         Some(Floor {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use bitbudget::budget::BudgetText;
+use bitbudget::capacity::{HostImage, HostPlan};
 use bitbudget::dataset::Dataset;
-use bitbudget::evaluate::{Against, Evaluation, HostPlan, evaluate};
+use bitbudget::evaluate::{Against, Evaluation, evaluate};
 use bitbudget::file;
 use bitbudget::loss::Loss;
-use bitbudget::pack::{HostImage, with_fp32};
+use bitbudget::pack::with_fp32;
 use clap::Args;
 use miette::miette;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitbudget::pack::HostPlanner;
+use bitbudget::capacity::HostPlanner;
 use bitbudget::profile::Profile;
 use bitbudget::{file, import, pack};
 use clap::Args;

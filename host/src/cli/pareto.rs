@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitbudget::evaluate::HostPlan;
+use bitbudget::capacity::HostPlan;
 use bitbudget::file;
 use clap::Args;
 use serde_json::{Value, json};

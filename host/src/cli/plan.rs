@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bitbudget::budget::BudgetText;
-use bitbudget::evaluate::HostPlan;
+use bitbudget::capacity::HostPlan;
 use bitbudget::explain::{self, Neighbours};
 use bitbudget_core::plan::Budget;
 use clap::Args;

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use bitbudget::budget::BudgetText;
-use bitbudget::evaluate::HostPlan;
+use bitbudget::capacity::{HostImage, HostNetwork, HostPlan, HostPlanner};
 use bitbudget::explain::{self, Neighbours};
 use bitbudget::file::{self, FileError};
-use bitbudget::pack::{self, HostImage, HostPlanner};
-use bitbudget::profile::{HostNetwork, Profile};
+use bitbudget::pack;
+use bitbudget::profile::Profile;
 use bitbudget::rules::{LayerLevel, Rules, Tie};
 use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;

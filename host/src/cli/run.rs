@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use bitbudget::budget::BudgetText;
-use bitbudget::evaluate::{ArenaMemory, HostEngine, sample};
+use bitbudget::capacity::HostEngine;
+use bitbudget::evaluate::{ArenaMemory, sample};
 use bitbudget::loss::argmax;
 use bitbudget::{dataset, file};
 use clap::Args;

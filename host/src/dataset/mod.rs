@@ -25,8 +25,12 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use bitbudget_core::network::Preprocess;
+
 pub use error::DataError;
 pub use format::Format;
+
+use crate::file::fingerprint;
 
 /// Pixels as stored, in `[N, H, W, C]` order, before any normalisation.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,6 +127,40 @@ pub fn load_input(path: &Path, input: [usize; 3]) -> Result<Dataset, DataError> 
         return Ok(Dataset::new(input, 1, pixels, None));
     }
     npy::load_input(path, input)
+}
+
+/// The fingerprint of samples and labels.
+#[must_use]
+pub fn data_fingerprint(data: &Dataset) -> u64 {
+    let pixels: Vec<u8> = match &data.pixels {
+        Pixels::U8(raw) => raw.clone(),
+        Pixels::F32(raw) => raw.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    };
+    let labels = data.labels.iter().flatten();
+    let labels: Vec<u8> = labels.flat_map(|label| label.to_le_bytes()).collect();
+    fingerprint([pixels.as_slice(), &labels])
+}
+
+/// Samples `range` of a data set as real inputs, `[N, H, W, C]`.
+#[must_use]
+pub fn real_inputs(
+    data: &Dataset,
+    preprocess: &Preprocess,
+    range: std::ops::Range<usize>,
+) -> Vec<f32> {
+    let len = data.height * data.width * data.channels;
+    let elements = range.start * len..range.end * len;
+    let real = |i: usize, raw: f32| preprocess.real(raw, i % data.channels);
+    match &data.pixels {
+        Pixels::U8(raw) => {
+            let raw = raw[elements].iter().map(|x| f32::from(*x));
+            raw.enumerate().map(|(i, x)| real(i, x)).collect()
+        }
+        Pixels::F32(raw) => {
+            let raw = raw[elements].iter().copied();
+            raw.enumerate().map(|(i, x)| real(i, x)).collect()
+        }
+    }
 }
 
 impl Dataset {

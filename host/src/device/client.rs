@@ -9,7 +9,7 @@ use bitbudget_core::protocol::{
     self, CHUNK_BYTES, Cost, Element, ImageInfo, Info, Refusal, Request, Response, Stats, checksum,
 };
 
-use crate::profile::MAX_LAYERS;
+use crate::capacity::MAX_LAYERS;
 
 /// A plan as the device reports it.
 pub type Planned = protocol::Planned<MAX_LAYERS>;
@@ -30,10 +30,10 @@ pub enum DeviceError {
     /// The device refused.
     #[error("the device refused: {0}")]
     Refused(Refusal),
-    /// What came back is no answer.
+    /// The bytes that came back are no answer.
     #[error("the device's answer cannot be read: {0}")]
     Garbled(FrameError),
-    /// What came back answers another request.
+    /// The answer belongs to another request.
     #[error("the device answered something else")]
     OtherAnswer,
 }
@@ -247,7 +247,7 @@ impl<P: Read + Write> Client<P> {
         Ok((output, ticks))
     }
 
-    /// What each step of an inference took, by the tensor that it made: the input, and then the output
+    /// The cost of each step of an inference, by the tensor that it made: the input, and then the output
     /// of each of `layers` layers.
     ///
     /// # Errors

@@ -59,7 +59,7 @@ pub enum EmulatorError {
     /// It ended instead of connecting.
     #[error("{PROGRAM} ended at once: {output}")]
     Ended {
-        /// What it said.
+        /// Its output.
         output: String,
     },
     /// It did not connect.

@@ -82,7 +82,7 @@ pub enum FirmwareError {
     Build {
         /// The board.
         board: &'static str,
-        /// What the compiler said.
+        /// The compiler's output.
         output: String,
     },
 }

@@ -8,10 +8,10 @@ use bitbudget_core::protocol::{Info, Refusal, Stats, checksum};
 
 use super::client::{Client, DeviceError, Planned, Sample};
 use super::emulator::Emulator;
-use crate::evaluate::{ArenaMemory, HostEngine, HostPlan};
-use crate::pack::HostImage;
+use crate::capacity::{HostEngine, HostImage, HostPlan};
+use crate::evaluate::ArenaMemory;
 
-/// What a device's ticks count.
+/// The unit of a device's ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Instructions, in the emulator.
@@ -30,7 +30,7 @@ impl Unit {
         }
     }
 
-    /// What a measured number of ticks of this device comes to, without what measuring takes.
+    /// A measured number of ticks in this unit, less the overhead of measuring.
     #[must_use]
     pub fn count(self, ticks: u64, info: &Info<'_>) -> u64 {
         let count = |ticks| match self {
@@ -51,7 +51,7 @@ pub struct Session<'i, P> {
     image: &'i HostImage<'i>,
 }
 
-/// What a budget came to.
+/// The outcome for one budget.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// It was planned and run.
@@ -77,11 +77,11 @@ pub enum Answer {
 pub struct Row {
     /// The device's plan.
     pub plan: Planned,
-    /// What solving took.
+    /// Ticks of solving.
     pub solve: u64,
-    /// What moving and encoding weights took.
+    /// Ticks of moving and encoding weights.
     pub encode: u64,
-    /// What the first inference took; `None` without samples.
+    /// Ticks of the first inference; `None` without samples.
     pub infer: Option<u64>,
     /// Whether the host makes the same plan: levels, bytes, price, bound and nodes.
     pub plan_matches: bool,
@@ -144,7 +144,7 @@ impl<'i, P: Read + Write> Session<'i, P> {
         &self.board
     }
 
-    /// What the counts of the rows are.
+    /// The unit of the rows' counts.
     #[must_use]
     pub const fn unit(&self) -> Unit {
         self.unit

@@ -103,7 +103,7 @@ impl FloatModel {
         self.parameters[layer].as_ref()
     }
 
-    /// What the weights of each group of a layer with weights meet in `input`: `[rows, K]`.
+    /// The patches of `input` that the weights of each group of a layer are multiplied with: `[rows, K]`.
     ///
     /// # Errors
     /// candle's.
@@ -201,7 +201,7 @@ impl FloatModel {
         sums.reshape(dims(count, output))
     }
 
-    /// The same with another activation than the layer's own.
+    /// As `run`, with another activation than the layer's own.
     ///
     /// # Errors
     /// candle's.
@@ -255,7 +255,7 @@ impl FloatModel {
     }
 }
 
-/// What the weights of each group of a layer meet, `[rows, K]`.
+/// The input patches of each group of a layer, `[rows, K]`.
 fn patches(
     op: &Op,
     x: &Tensor,

@@ -8,6 +8,8 @@ use bitbudget_core::shape::Shape;
 
 pub use float::{FloatModel, Parameters};
 
+use crate::file::fingerprint;
+
 /// A trained network in the operators of the core, with FP32 weights.
 ///
 /// Tensor 0 is the input; layer `i` gives tensor `i + 1` and reads tensors before it. The last
@@ -25,11 +27,11 @@ pub struct Graph {
 pub struct GraphLayer {
     /// The name that reports show; unique in the graph.
     pub name: String,
-    /// What it computes.
+    /// The operator.
     pub op: Op,
     /// The tensors that it reads.
     pub inputs: Vec<usize>,
-    /// What follows it.
+    /// The activation behind it.
     pub activation: Activation,
     /// Shape of its output.
     pub output: Shape,
@@ -58,4 +60,26 @@ impl Graph {
             Some(layer) => self.layers[layer].output,
         }
     }
+}
+
+/// The fingerprint of a graph: structure and weights, whatever file it came from.
+#[must_use]
+pub fn graph_fingerprint(graph: &Graph) -> u64 {
+    let bytes = |reals: &[f32]| reals.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut parts: Vec<Vec<u8>> = vec![format!("{:?}", graph.input).into_bytes()];
+    for layer in &graph.layers {
+        let head = (
+            &layer.name,
+            &layer.op,
+            &layer.inputs,
+            layer.activation,
+            layer.output,
+        );
+        parts.push(format!("{head:?}").into_bytes());
+        if let Some(weights) = &layer.weights {
+            parts.push(bytes(&weights.weight));
+            parts.push(bytes(&weights.bias));
+        }
+    }
+    fingerprint(parts.iter().map(Vec::as_slice))
 }

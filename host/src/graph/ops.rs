@@ -181,7 +181,7 @@ impl CustomOp2 for Passed {
     }
 }
 
-/// What a pool takes of the elements under its window.
+/// The reduction of a pool over the elements under its window.
 #[derive(Clone, Copy)]
 pub(crate) enum PoolKind {
     Max,
@@ -351,9 +351,9 @@ impl CustomOp1 for FakeQuantize {
         let input = elements(storage, layout)?;
         // a loop for each rounding, so that each is free of branches
         let output = match self.rounding {
-            Rounding::Nearest => map(input, |x| self.q.through(x, Rounding::Nearest)),
-            Rounding::Floor => map(input, |x| self.q.through(x, Rounding::Floor)),
-            Rounding::Ceil => map(input, |x| self.q.through(x, Rounding::Ceil)),
+            Rounding::Nearest => map(input, |x| self.q.fake_quantize(x, Rounding::Nearest)),
+            Rounding::Floor => map(input, |x| self.q.fake_quantize(x, Rounding::Floor)),
+            Rounding::Ceil => map(input, |x| self.q.fake_quantize(x, Rounding::Ceil)),
         };
         Ok((CpuStorage::F32(output), layout.shape().clone()))
     }

@@ -5,10 +5,10 @@ use bitbudget_core::price::PriceItem;
 use candle_core::{Device, Result, Tensor};
 
 use super::Probe;
+use crate::capacity::HostNetwork;
 use crate::graph::ops::FakeQuantize;
 use crate::graph::{FloatModel, Parameters, Weights};
 use crate::grid::{self, Grid};
-use crate::profile::HostNetwork;
 
 /// Simulates quantized layouts and shifts of a float model, starting from the FP32 tensors of a
 /// batch: layers whose inputs are unchanged are not computed again.
@@ -28,7 +28,7 @@ struct Quantized {
 }
 
 impl Quantized {
-    fn new(weights: &Weights, row: &[PriceItem], grids: &[Grid]) -> Result<Self> {
+    fn new(weights: &Weights, row: &[PriceItem], grids: &[Grid], input_scale: f32) -> Result<Self> {
         let channels = weights.bias.len();
         let mut quantized = Self::default();
         for stored in row.iter().map(|item| item.level.stored()) {

@@ -5,9 +5,9 @@ use bitbudget_core::level::{Form, Level};
 use candle_core::{Result, Tensor, Var};
 
 use super::{Probe, Replay};
+use crate::capacity::HostNetwork;
 use crate::graph::ops::FakeQuantize;
 use crate::graph::{FloatModel, Parameters};
-use crate::profile::HostNetwork;
 
 /// The gradients of every sample's loss, at one layer with weights.
 struct Gradients {

@@ -13,15 +13,13 @@ use rayon::prelude::*;
 
 use super::partial::{Batch, Partial};
 use super::refine;
-use super::{
-    Effort, HostNetwork, MAX_LAYERS, MAX_LEVELS, Origin, Profile, ProfileError, data_fingerprint,
-    graph_fingerprint,
-};
+use super::{Effort, Origin, Profile, ProfileError};
 use crate::batches::{Batches, rows};
 use crate::calibrate::{Calibration, Histogram};
-use crate::dataset::Dataset;
+use crate::capacity::{HostNetwork, MAX_LAYERS, MAX_LEVELS};
+use crate::dataset::{Dataset, data_fingerprint};
 use crate::file;
-use crate::graph::{FloatModel, Graph, Weights};
+use crate::graph::{FloatModel, Graph, Weights, graph_fingerprint};
 use crate::grid::{self, Grid, Rule};
 use crate::loss::{Loss, mean_and_error};
 use crate::metric::tangent::Backward;
@@ -565,8 +563,8 @@ impl Run<'_> {
     }
 }
 
-fn noise_of(weights: &Weights, grids: &[Grid], stored: Stored) -> WeightNoise {
-    let real = grid::dequantized(weights, grids, stored);
+fn noise_of(weights: &Weights, grids: &[Grid], stored: Stored, input_scale: f32) -> WeightNoise {
+    let real = grid::dequantized(weights, grids, stored, input_scale);
     let errors = real.weight.iter().zip(&weights.weight);
     let errors = errors.map(|(q, w)| f64::from(*q) - f64::from(*w));
     let grid = grids.iter().find(|grid| stored == Stored::Int(grid.width));

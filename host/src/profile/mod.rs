@@ -10,26 +10,16 @@ mod refine;
 use std::path::Path;
 
 use bitbudget_core::level::Level;
-use bitbudget_core::network::{Network, Preprocess};
-use bitbudget_core::op::Op;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Dataset, Pixels};
-use crate::file::{self, FileError, Kind};
-use crate::graph::Graph;
+use crate::capacity::HostNetwork;
+use crate::file::{FileError, Kind};
 use crate::grid::Grid;
-use crate::loss::{Loss, Outputs};
+use crate::loss::Loss;
 use crate::metric::{Estimate, Metric};
 
 pub use error::ProfileError;
 pub use measure::{Control, DEFAULT_LEVELS, Options, Phase, REFINE, profile};
-
-/// The most layers of a network on the host.
-pub const MAX_LAYERS: usize = 256;
-/// The most levels of a layer on the host.
-pub const MAX_LEVELS: usize = 16;
-/// A network with the host's capacities.
-pub type HostNetwork = Network<MAX_LAYERS, MAX_LEVELS>;
 
 const KIND: Kind = Kind {
     magic: *b"bitbprof",
@@ -146,81 +136,6 @@ impl Profile {
             Ok(profile)
         } else {
             Err(damaged("its parts are not one for each layer".into()))
-        }
-    }
-}
-
-/// The fingerprint of a graph: structure and weights, whatever file it came from.
-#[must_use]
-pub fn graph_fingerprint(graph: &Graph) -> u64 {
-    let bytes = |reals: &[f32]| reals.iter().flat_map(|x| x.to_le_bytes()).collect();
-    let mut parts: Vec<Vec<u8>> = vec![format!("{:?}", graph.input).into_bytes()];
-    for layer in &graph.layers {
-        let head = (
-            &layer.name,
-            &layer.op,
-            &layer.inputs,
-            layer.activation,
-            layer.output,
-        );
-        parts.push(format!("{head:?}").into_bytes());
-        if let Some(weights) = &layer.weights {
-            parts.push(bytes(&weights.weight));
-            parts.push(bytes(&weights.bias));
-        }
-    }
-    file::fingerprint(parts.iter().map(Vec::as_slice))
-}
-
-/// The fingerprint of samples and labels.
-#[must_use]
-pub fn data_fingerprint(data: &Dataset) -> u64 {
-    let pixels: Vec<u8> = match &data.pixels {
-        Pixels::U8(raw) => raw.clone(),
-        Pixels::F32(raw) => raw.iter().flat_map(|x| x.to_le_bytes()).collect(),
-    };
-    let labels = data.labels.iter().flatten();
-    let labels: Vec<u8> = labels.flat_map(|label| label.to_le_bytes()).collect();
-    file::fingerprint([pixels.as_slice(), &labels])
-}
-
-/// What a network's last layer gives.
-#[must_use]
-pub fn outputs_of(network: &HostNetwork) -> Outputs {
-    outputs_of_op(network.layers.last().map(|layer| layer.op))
-}
-
-/// What a graph's last layer gives.
-#[must_use]
-pub fn outputs_of_graph(graph: &Graph) -> Outputs {
-    outputs_of_op(graph.layers.last().map(|layer| layer.op))
-}
-
-fn outputs_of_op(last: Option<Op>) -> Outputs {
-    match last {
-        Some(Op::Softmax) => Outputs::Probabilities,
-        Some(_) | None => Outputs::Logits,
-    }
-}
-
-/// Samples `range` of a data set as real inputs, `[N, H, W, C]`.
-#[must_use]
-pub fn real_inputs(
-    data: &Dataset,
-    preprocess: &Preprocess,
-    range: std::ops::Range<usize>,
-) -> Vec<f32> {
-    let len = data.height * data.width * data.channels;
-    let elements = range.start * len..range.end * len;
-    let real = |i: usize, raw: f32| preprocess.real(raw, i % data.channels);
-    match &data.pixels {
-        Pixels::U8(raw) => {
-            let raw = raw[elements].iter().map(|x| f32::from(*x));
-            raw.enumerate().map(|(i, x)| real(i, x)).collect()
-        }
-        Pixels::F32(raw) => {
-            let raw = raw[elements].iter().copied();
-            raw.enumerate().map(|(i, x)| real(i, x)).collect()
         }
     }
 }

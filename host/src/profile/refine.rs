@@ -19,10 +19,11 @@ use std::sync::Mutex;
 
 use super::measure::{Run, set_prices};
 use super::partial::Batch;
-use super::{HostNetwork, MAX_LAYERS, MAX_LEVELS, Phase, Profile, ProfileError};
-use crate::compare::{self, Layout};
-use crate::layouts::{self, Mean};
+use super::{Phase, Profile, ProfileError};
+use crate::capacity::{HostNetwork, MAX_LAYERS, MAX_LEVELS};
+use crate::layout::{self, Layout};
 use crate::metric::{Estimate, Replay};
+use crate::simulate::{self, Mean};
 
 /// The most layouts that one round measures.
 const LAYOUTS: usize = 48;
@@ -39,7 +40,7 @@ type Observation = (Layout, f64);
 fn optimal_layouts(network: &HostNetwork) -> Result<Vec<Layout>, ProfileError> {
     let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));
     let plans = planner.staircase(network, Budget::Weights(u64::MAX));
-    let layouts = plans.map(|plan| compare::layout_of(&plan.levels));
+    let layouts = plans.map(|plan| layout::layout_of(&plan.levels));
     let layouts: Vec<Layout> = layouts.collect();
     let count = layouts.len();
     if count <= LAYOUTS {
@@ -180,7 +181,7 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut vector: Vec<f64>) -> Vec<f64> {
 impl Run<'_> {
     /// The layouts under which this batch is measured beside the metric's probes.
     pub(super) fn random_layouts(&self, network: &HostNetwork, batch: usize) -> Vec<Layout> {
-        compare::random_layouts(network, RANDOM_LAYOUTS, batch as u64)
+        layout::random_layouts(network, RANDOM_LAYOUTS, batch as u64)
     }
 
     /// Fits the prices to the random layouts.
@@ -227,7 +228,7 @@ impl Run<'_> {
                 (self.control.progress)(Phase::Refine, *samples, all);
             };
             let measured: Vec<Mean> =
-                layouts::measure(&self.batches, &replay, &layouts, &progress)?;
+                simulate::measure(&self.batches, &replay, &layouts, &progress)?;
             let changes = measured.iter().map(|mean| mean.loss() - profile.fp32_loss);
             observations.extend(layouts.into_iter().zip(changes));
             let prices = fit(&network, &prior, &observations);

@@ -7,8 +7,8 @@ use bitbudget_core::price::{PriceItem, PriceMatrix};
 use bitbudget_core::quant::QParams;
 use bitbudget_core::shape::{Shape, Window};
 
+use crate::capacity::HostNetwork;
 use crate::pack::{self, PackError};
-use crate::profile::HostNetwork;
 use crate::random::Random;
 
 /// The input's range, and in round numbers every tensor's: weights keep the magnitude.
@@ -17,14 +17,14 @@ const RANGE: f32 = 3.0;
 const PRICE: f64 = (1_u32 << 28) as f64;
 
 /// A network that grows; every method that adds a layer gives its output tensor.
-pub(super) struct Draft {
+pub(super) struct Synthetic {
     network: Box<HostNetwork>,
     names: Vec<String>,
     weights: Vec<u8>,
     random: Random,
 }
 
-impl Draft {
+impl Synthetic {
     /// A network without layers, whose samples are bytes.
     pub(super) fn new(input: Shape) -> Self {
         let network = Network {

@@ -1,4 +1,4 @@
-//! What others take for the same: figures to compare with.
+//! Instruction counts of CMSIS-NN, to compare with.
 
 /// Executed instructions of CMSIS-NN (C, `arm-none-eabi-gcc` 12.2 `-O3`, im2col included) on the same
 /// emulated board: board, row, level, instructions. The boards' networks other than `mps2-an386`'s are
@@ -23,7 +23,7 @@ const CMSIS_NN: [(&str, &str, &str, u64); 15] = [
 
 /// CMSIS-NN's instructions for a row of the table, where they are known.
 #[must_use]
-pub fn cmsis_nn(board: &str, name: &str, level: &str) -> Option<u64> {
+pub fn instructions(board: &str, name: &str, level: &str) -> Option<u64> {
     let mut rows = CMSIS_NN.iter();
     let row = rows.find(|row| (row.0, row.1, row.2) == (board, name, level));
     row.map(|row| row.3)

@@ -1,4 +1,4 @@
-//! Counts that were kept, to see what changed.
+//! Baselines: instruction counts saved to a file, and what changed since.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ pub const GROWTH: f64 = 0.01;
 
 /// A table of counts as a file: JSON, one row in a line, sorted by name and level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct Baseline {
     /// The board.
     pub board: String,
-    rows: Vec<KeptRow>,
+    rows: Vec<BaselineRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct KeptRow {
+struct BaselineRow {
     name: String,
     level: String,
     instructions: u64,
@@ -30,7 +30,7 @@ struct KeptRow {
 /// Why kept counts cannot be compared with.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[non_exhaustive]
-pub enum KeptError {
+pub enum BaselineError {
     /// The file could not be read or written.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -41,7 +41,7 @@ pub enum KeptError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The parser's complaint.
         reason: serde_json::Error,
     },
     /// The counts are another board's.
@@ -97,17 +97,17 @@ impl fmt::Display for Change {
     }
 }
 
-impl Kept {
+impl Baseline {
     /// These rows of a board, to keep.
     #[must_use]
     pub fn new(board: &str, rows: &[Row]) -> Self {
-        let rows = rows.iter().map(|row| KeptRow {
+        let rows = rows.iter().map(|row| BaselineRow {
             name: row.name.clone(),
             level: row.level.clone(),
             instructions: row.instructions,
             scratch_bytes: row.scratch_bytes,
         });
-        let mut rows: Vec<KeptRow> = rows.collect();
+        let mut rows: Vec<BaselineRow> = rows.collect();
         rows.sort();
         Self {
             board: board.to_owned(),
@@ -118,9 +118,9 @@ impl Kept {
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// [`KeptError::File`].
-    pub fn save(&self, path: &Path) -> Result<(), KeptError> {
-        let malformed = |reason| KeptError::Malformed {
+    /// [`BaselineError::File`].
+    pub fn save(&self, path: &Path) -> Result<(), BaselineError> {
+        let malformed = |reason| BaselineError::Malformed {
             path: path.into(),
             reason,
         };
@@ -135,17 +135,17 @@ impl Kept {
     /// The counts in a file, of this board.
     ///
     /// # Errors
-    /// [`KeptError`].
-    pub fn open(path: &Path, board: &str) -> Result<Self, KeptError> {
+    /// [`BaselineError`].
+    pub fn open(path: &Path, board: &str) -> Result<Self, BaselineError> {
         let kept = serde_json::from_slice(&file::read(path)?);
-        let kept: Self = kept.map_err(|reason| KeptError::Malformed {
+        let kept: Self = kept.map_err(|reason| BaselineError::Malformed {
             path: path.into(),
             reason,
         })?;
         if kept.board == board {
             return Ok(kept);
         }
-        Err(KeptError::OtherBoard {
+        Err(BaselineError::OtherBoard {
             path: path.into(),
             kept: kept.board,
             board: board.to_owned(),
@@ -160,7 +160,7 @@ impl Kept {
         row.map(|row| row.instructions)
     }
 
-    /// What has grown, come or gone since.
+    /// The rows that have grown, come or gone since.
     #[must_use]
     pub fn changes(&self, rows: &[Row]) -> Vec<Change> {
         let title = |name: &str, level: &str| format!("{name} at {level}");
@@ -209,13 +209,13 @@ mod tests {
     fn what_is_kept_comes_back_sorted_and_tells_what_changed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("counts.json");
-        let kept = Kept::new("abacus", &[row("b", 1_000), row("a", 2_000)]);
+        let kept = Baseline::new("abacus", &[row("b", 1_000), row("a", 2_000)]);
         kept.save(&path).expect("written");
         let text = std::fs::read_to_string(&path).expect("a file");
         assert!(text.find("\"a\"") < text.find("\"b\""), "{text}");
-        assert_eq!(Kept::open(&path, "abacus").expect("the same"), kept);
-        let other = Kept::open(&path, "loom").expect_err("another board");
-        assert!(matches!(other, KeptError::OtherBoard { .. }));
+        assert_eq!(Baseline::open(&path, "abacus").expect("the same"), kept);
+        let other = Baseline::open(&path, "loom").expect_err("another board");
+        assert!(matches!(other, BaselineError::OtherBoard { .. }));
         assert_eq!(kept.changes(&[row("a", 2_020), row("b", 1)]), []);
         let changes = kept.changes(&[row("a", 2_021), row("c", 5)]);
         let told: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -228,7 +228,7 @@ mod tests {
             ]
         );
         std::fs::write(&path, "[]").expect("a file");
-        let other = Kept::open(&path, "abacus").expect_err("no counts");
-        assert!(matches!(other, KeptError::Malformed { .. }));
+        let other = Baseline::open(&path, "abacus").expect_err("no counts");
+        assert!(matches!(other, BaselineError::Malformed { .. }));
     }
 }
