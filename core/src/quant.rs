@@ -120,11 +120,15 @@ pub fn quantize_half(real: f32) -> f16 {
     f16::from_f32(real.clamp(-max, max))
 }
 
-/// A bias as a multiple of `scale` (input scale · weight scale), saturating at ±2^30.
+/// The largest magnitude of a quantized bias. With the zero point folded in, and the products of up to
+/// 32,768 inputs added, the accumulator stays within 32 bits.
+pub const MAX_BIAS: i32 = 1 << 30;
+
+/// A bias as a multiple of `scale` (input scale · weight scale), saturating at ±[`MAX_BIAS`].
 #[must_use]
 pub fn quantize_bias(real: f32, scale: f32) -> i32 {
     let steps = Rounding::Nearest.round(real / scale) as i32;
-    steps.clamp(-(1 << 30), 1 << 30)
+    steps.clamp(-MAX_BIAS, MAX_BIAS)
 }
 
 /// The integer form of a positive factor: `multiplier / 2^shift`, exactly an `f32`.

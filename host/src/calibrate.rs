@@ -168,7 +168,10 @@ impl Calibration {
         }
         let layers = graph.layers.iter().zip(moments);
         let grids = layers.map(|(layer, moments)| match &layer.weights {
-            Some(weights) => grid::choose(weights, moments, widths, rule),
+            Some(weights) => {
+                let input_scale = qparams[layer.inputs[0]].scale;
+                grid::choose(weights, moments, input_scale, widths, rule)
+            }
             None => Ok(Vec::new()),
         });
         let grids = grids.collect::<candle_core::Result<_>>()?;

@@ -9,7 +9,9 @@
 
 use bitbudget_core::clip::{self, Clip};
 use bitbudget_core::level::{Stored, Width};
-use bitbudget_core::quant::{QParams, quantize_half, quantize_weight};
+use bitbudget_core::quant::{
+    MAX_BIAS, MAX_SCALE, QParams, quantize_bias, quantize_half, quantize_weight,
+};
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -27,12 +29,14 @@ pub struct Grid {
     pub bias: Vec<f32>,
 }
 
-/// A layer's weights and biases as they are stored, as real numbers.
+/// A layer's weights and biases as they are stored, as real numbers: rounded and saturated as the
+/// kernels will read them. `input_scale` is the scale of the layer's INT8 input, whose steps the biases
+/// of integer weights are counted in.
 ///
 /// # Panics
 /// When integer weights have no grid of their width among `grids`.
 #[must_use]
-pub fn dequantized(weights: &Weights, grids: &[Grid], stored: Stored) -> Weights {
+pub fn dequantized(weights: &Weights, grids: &[Grid], stored: Stored, input_scale: f32) -> Weights {
     let width = match stored {
         Stored::F32 => return weights.clone(),
         Stored::F16 => {
@@ -53,9 +57,14 @@ pub fn dequantized(weights: &Weights, grids: &[Grid], stored: Stored) -> Weights
         let real = move |w: &f32| f32::from(quantize_weight(*w, *scale, width)) * scale;
         row.iter().map(real)
     });
+    let biases = grid.bias.iter().zip(&grid.scales);
+    let bias = biases.map(|(bias, scale)| {
+        let step = input_scale * scale;
+        quantize_bias(*bias, step) as f32 * step
+    });
     Weights {
         weight: rows.collect(),
-        bias: grid.bias.clone(),
+        bias: bias.collect(),
     }
 }
 
@@ -80,7 +89,7 @@ impl Default for Rule {
     }
 }
 
-/// What the weights of one group of output channels meet: sums over patches `[K]` of a layer's input.
+/// Sums over the input patches `[K]` that one group of output channels is multiplied with.
 #[derive(Clone, Debug)]
 pub struct Moments {
     count: f64,
@@ -151,13 +160,18 @@ impl Moments {
 }
 
 /// The grids of a layer's weights, one for each of `widths`; `moments` are those of its groups, or
-/// none where the data did not say.
+/// none where the data did not say, and `input_scale` is the scale of its INT8 input.
+///
+/// A bias is stored as a 32-bit multiple of input scale · weight scale. Where a channel's weights are so
+/// small that its bias would be out of range, its scale is raised until the bias fits: the error that this
+/// adds is at most a 2^-22nd of the bias for each input.
 ///
 /// # Errors
 /// candle's.
 pub fn choose(
     weights: &Weights,
     moments: &[Moments],
+    input_scale: f32,
     widths: &[Width],
     rule: Rule,
 ) -> Result<Vec<Grid>> {
@@ -171,7 +185,7 @@ pub fn choose(
     let metric_of = |channel: usize| metrics.get(channel / group_len).and_then(Option::as_ref);
     let row = |channel: usize| &weights.weight[channel * len..][..len];
     let grid = |&width: &Width| {
-        let scales = if rule.per_tensor {
+        let mut scales = if rule.per_tensor {
             let errors = |steps: &[f32]| -> Result<Vec<f64>> {
                 let each = (0..channels).into_par_iter();
                 let each = each.map(|c| output_errors(row(c), metric_of(c), width, steps));
@@ -188,13 +202,36 @@ pub fn choose(
             });
             each.collect::<Result<_>>()?
         };
-        let mut bias = weights.bias.clone();
-        if rule.bias_correction && !moments.is_empty() {
-            for channel in 0..channels {
-                let means = moments[channel / group_len].means();
-                let pairs = row(channel).iter().zip(means);
-                let shift = pairs.map(|(w, mean)| mean * error(*w, scales[channel], width));
-                bias[channel] -= shift.sum::<f64>() as f32;
+        let corrected = |channel: usize, scale: f32| {
+            let bias = weights.bias[channel];
+            if !rule.bias_correction || moments.is_empty() {
+                return bias;
+            }
+            let means = moments[channel / group_len].means();
+            let pairs = row(channel).iter().zip(means);
+            let shift = pairs.map(|(w, mean)| mean * error(*w, scale, width));
+            bias - shift.sum::<f64>() as f32
+        };
+        let mut bias = Vec::new();
+        // a raised scale moves the correction, which may ask for a little more
+        for _ in 0..RAISES {
+            let each = (0..channels).map(|channel| corrected(channel, scales[channel]));
+            bias = each.collect();
+            let least = bias.iter().map(|bias| least_scale(*bias, input_scale));
+            let mut least: Vec<f32> = least.collect();
+            if rule.per_tensor {
+                let most = least.iter().copied().fold(0.0, f32::max);
+                least.fill(most);
+            }
+            if scales
+                .iter()
+                .zip(&least)
+                .all(|(scale, least)| scale >= least)
+            {
+                break;
+            }
+            for (scale, least) in scales.iter_mut().zip(least) {
+                *scale = scale.max(least);
             }
         }
         Ok(Grid {
@@ -204,6 +241,18 @@ pub fn choose(
         })
     };
     widths.iter().map(grid).collect()
+}
+
+/// How often scales are raised for biases at most. Correction moves a bias by less than half a step for
+/// each input, so that it settles at once; what is still out of range then saturates, and is priced so.
+const RAISES: usize = 8;
+
+/// The smallest weight scale at which a bias is in range.
+fn least_scale(bias: f32, input_scale: f32) -> f32 {
+    // a little more, so that rounding the products of scales does not lead outside
+    const MARGIN: f64 = 1.0 + 1e-6;
+    let least = f64::from(bias.abs()) / (f64::from(MAX_BIAS) * f64::from(input_scale)) * MARGIN;
+    (least as f32).min(MAX_SCALE)
 }
 
 /// The scale of weights that share one, by least squares with the given errors of candidates.
@@ -301,6 +350,23 @@ mod tests {
     }
 
     #[test]
+    fn biases_are_simulated_as_they_are_stored() {
+        let weights = Weights {
+            weight: vec![0.5, 0.25],
+            bias: vec![0.3, -9e9],
+        };
+        let grid = Grid {
+            width: Width::Int8,
+            scales: vec![0.5, 0.25],
+            bias: weights.bias.clone(),
+        };
+        // steps of 1 and of 0.5
+        let stored = dequantized(&weights, &[grid], Stored::Int(Width::Int8), 2.0);
+        assert_eq!(stored.bias, [0.0, -0.5 * MAX_BIAS as f32]);
+        assert_eq!(stored.weight, weights.weight);
+    }
+
+    #[test]
     fn scales_and_biases_are_those_of_least_output_error() {
         let (channels, len) = (3, 12);
         let weights = Weights {
@@ -321,7 +387,7 @@ mod tests {
                     bias_correction,
                     ..Rule::default()
                 };
-                let grids = choose(&weights, &moments, &Width::ALL, rule).expect("grids");
+                let grids = choose(&weights, &moments, 0.1, &Width::ALL, rule).expect("grids");
                 for grid in grids {
                     let total = |scales: &dyn Fn(usize) -> f32| -> f64 {
                         let each = weights.weight.chunks_exact(len).enumerate();

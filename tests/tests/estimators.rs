@@ -260,7 +260,8 @@ fn traces_are_those_of_the_closed_form() {
         if level == Level::Fp32 {
             continue;
         }
-        let real = grid::dequantized(weights, &profile.grids[0], level.stored());
+        let scale = profile.network.qparams(0).scale;
+        let real = grid::dequantized(weights, &profile.grids[0], level.stored(), scale);
         let pairs = real.weight.iter().zip(&weights.weight);
         let squared: f64 = pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let se = profile.estimates[0][at].standard_error;

@@ -36,7 +36,7 @@ impl Quantized {
             if stored == Stored::F32 || known {
                 continue;
             }
-            let real = grid::dequantized(weights, grids, stored);
+            let real = grid::dequantized(weights, grids, stored, input_scale);
             let parameters = Parameters {
                 weight: Tensor::from_vec(real.weight, (channels, ()), &Device::Cpu)?,
                 bias: Tensor::from_vec(real.bias, channels, &Device::Cpu)?,
@@ -65,7 +65,10 @@ impl<'a> Replay<'a> {
     ) -> Result<Self> {
         let layers = model.graph.layers.iter().zip(grids).enumerate();
         let layers = layers.map(|(i, (layer, grids))| match &layer.weights {
-            Some(weights) => Quantized::new(weights, &network.prices.rows[i], grids),
+            Some(weights) => {
+                let input_scale = network.qparams(layer.inputs[0]).scale;
+                Quantized::new(weights, &network.prices.rows[i], grids, input_scale)
+            }
             None => Ok(Quantized::default()),
         });
         Ok(Self {

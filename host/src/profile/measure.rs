@@ -554,7 +554,8 @@ impl Run<'_> {
             let mut noise: Vec<WeightNoise> = Vec::new();
             for stored in self.options.levels.iter().map(|level| level.stored()) {
                 if noise.iter().all(|known| known.stored != stored) {
-                    noise.push(noise_of(weights, grids, stored));
+                    let input_scale = calibration.qparams[layer.inputs[0]].scale;
+                    noise.push(noise_of(weights, grids, stored, input_scale));
                 }
             }
             noise
