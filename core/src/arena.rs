@@ -13,8 +13,7 @@ pub struct Placement<const N: usize> {
     bytes: u32,
 }
 
-/// For every tensor its number of elements and when it is alive; this much of the arena does not
-/// depend on the layout.
+/// Length and live range of every tensor: the part of placement that no layout changes.
 #[derive(Clone, Debug)]
 pub struct Lifetimes<const N: usize> {
     tensors: PerTensor<Lifetime, N>,

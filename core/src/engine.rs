@@ -131,7 +131,7 @@ pub struct Engine<'a, const N: usize, const K: usize, S = Mapped<'a>> {
     layout: Layout<N>,
 }
 
-/// What follows from the levels: where each layer's weights lie, and how each tensor is stored.
+/// The consequences of the levels: where each layer's weights lie, and how each tensor is stored.
 #[derive(Clone, Debug)]
 struct Layout<const N: usize> {
     levels: Vec<Level, N>,
@@ -177,7 +177,7 @@ impl<const N: usize> Layout<N> {
         }
     }
 
-    /// What runs the layers of `network` in this layout.
+    /// The steps that run the layers of `network` in this layout.
     fn steps<'s, const K: usize>(
         &'s self,
         network: &'s Network<N, K>,
@@ -380,7 +380,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         self.infer_watched(input, |_, step| step())
     }
 
-    /// The same step by step, for measuring: `watch` is given the number of the tensor that a step
+    /// As [`Self::infer`], step by step, for measuring: `watch` is given the number of the tensor that a step
     /// makes, and the step, which it must call once.
     ///
     /// Step 0 makes the input tensor of the sample; step `i + 1` runs layer `i`, all that makes its

@@ -475,7 +475,7 @@ impl core::error::Error for EmitError {}
 /// Writes an image into `buffer` and returns its length; `weights` is the weights section, `plans` are
 /// those that a device may look up, by rising bytes in all ([`StoredPlans`]), or none.
 ///
-/// What is written is not checked: [`Image::parse`] does that.
+/// The content is not checked: [`Image::parse`] does that.
 ///
 /// # Errors
 /// [`EmitError`]; the buffer's content is then unspecified.

@@ -1,4 +1,4 @@
-//! What the planner chooses for one layer.
+//! Levels: how one layer stores its weights and reads its input. The planner chooses one per layer.
 
 use core::fmt;
 use core::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The direction in which a real number becomes an integer: the one rounding rule of the project.
 ///
-/// The same rule serves floats ([`Rounding::round`]) and integers ([`Rounding::shift_right`]).
+/// One rule serves floats ([`Rounding::round`]) and integers ([`Rounding::shift_right`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Rounding {
@@ -311,7 +311,7 @@ impl Forms {
         self.0 & form.bit() != 0
     }
 
-    /// Those of the set that are before `form` in [`Form::ALL`].
+    /// The forms of the set that are before `form` in [`Form::ALL`].
     #[must_use]
     pub const fn before(self, form: Form) -> Self {
         Self(self.0 & (form.bit() - 1))

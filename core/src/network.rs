@@ -1,4 +1,5 @@
-//! What host and device agree on: the graph of layers, its calibrated parameters and its prices.
+//! The network that host and device share: the graph of layers, its calibrated parameters and its
+//! prices.
 
 use core::fmt;
 
@@ -74,11 +75,11 @@ pub type TensorId = u16;
 /// the layout problem, under the same index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
-    /// What it computes.
+    /// The operator.
     pub op: Op,
     /// The tensors that it reads, each computed before it.
     pub inputs: Vec<TensorId, 2>,
-    /// What follows it.
+    /// The activation behind it.
     pub activation: Activation,
     /// Shape of its output.
     pub output: Shape,
@@ -128,7 +129,7 @@ impl<T: Clone, const N: usize> PerTensor<T, N> {
 }
 
 impl<T, const N: usize> PerTensor<T, N> {
-    /// The same whatever the capacity.
+    /// A view that does not depend on the capacity.
     #[must_use]
     pub fn as_view(&self) -> PerTensorView<'_, T>
     where
@@ -144,9 +145,9 @@ impl<T, const N: usize> PerTensor<T, N> {
 /// A borrowed [`PerTensor`] of any capacity.
 #[derive(Clone, Copy, Debug)]
 pub struct PerTensorView<'a, T> {
-    /// That of the network's input.
+    /// The value of the network's input.
     pub input: T,
-    /// That of each layer's output.
+    /// The value of each layer's output.
     pub layers: &'a [T],
 }
 
@@ -200,7 +201,7 @@ pub enum NetworkError {
     Op {
         /// The layer.
         layer: usize,
-        /// What does not fit.
+        /// The operator's objection.
         error: OpError,
     },
     /// A tensor's scale is not positive and finite, or out of range.
@@ -234,9 +235,9 @@ pub enum NetworkError {
         layer: usize,
         /// The level.
         level: Level,
-        /// What the layer occupies.
+        /// The bytes that the layer occupies.
         expected: u32,
-        /// What the item says.
+        /// The bytes that the item says.
         found: u32,
     },
     /// The loss per unit of price is not positive and finite.
@@ -473,7 +474,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
         self.propagate(|layer| (levels[layer].input_form().into(), Forms::NONE))
     }
 
-    /// Forms that every layout needs in which the layers read their inputs so: `input_form(layer)` is
+    /// Forms that are needed in every layout in which layer `i` reads its input as `input_form(i)`:
     /// `None` for a layer with weights that may have any of its levels. Where only such layers read a
     /// tensor, it has the narrowest form that they offer.
     #[must_use]

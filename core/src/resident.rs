@@ -169,7 +169,7 @@ struct Row<'a> {
     bytes: &'a mut [u8],
     /// The next byte.
     at: usize,
-    /// Of the weights so far.
+    /// Sum of the weights so far.
     sum: i32,
 }
 

@@ -67,7 +67,7 @@ impl ViewMut<'_> {
         }
     }
 
-    /// The same of results that come one after the other.
+    /// As [`Self::put`], for results that come one after the other.
     ///
     /// # Panics
     /// As [`Self::put`]'s, for INT8.
@@ -114,10 +114,9 @@ fn activate(to: &mut [f32], reals: impl Iterator<Item = f32>, activation: Activa
 /// The way of an integer result into an INT8 tensor: rounding, zero point and activation bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Int8Sink {
-    /// What becomes of a result, or of its negative.
+    /// Offset and clamp of the result or, if `up`, of its negation.
     pub bounds: Bounds,
-    /// Whether it is rounded up: ⌈x⌉ is −⌊−x⌋, so that results are negated and what becomes of them is
-    /// complemented.
+    /// Whether results are rounded up: ⌈x⌉ is −⌊−x⌋, so they are negated before and complemented after.
     pub up: bool,
 }
 

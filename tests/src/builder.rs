@@ -133,7 +133,7 @@ impl Builder {
         self.push(op, &[input], output)
     }
 
-    /// The same elements under another shape.
+    /// A reshape: these elements under another shape.
     pub fn reshape(&mut self, input: usize, output: Shape) -> usize {
         self.push(Op::Reshape, &[input], output)
     }

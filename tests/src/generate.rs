@@ -128,7 +128,7 @@ pub fn model(seed: u64, style: Style, layers: usize) -> Model {
     model_at(seed, style, layers, &Level::ALL)
 }
 
-/// The same with these levels for every layer with weights.
+/// As [`model`], with these levels for every layer with weights.
 ///
 /// # Panics
 /// When there could be more layers than fit.

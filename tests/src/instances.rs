@@ -78,7 +78,7 @@ pub fn limit(groups: &[Vec<Item>], percent: u64) -> u64 {
     smallest + (largest - smallest) * percent / 100
 }
 
-/// The same groups with a second cost: cycles that grow with the weights and fall with the bits,
+/// These groups with a second cost: cycles that grow with the weights and fall with the bits,
 /// otherwise for every layer.
 #[must_use]
 pub fn with_cycles(groups: &[Vec<Item>], seed: u64) -> Vec<Vec<Item<2>>> {

@@ -1,4 +1,4 @@
-//! What layers cost on the emulated board: never more than was kept, and the same for every sample.
+//! Instructions of layers on the emulated board: never more than the baseline, equal for every sample.
 //!
 //! Without QEMU or the target these tests say so and pass; `./setup.sh` installs both.
 

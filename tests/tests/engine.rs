@@ -1,4 +1,4 @@
-//! What an engine takes of the arena, and what it says when it cannot do what it is asked.
+//! The engine's use of the arena, and its errors.
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::level::{Level, Rounding, Width};

@@ -71,7 +71,7 @@ fn cargo(command: &str, target: &str) -> Command {
     all
 }
 
-/// What a command said that succeeds.
+/// The output of a command that succeeds.
 fn succeeds(mut command: Command) -> String {
     let output = command.output().expect("cargo runs");
     let said = [output.stdout, output.stderr].concat();
@@ -91,7 +91,7 @@ fn aarch64() {
     processor.passes();
 }
 
-/// What Cortex-M has, with and without DSP instructions and FPU, is part of Armv7-A.
+/// Cortex-M's instructions, with and without DSP and FPU, are part of Armv7-A.
 #[test]
 fn armv7() {
     let processor = Processor {

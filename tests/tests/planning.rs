@@ -23,7 +23,7 @@ fn small(seed: u64) -> Model {
     builder.finish()
 }
 
-/// What a layout takes of a budget of this kind.
+/// The bytes of a layout that count under a budget of this kind.
 fn taken(model: &Model, of: fn(u64) -> Budget, levels: &[Option<Level>]) -> u64 {
     match of(0) {
         Budget::Weights(_) => model.weight_bytes(levels),

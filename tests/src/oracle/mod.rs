@@ -11,7 +11,7 @@ use bitbudget_core::op::Op;
 use crate::model::Model;
 use arithmetic::Bounded;
 
-/// What a tensor must hold in one of its forms.
+/// The values that a tensor must hold in one of its forms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
     /// Exactly these.
