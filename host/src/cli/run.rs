@@ -8,7 +8,7 @@ use bitbudget::evaluate::{ArenaMemory, sample};
 use bitbudget::loss::argmax;
 use bitbudget::{dataset, file};
 use clap::Args;
-use miette::{IntoDiagnostic, miette};
+use miette::IntoDiagnostic;
 use serde_json::json;
 
 use super::data::dims;
@@ -44,18 +44,13 @@ impl Run {
         let bytes = file::read(&self.image)?;
         let image = parse_image(&self.image, &bytes)?;
         let input = dims(image.network().input);
-        let data = dataset::load_input(&self.input, input)?;
-        if self.index >= data.len {
-            let help = format!("--index counts from 0 to {}", data.len - 1);
-            let (path, index) = (self.input.display(), self.index);
-            return Err(miette!(help = help, "{path} has no sample {index}"));
-        }
+        let data = dataset::load_input(&self.input, input, self.index)?;
         let mut planned = Planned::of_image(&image);
         let plan = planned.plan_for(&self.budget)?;
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
         let mut engine = HostEngine::new(&image, memory.lend()).into_diagnostic()?;
         engine.load(plan.clone()).into_diagnostic()?;
-        let sample = sample(&data, self.index, input.iter().product());
+        let sample = sample(&data, 0, input.iter().product());
         let outputs = engine.infer(sample).into_diagnostic()?;
         let class = argmax(outputs);
         if self.json {

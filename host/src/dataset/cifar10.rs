@@ -48,8 +48,8 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataEr
     for file in &files {
         counts.push(record_count(file)?);
     }
-    let picks = super::pick(counts.iter().sum(), options);
-    let mut pixels = Vec::with_capacity(picks.len() * (RECORD_BYTES - 1));
+    let picks = super::pick(path, counts.iter().sum(), size_of::<u8>(), options)?;
+    let mut pixels = super::room(path, picks.len(), INPUT)?;
     let mut labels = Vec::with_capacity(picks.len());
     let mut rest = picks.as_slice();
     let mut first = 0;
@@ -279,7 +279,7 @@ mod tests {
             DataError::NoImages { .. }
         ));
         assert!(matches!(
-            fault(load_input(&path, INPUT), &path),
+            fault(load_input(&path, INPUT, 0), &path),
             DataError::NotNpy { .. }
         ));
         let empty = Folder::new();

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::Format;
+use super::{Format, MAX_SET_BYTES};
 
 /// Why images or labels could not be loaded.
 ///
@@ -30,8 +30,10 @@ pub enum DataError {
     },
 
     /// A folder is needed and something else is there.
-    #[error("{path}: expected a folder with one sub-folder per class")]
-    #[diagnostic(help("the format `folder` reads `PATH/<class>/<image>.png` or `.jpg`"))]
+    #[error("{path}: expected a folder of images, or of one sub-folder per class")]
+    #[diagnostic(help(
+        "the format `folder` reads `PATH/<class>/<image>.png` or `.jpg`, and `PATH/<image>.png` without labels"
+    ))]
     NotAFolder {
         /// The path as given.
         path: PathBuf,
@@ -59,7 +61,7 @@ pub enum DataError {
     #[error("{path}: not a known dataset ({found})")]
     #[diagnostic(help(
         "known are: npy (`.npy`, `.npz`), cifar10 (`.bin` of 3073-byte records, or a folder of them), \
-         idx (MNIST's ubyte files) and folder (a sub-folder of PNG or JPEG files per class); \
+         idx (MNIST's ubyte files) and folder (PNG or JPEG files, or a sub-folder of them per class); \
          name the format to learn what is wrong with the file"
     ))]
     UnknownFormat {
@@ -97,6 +99,73 @@ pub enum DataError {
         path: PathBuf,
     },
 
+    /// The picked images of a set would take more than [`MAX_SET_BYTES`](super::MAX_SET_BYTES).
+    #[error(
+        "{path}: {images} images take {needed_bytes} bytes of memory, the most is {MAX_SET_BYTES}"
+    )]
+    #[diagnostic(help(
+        "take fewer: --limit {most_images} or less; a few hundred are enough to calibrate"
+    ))]
+    SetTooLarge {
+        /// The set.
+        path: PathBuf,
+        /// Images that were asked for.
+        images: usize,
+        /// Bytes that they would take.
+        needed_bytes: u128,
+        /// The most images of this size that may be taken.
+        most_images: u64,
+    },
+
+    /// The system has too little memory for the picked images.
+    #[error("{path}: there are no {needed_bytes} bytes of memory for its images")]
+    #[diagnostic(help("take fewer with --limit"))]
+    OutOfMemory {
+        /// The set.
+        path: PathBuf,
+        /// Bytes that they would take.
+        needed_bytes: u128,
+    },
+
+    /// An array in Fortran order, which is read as a whole, has more than
+    /// [`MAX_SET_BYTES`](super::MAX_SET_BYTES).
+    #[error(
+        "{path}: is an array of {found_bytes} bytes in Fortran order, the most is {MAX_SET_BYTES}"
+    )]
+    #[diagnostic(help(
+        "save numpy.ascontiguousarray(...) of it, of which only the images that are needed are read"
+    ))]
+    FortranTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of its elements.
+        found_bytes: u64,
+    },
+
+    /// A file that is read as a whole is too large for that.
+    #[error("{path}: has {found_bytes} bytes, at most {most_bytes} are read")]
+    #[diagnostic(help("is it the right file?"))]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that are there.
+        found_bytes: u64,
+        /// The most that are read.
+        most_bytes: u64,
+    },
+
+    /// There are fewer samples than the index asks for.
+    #[error("{path}: has no sample {index}, it has {count}")]
+    #[diagnostic(help("--index counts from 0 to {}", count - 1))]
+    NoSample {
+        /// The file.
+        path: PathBuf,
+        /// The index as given.
+        index: usize,
+        /// Samples in the file, at least one.
+        count: usize,
+    },
+
     /// The set is well-formed and holds no image.
     #[error("{path}: holds no images")]
     #[diagnostic(help("a set needs at least one image"))]
@@ -115,6 +184,20 @@ pub enum DataError {
         path: PathBuf,
         /// What was looked for.
         expected: &'static str,
+    },
+
+    /// A folder has pictures as well as folders.
+    #[error("{path}: holds {pictures} PNG or JPEG files beside {folders} folders")]
+    #[diagnostic(help(
+        "labelled images lie in a folder per class, unlabelled ones in a folder without folders: move either away"
+    ))]
+    MixedFolder {
+        /// The folder.
+        path: PathBuf,
+        /// PNG and JPEG files in it.
+        pictures: usize,
+        /// Folders in it.
+        folders: usize,
     },
 
     /// A folder has several binary files and none is called `data_batch_*.bin`.
@@ -245,6 +328,20 @@ pub enum DataError {
         found: Vec<String>,
     },
 
+    /// An entry of an `.npz` unpacks to far more than images do.
+    #[error(
+        "{path}: unpacks from {packed_bytes} bytes to {unpacked_bytes}, as a decompression bomb does"
+    )]
+    #[diagnostic(help("if the data is really so uniform, write it unpacked: numpy.savez"))]
+    Bomb {
+        /// The array in the archive.
+        path: PathBuf,
+        /// Its size in the archive.
+        packed_bytes: u64,
+        /// Its size.
+        unpacked_bytes: u64,
+    },
+
     /// An `.npz` is damaged, or packed in a way that NumPy does not use.
     #[error("{path}: cannot be unpacked")]
     #[diagnostic(help("write it again with numpy.savez or numpy.savez_compressed"))]
@@ -318,14 +415,34 @@ pub enum DataError {
         expected: usize,
     },
 
-    /// An image file is neither PNG nor JPEG, or is damaged.
-    #[error("{path}: cannot be decoded as PNG or JPEG")]
-    #[diagnostic(help("open it in an image viewer; save it again as PNG"))]
+    /// An image file is neither PNG nor JPEG, whatever its name says.
+    #[error("{path}: is neither PNG nor JPEG (it starts with \"{found}\")")]
+    #[diagnostic(help("save the image as PNG"))]
+    NotAPicture {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes, escaped to ASCII.
+        found: String,
+    },
+
+    /// A JPEG ends before its image does.
+    #[error("{path}: is cut off: it ends after {found_bytes} bytes, before the image does")]
+    #[diagnostic(help("fetch or export it again"))]
+    CutOff {
+        /// The image file.
+        path: PathBuf,
+        /// Bytes that are there.
+        found_bytes: u64,
+    },
+
+    /// A PNG or JPEG is cut off, damaged, or of a kind that cannot be read.
+    #[error("{path}: cannot be decoded: it is cut off or damaged")]
+    #[diagnostic(help("fetch or export it again; if a viewer shows it whole, save it as PNG"))]
     Undecodable {
         /// The image file.
         path: PathBuf,
         /// What the decoder said.
-        source: Box<image::ImageError>,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 
     /// A label is negative or does not fit 32 bits.
@@ -351,7 +468,7 @@ pub enum DataError {
         /// Images in the set, before any limit.
         images: usize,
         /// Labels found.
-        labels: usize,
+        labels: u64,
     },
 
     /// Labels are needed for the task and the set came without. Raised by callers, never by
@@ -366,10 +483,32 @@ pub enum DataError {
         path: PathBuf,
     },
 
+    /// Labels are positions among the class folders, and there is not one folder for each class.
+    /// Raised by [`Dataset::labels_below`](super::Dataset::labels_below).
+    #[error(
+        "{path}: has {} class folders ({}), but the model has {classes} outputs",
+        names.len(),
+        some(names)
+    )]
+    #[diagnostic(help(
+        "labels are the positions of the folders, sorted by name: make a folder for every class, empty where \
+         there are no images, or give the folders the classes' numbers as names (from 0)"
+    ))]
+    ClassFolders {
+        /// The set.
+        path: PathBuf,
+        /// The folders' names, sorted.
+        names: Vec<String>,
+        /// The model's outputs.
+        classes: usize,
+    },
+
     /// A label is not one of the model's classes. Raised by
     /// [`Dataset::labels_below`](super::Dataset::labels_below).
     #[error("{path}: image {image} has label {label}, but the model has {classes} outputs")]
-    #[diagnostic(help("labels count from 0; are these the labels of this model's data?"))]
+    #[diagnostic(help(
+        "labels count from 0, as do numbered class folders; are these the labels of this model's data?"
+    ))]
     LabelNotAClass {
         /// The set.
         path: PathBuf,
@@ -381,9 +520,9 @@ pub enum DataError {
         classes: usize,
     },
 
-    /// Labels were given for a format that carries its own.
+    /// Labels were given for a set that carries its own.
     #[error(
-        "{path}: the format `{format}` carries its own labels, so a file of labels cannot be given with it"
+        "{path}: carries its own labels ({format}), so a file of labels cannot be given with it"
     )]
     #[diagnostic(help("leave `--labels` out"))]
     LabelsNotTaken {
@@ -392,4 +531,12 @@ pub enum DataError {
         /// Its format.
         format: Format,
     },
+}
+
+/// The first few of some names.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let dots = if names.len() > SHOWN { ", ..." } else { "" };
+    let shown = &names[..names.len().min(SHOWN)];
+    format!("{}{dots}", shown.join(", "))
 }

@@ -1,160 +1,185 @@
-//! Class folders: `PATH/<class>/<image>`, with PNG and JPEG images; and single image files.
+//! Folders of PNG and JPEG files: `PATH/<class>/<image>`, or `PATH/<image>` without labels.
 //!
-//! Grey and colour are converted to the model's channels: grey is repeated, colour becomes its luma
-//! (Rec. 709 weights). Alpha is dropped, 16 bits per sample become 8, an EXIF orientation is not
-//! applied.
+//! Class folders whose names are all different whole numbers (`0`, `07`) have these as their
+//! labels, whichever of them there are. Otherwise a label is the position of the image's folder
+//! among all, sorted by name, and [`Dataset::labels_below`] takes it only if there are as many
+//! folders as the model has outputs. A class folder may be empty.
 
-use std::io::BufReader;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader};
+use super::{DataError, Dataset, Format, LoadOptions, Pixels, picture};
 
-use super::{DataError, Dataset, Format, LoadOptions, Pixels};
-
-/// Files with other extensions are passed over. What a file holds is told by its first bytes.
-pub(super) const EXTENSIONS: [&str; 3] = ["png", "jpg", "jpeg"];
-
-/// `true` if a file that starts so is a PNG or a JPEG.
-pub(super) fn is_image(start: &[u8]) -> bool {
-    start.starts_with(b"\x89PNG\r\n\x1a\n") || start.starts_with(b"\xff\xd8\xff")
+/// What a folder holds, sorted by name, without hidden entries and other files.
+struct Contents {
+    folders: Vec<PathBuf>,
+    pictures: Vec<PathBuf>,
 }
 
-/// The sub-folders of a folder, sorted by name, without hidden ones.
-pub(super) fn class_folders(path: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let entries = super::list(path)?.into_iter();
-    Ok(entries
-        .filter(|(is_folder, _)| *is_folder)
-        .map(|(_, path)| path)
-        .collect())
+impl Contents {
+    fn of(path: &Path) -> Result<Self, DataError> {
+        let (folders, files): (Vec<_>, Vec<_>) = super::list(path)?
+            .into_iter()
+            .partition(|(is_folder, _)| *is_folder);
+        let paths = |entries: Vec<(bool, PathBuf)>| entries.into_iter().map(|(_, path)| path);
+        Ok(Self {
+            folders: paths(folders).collect(),
+            pictures: paths(files)
+                .filter(|file| super::has_extension(file, &picture::EXTENSIONS))
+                .collect(),
+        })
+    }
 }
 
-/// Images `[H, W, C]` of the model's size; a label is the index of the image's folder.
+/// `true` if there are class folders or pictures at `path`.
+pub(super) fn is_set(path: &Path) -> Result<bool, DataError> {
+    let contents = Contents::of(path)?;
+    Ok(!contents.folders.is_empty() || !contents.pictures.is_empty())
+}
+
+/// Images `[H, W, C]` of the model's size, with the labels of their folders or those that are
+/// named.
 pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
+    if !super::stat(path)?.is_dir() {
+        return Err(DataError::NotAFolder { path: path.into() });
+    }
+    picture::check_channels(path, options.input)?;
+    let Contents { folders, pictures } = Contents::of(path)?;
+    match (folders.is_empty(), pictures.is_empty()) {
+        (true, true) => Err(DataError::EmptyFolder {
+            path: path.into(),
+            expected: "class folders, PNG or JPEG files",
+        }),
+        (true, false) => load_flat(path, &pictures, options),
+        (false, true) => load_classes(path, &folders, options),
+        (false, false) => Err(DataError::MixedFolder {
+            path: path.into(),
+            pictures: pictures.len(),
+            folders: folders.len(),
+        }),
+    }
+}
+
+/// Pictures without classes; labels are those of a file, in the order of the pictures' names.
+fn load_flat(
+    path: &Path,
+    pictures: &[PathBuf],
+    options: &LoadOptions,
+) -> Result<Dataset, DataError> {
+    let picks = super::pick(path, pictures.len(), size_of::<u8>(), options)?;
+    let labels = options
+        .labels
+        .map(|labels| super::read_labels(labels, pictures.len(), &picks));
+    let labels = labels.transpose()?;
+    let picked = picks.iter().map(|&index| pictures[index].as_path());
+    let pixels = read_all(path, picked, options)?;
+    Ok(Dataset::new(options.input, picks.len(), pixels, labels))
+}
+
+fn load_classes(
+    path: &Path,
+    folders: &[PathBuf],
+    options: &LoadOptions,
+) -> Result<Dataset, DataError> {
     if options.labels.is_some() {
         return Err(DataError::LabelsNotTaken {
             path: path.into(),
             format: Format::Folder,
         });
     }
-    if !super::stat(path)?.is_dir() {
-        return Err(DataError::NotAFolder { path: path.into() });
+    let names: Vec<String> = folders.iter().map(|folder| name(folder)).collect();
+    let numbers = numbers(&names);
+    let positions = || (0..).take(folders.len()).collect();
+    let classes: Vec<u32> = numbers.clone().unwrap_or_else(positions);
+    let mut files = Vec::new();
+    for (folder, class) in folders.iter().zip(classes) {
+        let pictures = Contents::of(folder)?.pictures;
+        files.extend(pictures.into_iter().map(|file| (class, file)));
     }
-    check_channels(path, options.input)?;
-    let folders = class_folders(path)?;
-    if folders.is_empty() {
+    if files.is_empty() {
         return Err(DataError::EmptyFolder {
             path: path.into(),
-            expected: "class folders",
+            expected: "PNG or JPEG files in its class folders",
         });
     }
-    let mut files = Vec::new();
-    for (folder, label) in folders.iter().zip(0_u32..) {
-        let entries = super::list(folder)?.into_iter();
-        let is_kept = |(is_folder, file): &(bool, PathBuf)| {
-            !is_folder && super::has_extension(file, &EXTENSIONS)
-        };
-        let file_count = files.len();
-        files.extend(entries.filter(is_kept).map(|(_, file)| (label, file)));
-        if files.len() == file_count {
-            return Err(DataError::EmptyFolder {
-                path: folder.into(),
-                expected: "PNG or JPEG files",
-            });
-        }
-    }
-    let picks = super::pick(files.len(), options);
-    let mut pixels = Vec::new();
-    for &index in &picks {
-        pixels.extend(read_image(&files[index].1, options.input)?);
-    }
+    let picks = super::pick(path, files.len(), size_of::<u8>(), options)?;
+    let picked = picks.iter().map(|&index| files[index].1.as_path());
+    let pixels = read_all(path, picked, options)?;
     let labels = picks.iter().map(|&index| files[index].0).collect();
-    let mut dataset = Dataset::new(options.input, picks.len(), Pixels::U8(pixels), Some(labels));
-    let name = |folder: &PathBuf| {
-        folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
-    dataset.class_names = folders.iter().map(name).collect();
+    let mut dataset = Dataset::new(options.input, picks.len(), pixels, Some(labels));
+    if numbers.is_none() {
+        dataset.class_names = names;
+    }
     Ok(dataset)
 }
 
-/// The pixels `[H, W, C]` of one PNG or JPEG that has the size `input`, in 1 or 3 channels.
-pub(super) fn read_image(path: &Path, input: [usize; 3]) -> Result<Vec<u8>, DataError> {
-    check_channels(path, input)?;
-    let (file, _) = super::open(path)?;
-    let image = decode(path, file, input)?;
-    Ok(if input[2] == 1 {
-        image.into_luma8().into_raw()
-    } else {
-        image.into_rgb8().into_raw()
-    })
-}
-
-fn check_channels(path: &Path, [_, _, expected]: [usize; 3]) -> Result<(), DataError> {
-    match expected {
-        1 | 3 => Ok(()),
-        _ => Err(DataError::Channels {
-            path: path.into(),
-            expected,
-        }),
-    }
-}
-
-/// The size is compared before the decoder takes memory for the pixels.
-fn decode(
+/// The pixels of the files that were picked out of those at `path`, one after the other.
+fn read_all<'a>(
     path: &Path,
-    file: BufReader<std::fs::File>,
-    [expected_height, expected_width, _]: [usize; 3],
-) -> Result<DynamicImage, DataError> {
-    let undecodable = |source: ImageError| DataError::Undecodable {
-        path: path.into(),
-        source: Box::new(source),
-    };
-    let reader = ImageReader::new(file).with_guessed_format();
-    let decoder = reader
-        .map_err(|source| super::io_error(path, source))?
-        .into_decoder()
-        .map_err(undecodable)?;
-    let (width, height) = decoder.dimensions();
-    let (found_height, found_width) = (height as usize, width as usize);
-    if (found_height, found_width) != (expected_height, expected_width) {
-        let path = path.into();
-        return Err(DataError::ImageSize {
-            path,
-            expected_height,
-            expected_width,
-            found_height,
-            found_width,
-        });
+    files: impl ExactSizeIterator<Item = &'a Path>,
+    options: &LoadOptions,
+) -> Result<Pixels, DataError> {
+    let mut pixels = super::room(path, files.len(), options.input)?;
+    for file in files {
+        pixels.extend(picture::read(file, options.input)?);
     }
-    DynamicImage::from_decoder(decoder).map_err(undecodable)
+    Ok(Pixels::U8(pixels))
+}
+
+fn name(folder: &Path) -> String {
+    let name = folder.file_name().unwrap_or(folder.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// The names as numbers, if they are different numbers.
+fn numbers(names: &[String]) -> Option<Vec<u32>> {
+    let is_number = |name: &String| name.bytes().all(|byte| byte.is_ascii_digit());
+    if !names.iter().all(is_number) {
+        return None;
+    }
+    let numbers: Vec<u32> = names
+        .iter()
+        .map(|name| name.parse().ok())
+        .collect::<Option<_>>()?;
+    let different: HashSet<&u32> = numbers.iter().collect();
+    (different.len() == numbers.len()).then_some(numbers)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::load;
-    use super::super::testing::{Folder, bytes, fault, load_fault, options, survive_damage};
+    use super::super::testing::{Folder, bytes, fault, load_fault, npy, options};
     use super::*;
 
+    const INPUT: [usize; 3] = [1, 2, 1];
+
+    /// Two pixels, the first of them `first`.
+    fn write(folder: &Folder, name: &str, first: u8) -> PathBuf {
+        folder.write_image(name, [1, 2, 1], &[first, 0])
+    }
+
+    /// The first pixel of each image and its label.
+    fn pixels_and_labels(set: &Dataset) -> Vec<(u8, u32)> {
+        let labels = set.labels.as_ref().unwrap().iter().copied();
+        bytes(set).iter().copied().step_by(2).zip(labels).collect()
+    }
+
     #[test]
-    fn labels_are_the_sorted_folders() {
+    fn names_are_classes_by_their_order() {
         let folder = Folder::new();
-        folder.write_image("dog/b.png", [1, 2, 1], &[3, 4]);
-        folder.write_image("dog/a.PNG", [1, 2, 1], &[1, 2]);
-        folder.write_image("cat/z.png", [1, 2, 1], &[5, 6]);
+        write(&folder, "dog/b.png", 3);
+        write(&folder, "dog/a.PNG", 1);
+        write(&folder, "cat/z.png", 5);
         folder.write("cat/notes.txt", "passed over");
         folder.write("notes.txt", "passed over");
         folder.write(".git/x", "passed over");
-        let set = load(folder.path(), &options([1, 2, 1])).unwrap();
+        let set = load(folder.path(), &options(INPUT)).unwrap();
         assert_eq!((set.height, set.width, set.channels, set.len), (1, 2, 1, 3));
-        assert_eq!(bytes(&set), [5, 6, 1, 2, 3, 4]);
-        assert_eq!(set.labels.as_deref(), Some(&[0, 1, 1][..]));
+        assert_eq!(pixels_and_labels(&set), [(5, 0), (1, 1), (3, 1)]);
         assert_eq!(set.class_names, ["cat", "dog"]);
         let limited = LoadOptions {
             limit: Some(1),
-            ..options([1, 2, 1])
+            ..options(INPUT)
         };
         let set = load(folder.path(), &limited).unwrap();
         assert_eq!(
@@ -164,24 +189,75 @@ mod tests {
     }
 
     #[test]
-    fn channels_become_the_models() {
+    fn a_class_without_images_keeps_its_place() {
         let folder = Folder::new();
-        let grey = folder.write_image("grey.png", [1, 2, 1], &[3, 4]);
-        assert_eq!(read_image(&grey, [1, 2, 3]).unwrap(), [3, 3, 3, 4, 4, 4]);
-        let rgb = folder.write_image("rgb.png", [1, 2, 3], &[9, 8, 7, 255, 0, 0]);
-        assert_eq!(read_image(&rgb, [1, 2, 3]).unwrap(), [9, 8, 7, 255, 0, 0]);
-        assert_eq!(read_image(&rgb, [1, 2, 1]).unwrap(), [8, 54]);
-        let rgba = folder.write_image("rgba.png", [1, 1, 4], &[9, 8, 7, 0]);
-        assert_eq!(read_image(&rgba, [1, 1, 3]).unwrap(), [9, 8, 7]);
-        let jpeg = folder.write_image("x.jpeg", [8, 8, 3], &[100; 192]);
-        assert!(
-            read_image(&jpeg, [8, 8, 3])
-                .unwrap()
-                .iter()
-                .all(|&p| p.abs_diff(100) < 3)
-        );
-        let error = fault(read_image(&grey, [1, 2, 2]), &grey);
-        assert!(matches!(error, DataError::Channels { expected: 2, .. }));
+        write(&folder, "ape/x.png", 1);
+        write(&folder, "cow/x.png", 3);
+        folder.write("bee/notes.txt", "passed over");
+        let set = load(folder.path(), &options(INPUT)).unwrap();
+        assert_eq!(pixels_and_labels(&set), [(1, 0), (3, 2)]);
+        assert_eq!(set.labels_below(3, folder.path()).unwrap(), [0, 2]);
+        for classes in [2, 4] {
+            let error = fault(set.labels_below(classes, folder.path()), folder.path());
+            let message = error.to_string();
+            assert!(
+                message.contains("3 class folders (ape, bee, cow)"),
+                "{error}"
+            );
+            assert!(message.contains(&format!("{classes} outputs")), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_classes_whichever_are_there() {
+        let folder = Folder::new();
+        for (name, first) in [("0/x.png", 10), ("4/x.png", 14), ("012/x.png", 22)] {
+            write(&folder, name, first);
+        }
+        let set = load(folder.path(), &options(INPUT)).unwrap();
+        assert_eq!(pixels_and_labels(&set), [(10, 0), (22, 12), (14, 4)]);
+        assert_eq!(set.labels_below(13, folder.path()).unwrap(), [0, 12, 4]);
+        let error = fault(set.labels_below(12, folder.path()), folder.path());
+        assert!(matches!(error, DataError::LabelNotAClass { label: 12, .. }));
+
+        // one number for two folders, or a name among them: names then
+        for other in ["04/x.png", "four/x.png"] {
+            let path = write(&folder, other, 9);
+            let set = load(folder.path(), &options(INPUT)).unwrap();
+            assert_eq!(set.class_names.len(), 4);
+            let labels: Vec<u32> = set.labels.unwrap();
+            assert_eq!(labels, [0, 1, 2, 3]);
+            std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_of_images_has_no_labels() {
+        let folder = Folder::new();
+        write(&folder, "b.png", 2);
+        write(&folder, "a.png", 1);
+        folder.write("notes.txt", "passed over");
+        let set = load(folder.path(), &options(INPUT)).unwrap();
+        assert_eq!((bytes(&set), &set.labels), (&[1, 0, 2, 0][..], &None));
+        let error = fault(set.labels_below(2, folder.path()), folder.path());
+        assert!(matches!(error, DataError::LabelsMissing { .. }));
+        let labels = folder.write("labels.npy", npy("'|u1'", false, "(2,)", &[7, 8]));
+        let labelled = LoadOptions {
+            labels: Some(&labels),
+            ..options(INPUT)
+        };
+        let set = load(folder.path(), &labelled).unwrap();
+        assert_eq!(pixels_and_labels(&set), [(1, 7), (2, 8)]);
+        write(&folder, "cat/c.png", 3);
+        let error = load_fault(folder.path(), INPUT);
+        assert!(matches!(
+            error,
+            DataError::MixedFolder {
+                pictures: 2,
+                folders: 1,
+                ..
+            }
+        ));
     }
 
     #[test]
@@ -189,17 +265,15 @@ mod tests {
         let folder = Folder::new();
         let forced = LoadOptions {
             format: Some(Format::Folder),
-            ..options([1, 2, 1])
+            ..options(INPUT)
         };
         let error = fault(load(folder.path(), &forced), folder.path());
-        assert!(matches!(
-            error,
-            DataError::EmptyFolder {
-                expected: "class folders",
-                ..
-            }
-        ));
-        folder.write_image("cat/z.png", [1, 2, 1], &[5, 6]);
+        assert!(matches!(error, DataError::EmptyFolder { .. }));
+        let notes = folder.write("dog/notes.txt", "text");
+        folder.write("cat/more/z.png", "deeper than classes are looked for");
+        let error = fault(load(folder.path(), &forced), folder.path());
+        assert!(matches!(error, DataError::EmptyFolder { .. }));
+        write(&folder, "cat/z.png", 5);
         let error = load_fault(folder.path(), [1, 2, 4]);
         assert!(matches!(error, DataError::Channels { expected: 4, .. }));
         let labels = Some(Path::new("labels.npy"));
@@ -208,33 +282,11 @@ mod tests {
             folder.path(),
         );
         assert!(matches!(error, DataError::LabelsNotTaken { .. }));
-        let notes = folder.write("dog/notes.txt", "text");
         let error = fault(load(&notes, &forced), &notes);
         assert!(matches!(error, DataError::NotAFolder { .. }));
-        let error = fault(load(folder.path(), &forced), folder.path().join("dog"));
-        assert!(matches!(error, DataError::EmptyFolder { .. }));
 
         let bad = folder.write("dog/bad.jpg", "text");
         let error = fault(load(folder.path(), &forced), &bad);
-        assert!(matches!(error, DataError::Undecodable { .. }));
-        let good = folder.write_image("dog/bad.png", [1, 2, 1], &[5, 6]);
-        std::fs::remove_file(&bad).unwrap();
-        let cut = std::fs::read(&good).unwrap();
-        let bad = folder.write("dog/bad.png", &cut[..cut.len() / 2]);
-        let error = fault(load(folder.path(), &forced), &bad);
-        assert!(matches!(error, DataError::Undecodable { .. }));
-        let bad = folder.write_image("dog/bad.png", [3, 2, 1], &[0; 6]);
-        let error = fault(load(folder.path(), &forced), &bad);
-        let sizes = "3 pixels high and 2 wide, the model expects 1 high and 2 wide";
-        assert!(error.to_string().ends_with(sizes), "{error}");
-    }
-
-    #[test]
-    fn damage_never_panics() {
-        let folder = Folder::new();
-        for name in ["x.png", "x.jpg"] {
-            let path = folder.write_image(name, [8, 8, 3], &[77; 192]);
-            survive_damage(name, &std::fs::read(path).unwrap(), [8, 8, 3]);
-        }
+        assert!(matches!(error, DataError::NotAPicture { .. }));
     }
 }

@@ -15,7 +15,7 @@ pub enum Format {
     Cifar10,
     /// MNIST's IDX files of unsigned bytes.
     Idx,
-    /// A folder with one sub-folder of PNG or JPEG files per class.
+    /// A folder of PNG or JPEG files, or with one sub-folder of them per class.
     Folder,
 }
 
@@ -49,7 +49,8 @@ impl Format {
 
     /// The format of what lies at `path`, told by its name, its size and its first bytes.
     ///
-    /// A folder with `.bin` files is CIFAR-10, one with sub-folders is a class folder. A file is
+    /// A folder with `.bin` files is CIFAR-10, one with sub-folders, PNG or JPEG files is
+    /// [`Self::Folder`]. A file is
     /// NumPy by its extension or its first bytes, CIFAR-10 if it is a `.bin` of whole 3073-byte
     /// records, IDX by its magic number.
     ///
@@ -84,10 +85,10 @@ impl Format {
     fn detect_folder(path: &Path) -> Result<Self, DataError> {
         if !cifar10::batches(path)?.is_empty() {
             Ok(Self::Cifar10)
-        } else if !folder::class_folders(path)?.is_empty() {
+        } else if folder::is_set(path)? {
             Ok(Self::Folder)
         } else {
-            let expected = "CIFAR-10 batches (*.bin) or class folders";
+            let expected = "CIFAR-10 batches (*.bin), class folders, PNG or JPEG files";
             Err(DataError::EmptyFolder {
                 path: path.into(),
                 expected,
@@ -167,6 +168,9 @@ mod tests {
         folder.write("read.me", []);
         let error = fault(Format::detect(folder.path()), folder.path());
         assert!(matches!(error, DataError::EmptyFolder { .. }));
+        let picture = folder.write("x.jpg", []);
+        assert_eq!(Format::detect(folder.path()).unwrap(), Format::Folder);
+        std::fs::remove_file(picture).unwrap();
         folder.write("cats/x.png", []);
         assert_eq!(Format::detect(folder.path()).unwrap(), Format::Folder);
         folder.write("test_batch.bin", []);

@@ -35,7 +35,7 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataEr
             found,
         });
     }
-    let picks = super::pick(count as usize, options);
+    let picks = super::pick(path, count as usize, size_of::<u8>(), options)?;
     let sibling = sibling_labels(path);
     let labels_path = options.labels.or(sibling.as_deref());
     let labels = labels_path
@@ -43,7 +43,8 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataEr
         .transpose()?;
 
     let image_bytes = found.iter().product();
-    let mut pixels = vec![0; picks.len() * image_bytes];
+    let mut pixels = super::room(path, picks.len(), found)?;
+    pixels.resize(picks.len() * image_bytes, 0);
     for (&index, image) in picks.iter().zip(pixels.chunks_exact_mut(image_bytes)) {
         let offset = header_bytes(3) + index as u64 * image_bytes as u64;
         let result = reader
@@ -54,12 +55,26 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataEr
     Ok(Dataset::new(found, picks.len(), Pixels::U8(pixels), labels))
 }
 
-/// The labels in an IDX file with one dimension.
-pub(super) fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
+/// The labels in an IDX file with one dimension, for the picked ones of `images` images.
+pub(super) fn read_labels(
+    path: &Path,
+    images: usize,
+    picks: &[usize],
+) -> Result<Vec<u32>, DataError> {
     let (mut reader, file_bytes) = super::open(path)?;
     let [count] = read_header(&mut reader, file_bytes, path, ("labels", LABELS_MAGIC))?;
-    let labels = super::read_up_to(&mut reader, u64::from(count), path)?;
-    Ok(labels.into_iter().map(u32::from).collect())
+    super::check_label_count(path, images, count.into())?;
+    let mut next = 0;
+    let label = |&index: &usize| {
+        let mut label = [0];
+        reader
+            .seek_relative((index - next) as i64)
+            .and_then(|()| reader.read_exact(&mut label))
+            .map_err(|source| super::io_error(path, source))?;
+        next = index + 1;
+        Ok(label[0].into())
+    };
+    picks.iter().map(label).collect()
 }
 
 /// The sizes in the header, checked against the file's: header and data fill the file exactly.

@@ -6,11 +6,11 @@
 //! | [`npy`](Format::Npy) | a NumPy array of images, or an `.npz` with one | `--labels`, a sibling `*_labels.npy`, an array of the `.npz` |
 //! | [`cifar10`](Format::Cifar10) | CIFAR-10's binary batches, one file or a folder of them | in the records |
 //! | [`idx`](Format::Idx) | MNIST's unsigned-byte files | `--labels`, or the sibling `*labels*idx1*` |
-//! | [`folder`](Format::Folder) | a sub-folder of PNG or JPEG files per class | the index of the sub-folder, sorted by name |
+//! | [`folder`](Format::Folder) | a folder of PNG or JPEG files, or of one such folder per class | the number that is the class folder's name, else its position, sorted by name |
 //!
 //! Nothing is resized, cropped or normalised here. A set that does not fit the model's input is an
-//! error. Files are checked against their own headers before memory is taken, and only the images
-//! that `limit` picks are kept.
+//! error. Files are checked against their own headers, and the images that `limit` picks against
+//! [`MAX_SET_BYTES`], before memory is taken; only these images are read.
 
 mod cifar10;
 mod error;
@@ -18,9 +18,11 @@ mod folder;
 mod format;
 mod idx;
 mod npy;
+mod picture;
 #[cfg(test)]
 mod testing;
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -56,8 +58,7 @@ pub struct Dataset {
     pub pixels: Pixels,
     /// One class index per image; `None` if the set came without labels.
     pub labels: Option<Vec<u32>>,
-    /// The classes' names, by class index; empty if the format has none (all but
-    /// [`Format::Folder`]).
+    /// The names of the class folders, if labels are positions among them; else empty.
     pub class_names: Vec<String>,
 }
 
@@ -66,8 +67,8 @@ pub struct Dataset {
 pub struct LoadOptions<'a> {
     /// How the set is stored; `None` to [detect](Format::detect) it.
     pub format: Option<Format>,
-    /// The file with the labels (`.npy` or IDX), for formats that do not carry their own: an error
-    /// with [`Format::Cifar10`] and [`Format::Folder`]. It wins over labels found beside the images
+    /// The file with the labels (`.npy` or IDX), for sets that do not carry their own: an error
+    /// with [`Format::Cifar10`] and with class folders. It wins over labels found beside the images
     /// or in their archive.
     pub labels: Option<&'a Path>,
     /// The model's input `[H, W, C]`.
@@ -82,14 +83,14 @@ pub struct LoadOptions<'a> {
 
 /// The images at `path`, in file order, with labels where there are any.
 ///
-/// Pixel values are checked in the picked images only; sizes, shapes and the number of labels are
-/// checked for the whole set.
+/// Pixels and labels are checked for the picked images only; sizes, shapes and the number of labels
+/// are checked for the whole set.
 ///
 /// # Errors
 ///
 /// [`DataError`]: nothing at `path`, no known format, a damaged file, images that do not fit
 /// `options.input`, a pixel that is not finite, labels that do not match the images, no image at
-/// all. That a set has no labels is not an error here.
+/// all, more than [`MAX_SET_BYTES`]. That a set has no labels is not an error here.
 pub fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
     check_input(path, options.input)?;
     if options.limit == Some(0) {
@@ -108,25 +109,38 @@ pub fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
     }
 }
 
-/// One or several unlabelled inputs from a `.npy`, an `.npz`, a PNG or a JPEG; told apart by the
-/// first bytes.
+/// Sample `index` of a `.npy`, an `.npz`, a PNG or a JPEG, without its label; they are told apart
+/// by the first bytes.
 ///
 /// `input` is the model's `[H, W, C]`. An array may hold a single image without a batch axis:
-/// `[C, H, W]`, `[H, W, C]`, or `[H, W]` for one channel.
+/// `[C, H, W]`, `[H, W, C]`, `[H, W]` for one channel, `[C]` for one pixel.
 ///
 /// # Errors
 ///
 /// [`DataError`]: nothing at `path`, a damaged file, an image that does not fit `input`, a pixel
-/// that is not finite.
-pub fn load_input(path: &Path, input: [usize; 3]) -> Result<Dataset, DataError> {
+/// that is not finite, fewer samples.
+pub fn load_input(path: &Path, input: [usize; 3], index: usize) -> Result<Dataset, DataError> {
     check_input(path, input)?;
     let (mut reader, _) = open(path)?;
     let start = read_up_to(&mut reader, 8, path)?;
-    if folder::is_image(&start) || has_extension(path, &folder::EXTENSIONS) {
-        let pixels = Pixels::U8(folder::read_image(path, input)?);
+    if picture::is_picture(&start) || has_extension(path, &picture::EXTENSIONS) {
+        check_index(path, index, 1)?;
+        let pixels = Pixels::U8(picture::read(path, input)?);
         return Ok(Dataset::new(input, 1, pixels, None));
     }
-    npy::load_input(path, input)
+    npy::load_input(path, input, index)
+}
+
+/// `index` must be one of `count` samples.
+fn check_index(path: &Path, index: usize, count: usize) -> Result<(), DataError> {
+    if index < count {
+        return Ok(());
+    }
+    Err(DataError::NoSample {
+        path: path.into(),
+        index,
+        count,
+    })
 }
 
 /// The fingerprint of samples and labels.
@@ -186,12 +200,20 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::LabelsMissing`], [`DataError::LabelNotAClass`].
+    /// [`DataError::LabelsMissing`], [`DataError::ClassFolders`], [`DataError::LabelNotAClass`].
     pub fn labels_below(&self, classes: usize, path: &Path) -> Result<&[u32], DataError> {
         let path = || path.to_path_buf();
         let Some(labels) = &self.labels else {
             return Err(DataError::LabelsMissing { path: path() });
         };
+        // with a folder too few or too many, positions would be other classes
+        if !self.class_names.is_empty() && self.class_names.len() != classes {
+            return Err(DataError::ClassFolders {
+                path: path(),
+                names: self.class_names.clone(),
+                classes,
+            });
+        }
         match labels.iter().position(|label| *label as usize >= classes) {
             None => Ok(labels),
             Some(image) => Err(DataError::LabelNotAClass {
@@ -241,14 +263,37 @@ fn check_input(path: &Path, input: [usize; 3]) -> Result<(), DataError> {
     }
 }
 
-/// The indices of the images to keep, ascending: all `len`, or `limit` of them chosen by `seed`.
-fn pick(len: usize, options: &LoadOptions) -> Vec<usize> {
-    let mut indices: Vec<usize> = (0..len).collect();
-    let Some(limit) = options.limit.filter(|&limit| limit < len) else {
-        return indices;
-    };
+/// The most memory that the picked images of a set may take, with 16 bytes for the index and label
+/// of each.
+pub const MAX_SET_BYTES: u64 = 8 << 30;
+
+/// The indices of the images to keep of those at `path`, ascending: all `len`, or `limit` of them
+/// chosen by `seed`. An element of an image takes `element_bytes` in memory.
+fn pick(
+    path: &Path,
+    len: usize,
+    element_bytes: usize,
+    options: &LoadOptions,
+) -> Result<Vec<usize>, DataError> {
+    let limit = options.limit.unwrap_or(len).min(len);
+    let image_len: usize = options.input.iter().product();
+    let image_bytes = image_len as u64 * element_bytes as u64 + 16;
+    let needed_bytes = u128::from(image_bytes) * limit as u128;
+    if needed_bytes > u128::from(MAX_SET_BYTES) {
+        return Err(DataError::SetTooLarge {
+            path: path.into(),
+            images: limit,
+            needed_bytes,
+            most_images: MAX_SET_BYTES / image_bytes,
+        });
+    }
+    if limit == len {
+        return Ok((0..len).collect());
+    }
     // The first `limit` steps of a Fisher-Yates shuffle (Durstenfeld 1964), driven by SplitMix64
-    // (Steele, Lea & Flood 2014).
+    // (Steele, Lea & Flood 2014), of which only the indices that moved are held.
+    let mut moved = HashMap::new();
+    let mut picks = Vec::with_capacity(limit);
     let mut state = options.seed;
     for i in 0..limit {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -257,11 +302,25 @@ fn pick(len: usize, options: &LoadOptions) -> Vec<usize> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
         let below = (u128::from(z) * (len - i) as u128) >> 64;
-        indices.swap(i, i + below as usize);
+        let j = i + below as usize;
+        let here = moved.get(&i).copied().unwrap_or(i);
+        picks.push(moved.insert(j, here).unwrap_or(j));
     }
-    indices.truncate(limit);
-    indices.sort_unstable();
-    indices
+    picks.sort_unstable();
+    Ok(picks)
+}
+
+/// An empty vector with room for `count` images of the size `input`.
+fn room<T>(path: &Path, count: usize, input: [usize; 3]) -> Result<Vec<T>, DataError> {
+    let len = input.iter().product::<usize>().saturating_mul(count);
+    let mut elements = Vec::new();
+    match elements.try_reserve_exact(len) {
+        Ok(()) => Ok(elements),
+        Err(_) => Err(DataError::OutOfMemory {
+            path: path.into(),
+            needed_bytes: len as u128 * size_of::<T>() as u128,
+        }),
+    }
 }
 
 /// The labels in `path`, a `.npy` of integers `[N]` or `[N, 1]` or an IDX file with one dimension,
@@ -269,29 +328,23 @@ fn pick(len: usize, options: &LoadOptions) -> Vec<usize> {
 fn read_labels(path: &Path, images: usize, picks: &[usize]) -> Result<Vec<u32>, DataError> {
     let (mut reader, _) = open(path)?;
     let start = read_up_to(&mut reader, 8, path)?;
-    let labels = if idx::is_idx(&start) {
-        idx::read_labels(path)?
+    if idx::is_idx(&start) {
+        idx::read_labels(path, images, picks)
     } else {
-        npy::read_labels(path)?
-    };
-    pick_labels(path, &labels, images, picks)
+        npy::read_labels(path, images, picks)
+    }
 }
 
-/// The picked ones of `labels`, which lie in `path` and belong to `images` images.
-fn pick_labels(
-    path: &Path,
-    labels: &[u32],
-    images: usize,
-    picks: &[usize],
-) -> Result<Vec<u32>, DataError> {
-    if labels.len() != images {
-        return Err(DataError::LabelCount {
-            path: path.into(),
-            images,
-            labels: labels.len(),
-        });
+/// `path` must have a label for each image.
+fn check_label_count(path: &Path, images: usize, labels: u64) -> Result<(), DataError> {
+    if labels == images as u64 {
+        return Ok(());
     }
-    Ok(picks.iter().map(|&i| labels[i]).collect())
+    Err(DataError::LabelCount {
+        path: path.into(),
+        images,
+        labels,
+    })
 }
 
 fn io_error(path: &Path, source: io::Error) -> DataError {
@@ -357,9 +410,13 @@ mod tests {
 
     const PICKED_WITH_SEED_7: [usize; 5] = [17, 389, 454, 584, 900];
 
+    fn pick_from(len: usize, options: &LoadOptions) -> Vec<usize> {
+        pick(Path::new("set"), len, 1, options).unwrap()
+    }
+
     fn picked(len: usize, limit: usize, seed: u64) -> Vec<usize> {
         let limit = Some(limit);
-        pick(
+        pick_from(
             len,
             &LoadOptions {
                 limit,
@@ -371,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_limit_picks_a_seeded_subset() {
-        assert_eq!(pick(3, &options([1, 1, 1])), [0, 1, 2]);
+        assert_eq!(pick_from(3, &options([1, 1, 1])), [0, 1, 2]);
         assert_eq!(picked(3, 3, 9), [0, 1, 2]);
         assert_eq!(picked(3, 4, 9), [0, 1, 2]);
         assert_eq!(picked(1000, 5, 7), PICKED_WITH_SEED_7);
@@ -384,6 +441,32 @@ mod tests {
             picked(10, 3, seed).into_iter().for_each(|i| hits[i] += 1);
         }
         assert!(hits.iter().all(|&n| (500..700).contains(&n)), "{hits:?}");
+        let half = picked(usize::MAX, 5, 1);
+        assert!(half.is_sorted_by(|a, b| a < b) && half[4] > usize::MAX / 8);
+    }
+
+    #[test]
+    fn a_set_may_not_take_all_memory() {
+        let path = Path::new("set");
+        let all = |count, input, bytes| pick(path, count, bytes, &options(input));
+        // 2^27 + 16 bytes for an image
+        let error = fault(all(64, [1 << 13, 1 << 14, 1], 1), path);
+        assert!(matches!(
+            error,
+            DataError::SetTooLarge {
+                images: 64,
+                needed_bytes: 8_589_935_616,
+                most_images: 63,
+                ..
+            }
+        ));
+        let limited = LoadOptions {
+            limit: Some(63),
+            ..options([1 << 13, 1 << 14, 1])
+        };
+        assert_eq!(pick(path, 64, 1, &limited).unwrap().len(), 63);
+        fault(pick(path, 64, 4, &limited), path);
+        fault(all(usize::MAX, [1, 1, 1], 4), path);
     }
 
     #[test]
@@ -391,7 +474,7 @@ mod tests {
         let path = Path::new("nowhere/at_all.npy");
         let error = fault(load(path, &options([1, 1, 1])), path);
         assert!(matches!(error, DataError::NotFound { .. }));
-        let error = fault(load_input(path, [1, 1, 1]), path);
+        let error = fault(load_input(path, [1, 1, 1], 0), path);
         assert!(matches!(error, DataError::NotFound { .. }));
         for input in [
             [0, 1, 1],
@@ -401,7 +484,7 @@ mod tests {
         ] {
             let error = fault(load(path, &options(input)), path);
             assert!(matches!(error, DataError::ModelInput { .. }));
-            let error = fault(load_input(path, input), path);
+            let error = fault(load_input(path, input, 0), path);
             assert!(matches!(error, DataError::ModelInput { .. }));
         }
         let none = LoadOptions {
@@ -412,7 +495,7 @@ mod tests {
             fault(load(path, &none), path),
             DataError::LimitZero { .. }
         ));
-        let error = fault(load_input(Path::new("."), [1, 1, 1]), ".");
+        let error = fault(load_input(Path::new("."), [1, 1, 1], 0), ".");
         assert!(matches!(error, DataError::NotAFile { .. }));
         let error = DataError::LabelsMissing { path: path.into() };
         fault(Err::<(), _>(error), path);
@@ -444,13 +527,15 @@ mod tests {
     fn an_input_may_be_an_image_file() {
         let folder = Folder::new();
         let path = folder.write_image("one.png", [1, 2, 1], &[3, 4]);
-        let input = load_input(&path, [1, 2, 1]).unwrap();
+        let input = load_input(&path, [1, 2, 1], 0).unwrap();
         assert_eq!((input.len, bytes(&input)), (1, &[3, 4][..]));
         assert_eq!(input.labels, None);
-        let error = fault(load_input(&path, [2, 1, 1]), &path);
+        let error = fault(load_input(&path, [2, 1, 1], 0), &path);
         assert!(matches!(error, DataError::ImageSize { found_width: 2, .. }));
+        let error = fault(load_input(&path, [1, 2, 1], 1), &path);
+        assert!(matches!(error, DataError::NoSample { count: 1, .. }));
         let path = folder.write("two.png", "text");
-        let error = fault(load_input(&path, [1, 2, 1]), &path);
-        assert!(matches!(error, DataError::Undecodable { .. }));
+        let error = fault(load_input(&path, [1, 2, 1], 0), &path);
+        assert!(matches!(error, DataError::NotAPicture { .. }));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Images are `[N, C, H, W]`, `[N, H, W, C]` or, for one channel, `[N, H, W]`, in C or Fortran
 //! order. Which it is follows from the model's `[H, W, C]`; where both of the first two fit, it is
-//! `[N, C, H, W]`, as in PyTorch. As the input of a single run the batch axis may be missing; an
-//! array that can be read as one image without it is read so.
+//! `[N, C, H, W]`, as in PyTorch. Vectors, images of one pixel to the model, may be `[N, C]`. As the
+//! input of a single run the batch axis may be missing; an array that can be read as one image
+//! without it is read so.
 //!
 //! | stored as | becomes |
 //! |---|---|
@@ -17,6 +18,7 @@
 //! `labels` or `y`.
 //!
 //! From an array in C order only the picked images are read; one in Fortran order is read whole.
+//! An array that unpacks to far more than it was packed to is refused.
 
 mod array;
 mod images;
@@ -25,7 +27,7 @@ mod source;
 use std::path::{Path, PathBuf};
 
 use self::array::{Array, Values};
-use self::images::{Images, Request};
+use self::images::Request;
 use self::source::{Archive, Source};
 use super::{DataError, Dataset, LoadOptions};
 
@@ -49,23 +51,23 @@ const ANY_LABELS: [&str; 2] = ["labels", "y"];
 
 /// Images with the labels that are named, lie beside them, or lie in the same archive.
 pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataError> {
-    let request = Request {
-        input: options.input,
-        may_be_single: false,
-    };
-    let pick = |count| super::pick(count, options);
+    let request = Request::Set(options);
     let (images, labels);
     if starts_as_npz(path)? {
         let mut archive = Archive::open(path)?;
         let name = images_name(path, &archive)?;
-        images = request.read(archive.array(name)?, pick)?;
+        images = request.read(archive.array(name)?)?;
         labels = match (options.labels, labels_name(name, &archive)) {
             (Some(file), _) => Some(super::read_labels(file, images.count, &images.picks)?),
-            (None, Some(name)) => Some(archive_labels(&mut archive, name, &images)?),
+            (None, Some(name)) => Some(labels_of(
+                archive.array(name)?,
+                images.count,
+                &images.picks,
+            )?),
             (None, None) => None,
         };
     } else {
-        images = request.read(Source::open(path)?, pick)?;
+        images = request.read(Source::open(path)?)?;
         let sibling = sibling_labels(path);
         let file = options.labels.or(sibling.as_deref());
         let read = |file| super::read_labels(file, images.count, &images.picks);
@@ -79,26 +81,30 @@ pub(super) fn load(path: &Path, options: &LoadOptions) -> Result<Dataset, DataEr
     ))
 }
 
-/// All images of a `.npy` or `.npz`, perhaps without a batch axis.
-pub(super) fn load_input(path: &Path, input: [usize; 3]) -> Result<Dataset, DataError> {
-    let request = Request {
-        input,
-        may_be_single: true,
-    };
-    let pick = |count| (0..count).collect();
+/// One image of a `.npy` or `.npz`, perhaps without a batch axis.
+pub(super) fn load_input(
+    path: &Path,
+    input: [usize; 3],
+    index: usize,
+) -> Result<Dataset, DataError> {
+    let request = Request::Sample { input, index };
     let images = if starts_as_npz(path)? {
         let mut archive = Archive::open(path)?;
         let name = images_name(path, &archive)?;
-        request.read(archive.array(name)?, pick)?
+        request.read(archive.array(name)?)?
     } else {
-        request.read(Source::open(path)?, pick)?
+        request.read(Source::open(path)?)?
     };
-    Ok(Dataset::new(input, images.count, images.pixels, None))
+    Ok(Dataset::new(input, 1, images.pixels, None))
 }
 
-/// The labels in a `.npy`.
-pub(super) fn read_labels(path: &Path) -> Result<Vec<u32>, DataError> {
-    labels(Source::open(path)?)
+/// The labels in a `.npy`, for the picked ones of `images` images.
+pub(super) fn read_labels(
+    path: &Path,
+    images: usize,
+    picks: &[usize],
+) -> Result<Vec<u32>, DataError> {
+    labels_of(Source::open(path)?, images, picks)
 }
 
 fn starts_as_npz(path: &Path) -> Result<bool, DataError> {
@@ -136,17 +142,8 @@ fn sibling_labels(path: &Path) -> Option<PathBuf> {
     sibling.is_file().then_some(sibling)
 }
 
-fn archive_labels(
-    archive: &mut Archive,
-    name: &str,
-    images: &Images,
-) -> Result<Vec<u32>, DataError> {
-    let source = archive.array(name)?;
-    let path = source.path.clone();
-    super::pick_labels(&path, &labels(source)?, images.count, &images.picks)
-}
-
-fn labels(mut source: Source) -> Result<Vec<u32>, DataError> {
+/// The labels in an array, for the picked ones of `images` images.
+fn labels_of(mut source: Source, images: usize, picks: &[usize]) -> Result<Vec<u32>, DataError> {
     let array = Array::open(&mut source, LABEL_TYPES)?;
     let path = source.path.clone();
     if !matches!(*array.shape, [_] | [_, 1]) {
@@ -156,27 +153,36 @@ fn labels(mut source: Source) -> Result<Vec<u32>, DataError> {
             expected: "[N] or [N, 1]".into(),
         });
     }
-    let bytes = source.read(array.len * array.item_bytes)?;
-    source.finish()?;
-    let integers = match array.decode(bytes, &path)? {
-        Values::Bytes(bytes) => return Ok(bytes.into_iter().map(u32::from).collect()),
-        Values::Integers(integers) => integers,
-        Values::Floats(_) => {
-            return Err(DataError::UnsupportedDtype {
-                path,
-                found: array.dtype_name(),
-                expected: LABEL_TYPES,
-            });
+    super::check_label_count(&path, images, array.len as u64)?;
+    let mut labels = Vec::with_capacity(picks.len());
+    let mut next = 0;
+    for run in picks.chunk_by(|a, b| a + 1 == *b) {
+        source.skip((run[0] - next) as u64 * array.item_bytes as u64)?;
+        next = run[0] + run.len();
+        let bytes = source.read(run.len() * array.item_bytes)?;
+        match array.decode(bytes, &path)? {
+            Values::Bytes(bytes) => labels.extend(bytes.into_iter().map(u32::from)),
+            Values::Integers(integers) => {
+                for (value, &index) in integers.into_iter().zip(run) {
+                    let label = u32::try_from(value);
+                    labels.push(label.map_err(|_| DataError::LabelOutOfRange {
+                        path: path.clone(),
+                        index,
+                        value,
+                    })?);
+                }
+            }
+            Values::Floats(_) => {
+                return Err(DataError::UnsupportedDtype {
+                    path,
+                    found: array.dtype_name(),
+                    expected: LABEL_TYPES,
+                });
+            }
         }
-    };
-    let label = |(index, &value): (usize, &i128)| {
-        u32::try_from(value).map_err(|_| DataError::LabelOutOfRange {
-            path: path.clone(),
-            index,
-            value,
-        })
-    };
-    integers.iter().enumerate().map(label).collect()
+    }
+    source.finish()?;
+    Ok(labels)
 }
 
 #[cfg(test)]
@@ -284,7 +290,8 @@ mod tests {
             ("'<u8'", [5, 6].map(u64::to_le_bytes).concat()),
         ] {
             let path = folder.write("labels.npy", npy(descr, false, "(2,)", &data));
-            assert_eq!(read_labels(&path).unwrap(), [5, 6], "{descr}");
+            assert_eq!(read_labels(&path, 2, &[0, 1]).unwrap(), [5, 6], "{descr}");
+            assert_eq!(read_labels(&path, 2, &[1]).unwrap(), [6], "{descr}");
         }
     }
 
@@ -293,7 +300,9 @@ mod tests {
         let folder = Folder::new();
         let labels = |descr: &str, shape: &str, data: &[u8]| {
             let path = folder.write("labels.npy", npy(descr, false, shape, data));
-            fault(read_labels(&path), path)
+            let count = data.len() / if descr.ends_with("8'") { 8 } else { 1 };
+            let picks: Vec<usize> = (0..count).collect();
+            fault(read_labels(&path, count, &picks), path)
         };
         let error = labels("'|i1'", "(3,)", &[0, 1, 0xff]);
         assert!(matches!(
@@ -313,7 +322,7 @@ mod tests {
                 ..
             }
         ));
-        let error = labels("'<f4'", "(1,)", &[0; 4]);
+        let error = labels("'<f8'", "(1,)", &[0; 8]);
         assert!(matches!(
             error,
             DataError::UnsupportedDtype {
@@ -347,7 +356,9 @@ mod tests {
                 (pixels, &Some(vec![1, 2, 3])),
                 "{x}"
             );
-            assert_eq!(bytes(&load_input(&path, INPUT).unwrap()), pixels);
+            for (index, sample) in pixels.chunks(2).enumerate() {
+                assert_eq!(bytes(&load_input(&path, INPUT, index).unwrap()), sample);
+            }
             let limited = LoadOptions {
                 limit: Some(1),
                 ..options(INPUT)
@@ -396,6 +407,10 @@ mod tests {
         assert!(matches!(error, DataError::ArrayShape { .. }));
 
         let good = std::fs::read(&path).unwrap();
+        for len in 0..good.len() {
+            let cut = folder.write("cut.npz", &good[..len]);
+            fault(load(&cut, &options(INPUT)), &cut);
+        }
         let cut = folder.write("cut.npz", &good[..good.len() - 30]);
         assert!(matches!(load_fault(&cut, INPUT), DataError::Archive { .. }));
         let text = folder.write("text.npz", "text");
@@ -422,8 +437,76 @@ mod tests {
             bytes[directory + at..][..field.len()].copy_from_slice(field);
             let path = folder.write("bad.npz", bytes);
             let error = load_fault(&path, INPUT);
-            assert!(matches!(error, DataError::Archive { .. }), "{at}: {error}");
+            let named = if at == 24 {
+                matches!(error, DataError::Bomb { .. })
+            } else {
+                matches!(error, DataError::Archive { .. })
+            };
+            assert!(named, "{at}: {error}");
         }
+    }
+
+    #[test]
+    fn bombs_are_not_unpacked() {
+        let folder = Folder::new();
+        let zeros = vec![0; (40 << 20) - 8];
+        let packed = folder.write_npz("bomb.npz", &[("x", &[(20 << 20) - 4, 1, 2], &zeros)]);
+        assert!(std::fs::metadata(&packed).unwrap().len() < 100_000);
+        for error in [
+            fault(load(&packed, &options(INPUT)), packed.join("x.npy")),
+            fault(load_input(&packed, INPUT, 0), packed.join("x.npy")),
+        ] {
+            assert!(matches!(
+                error,
+                DataError::Bomb {
+                    packed_bytes: ..100_000,
+                    unpacked_bytes: 40_000_000..,
+                    ..
+                }
+            ));
+        }
+    }
+
+    #[test]
+    fn sparse_files_are_not_believed() {
+        const IMAGES: u64 = 1 << 39;
+        let folder = Folder::new();
+        let header = npy("'|u1'", false, &format!("({IMAGES}, 1, 1, 2)"), &[]);
+        let path = folder.write("terabyte.npy", &header);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        if file.set_len(header.len() as u64 + 2 * IMAGES).is_err() {
+            println!("skipped: no sparse files of 1 TiB here");
+            return;
+        }
+        let error = load_fault(&path, INPUT);
+        assert!(matches!(
+            error,
+            DataError::SetTooLarge {
+                needed_bytes: 9_895_604_649_984,
+                most_images: 477_218_588,
+                ..
+            }
+        ));
+        // a few of them are read where they are
+        let few = LoadOptions {
+            limit: Some(3),
+            ..options(INPUT)
+        };
+        assert_eq!(bytes(&load(&path, &few).unwrap()), [0; 6]);
+        let last = load_input(&path, INPUT, IMAGES as usize - 1).unwrap();
+        assert_eq!(bytes(&last), [0; 2]);
+
+        let header = npy("'|u1'", true, &format!("({IMAGES}, 1, 1, 2)"), &[]);
+        let path = folder.write("terabyte.npy", &header);
+        file.set_len(header.len() as u64 + 2 * IMAGES).unwrap();
+        let error = fault(load(&path, &few), &path);
+        assert!(matches!(
+            error,
+            DataError::FortranTooLarge {
+                found_bytes: 1_099_511_627_776,
+                ..
+            }
+        ));
     }
 
     #[test]

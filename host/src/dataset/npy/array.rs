@@ -86,6 +86,11 @@ impl Array {
         !matches!(self.element, Element::F32 | Element::F64)
     }
 
+    /// `true` if the elements are unsigned bytes.
+    pub(super) fn is_bytes(&self) -> bool {
+        matches!(self.element, Element::U8)
+    }
+
     /// NumPy's description of the element type.
     pub(super) fn dtype_name(&self) -> String {
         self.dtype.descr()
@@ -367,7 +372,7 @@ mod tests {
             bytes[6] = version;
             bytes.splice(10..10, [0, 0]);
             let path = folder.write("x.npy", bytes);
-            assert!(crate::dataset::load_input(&path, [1, 1, 1]).is_ok());
+            assert!(crate::dataset::load_input(&path, [1, 1, 1], 0).is_ok());
         }
     }
 

@@ -4,17 +4,17 @@ use std::path::Path;
 
 use super::array::{Array, Values};
 use super::source::Source;
-use crate::dataset::{DataError, Pixels};
+use crate::dataset::{self, DataError, LoadOptions, MAX_SET_BYTES, Pixels};
 
 const IMAGE_TYPES: &str = "integers or floats of 32 or 64 bits";
 
-/// Which shapes an array of images may have.
+/// Which images of an array are wanted.
 #[derive(Clone, Copy)]
-pub(super) struct Request {
-    /// The model's `[H, W, C]`.
-    pub(super) input: [usize; 3],
-    /// Whether the batch axis may be missing.
-    pub(super) may_be_single: bool,
+pub(super) enum Request<'a> {
+    /// Those that the options pick.
+    Set(&'a LoadOptions<'a>),
+    /// One, for a model of this input `[H, W, C]`; the batch axis may be missing.
+    Sample { input: [usize; 3], index: usize },
 }
 
 /// Where the pixels lie: elements from one index to the next.
@@ -27,24 +27,33 @@ struct Layout {
     channel: usize,
 }
 
-impl Request {
-    /// The shapes that would do, an axis a letter, the preferred ones first.
+impl Request<'_> {
+    const fn input(self) -> [usize; 3] {
+        match self {
+            Self::Set(options) => options.input,
+            Self::Sample { input, .. } => input,
+        }
+    }
+
+    /// The shapes that would do, an axis a letter, the preferred ones first. One channel needs no
+    /// axis for the channels, one pixel none for rows and columns.
     fn axes(self) -> impl Iterator<Item = &'static str> {
-        let single: &[_] = if self.may_be_single {
-            &["CHW", "HWC", "HW"]
-        } else {
-            &[]
+        let single: &[_] = match self {
+            Self::Set(_) => &[],
+            Self::Sample { .. } => &["CHW", "HWC", "HW", "C"],
         };
-        let one_channel = self.input[2] == 1;
-        let all = single.iter().chain(&["NCHW", "NHWC", "NHW"]).copied();
-        all.filter(move |axes| one_channel || axes.contains('C'))
+        let [height, width, channels] = self.input();
+        let all = single.iter().chain(&["NCHW", "NHWC", "NHW", "NC"]).copied();
+        all.filter(move |axes| {
+            (channels == 1 || axes.contains('C')) && (height * width == 1 || axes.contains('H'))
+        })
     }
 
     fn size(self, axis: char) -> Option<usize> {
         match axis {
-            'H' => Some(self.input[0]),
-            'W' => Some(self.input[1]),
-            'C' => Some(self.input[2]),
+            'H' => Some(self.input()[0]),
+            'W' => Some(self.input()[1]),
+            'C' => Some(self.input()[2]),
             _ => None,
         }
     }
@@ -82,43 +91,56 @@ impl Request {
         })
     }
 
-    /// The images of `source` that `pick` chooses, given their count; ascending.
-    pub(super) fn read(
-        self,
-        mut source: Source,
-        pick: impl FnOnce(usize) -> Vec<usize>,
-    ) -> Result<Images, DataError> {
+    /// The indices of the wanted images out of `count`, ascending.
+    fn picks(self, path: &Path, count: usize, array: &Array) -> Result<Vec<usize>, DataError> {
+        match self {
+            Self::Set(options) => {
+                let element_bytes = if array.is_bytes() {
+                    1
+                } else {
+                    size_of::<f32>()
+                };
+                dataset::pick(path, count, element_bytes, options)
+            }
+            Self::Sample { index, .. } => {
+                dataset::check_index(path, index, count)?;
+                Ok(vec![index])
+            }
+        }
+    }
+
+    /// The wanted images of `source`.
+    pub(super) fn read(self, mut source: Source) -> Result<Images, DataError> {
         let array = Array::open(&mut source, IMAGE_TYPES)?;
         let path = source.path.clone();
         let layout = self.layout(&array, &path)?;
         if layout.count == 0 {
             return Err(DataError::NoImages { path });
         }
-        let picks = pick(layout.count);
+        let input = self.input();
+        let picks = self.picks(&path, layout.count, &array)?;
         let mut pixels = if array.is_integer() {
-            Pixels::U8(Vec::new())
+            Pixels::U8(dataset::room(&path, picks.len(), input)?)
         } else {
-            Pixels::F32(Vec::new())
+            Pixels::F32(dataset::room(&path, picks.len(), input)?)
+        };
+        let mut add = |index, bytes: &[u8], first| {
+            let image = gather(bytes, first, &layout, input, array.item_bytes);
+            let image = array.decode(image, &path)?;
+            append(&mut pixels, image, input, (&path, index))
         };
         if array.is_fortran {
-            let values = array.decode(source.read(array.len * array.item_bytes)?, &path)?;
+            let all = read_whole(&mut source, &array, &path)?;
             for &index in &picks {
-                let image = values.gather(index * layout.image, &layout, self.input);
-                append(&mut pixels, image, self.input, (&path, index))?;
+                add(index, &all, index * layout.image)?;
             }
         } else {
-            let image_bytes = self.input.iter().product::<usize>() * array.item_bytes;
+            let image_bytes = input.iter().product::<usize>() * array.item_bytes;
             let mut next = 0;
             for &index in &picks {
                 source.skip((index - next) as u64 * image_bytes as u64)?;
                 next = index + 1;
-                let values = array.decode(source.read(image_bytes)?, &path)?;
-                append(
-                    &mut pixels,
-                    values.gather(0, &layout, self.input),
-                    self.input,
-                    (&path, index),
-                )?;
+                add(index, &source.read(image_bytes)?, 0)?;
             }
         }
         source.finish()?;
@@ -130,6 +152,18 @@ impl Request {
     }
 }
 
+/// The elements of an array whose images are not one after the other.
+fn read_whole(source: &mut Source, array: &Array, path: &Path) -> Result<Vec<u8>, DataError> {
+    let found_bytes = array.len as u64 * array.item_bytes as u64;
+    if found_bytes > MAX_SET_BYTES {
+        return Err(DataError::FortranTooLarge {
+            path: path.into(),
+            found_bytes,
+        });
+    }
+    source.read(found_bytes as usize)
+}
+
 /// The picked images, out of `count`.
 pub(super) struct Images {
     pub(super) pixels: Pixels,
@@ -137,28 +171,22 @@ pub(super) struct Images {
     pub(super) count: usize,
 }
 
-impl Values {
-    /// The image `[H, W, C]` whose first pixel is element `first`.
-    fn gather(&self, first: usize, layout: &Layout, input: [usize; 3]) -> Self {
-        match self {
-            Self::Bytes(values) => Self::Bytes(gather(values, first, layout, input)),
-            Self::Integers(values) => Self::Integers(gather(values, first, layout, input)),
-            Self::Floats(values) => Self::Floats(gather(values, first, layout, input)),
-        }
-    }
-}
-
-fn gather<T: Copy>(
-    values: &[T],
+/// The elements of `item_bytes` each of the image `[H, W, C]` whose first is element `first`.
+fn gather(
+    bytes: &[u8],
     first: usize,
     layout: &Layout,
     [height, width, channels]: [usize; 3],
-) -> Vec<T> {
-    let mut image = Vec::with_capacity(height * width * channels);
+    item_bytes: usize,
+) -> Vec<u8> {
+    let mut image = Vec::with_capacity(height * width * channels * item_bytes);
     for y in 0..height {
         for x in 0..width {
             let pixel = first + y * layout.row + x * layout.column;
-            image.extend((0..channels).map(|channel| values[pixel + channel * layout.channel]));
+            for channel in 0..channels {
+                let at = (pixel + channel * layout.channel) * item_bytes;
+                image.extend_from_slice(&bytes[at..at + item_bytes]);
+            }
         }
     }
     image
@@ -294,18 +322,50 @@ mod tests {
             ("(4, 3, 1)", [4, 3, 1], 1, &data),
             ("(2, 2, 3)", [2, 3, 1], 2, &data),
             ("(2, 1, 2, 3)", [2, 3, 1], 2, &data),
+            ("(12,)", [1, 1, 12], 1, &data),
+            ("(1, 12)", [1, 1, 12], 1, &data),
+            ("(4, 3)", [1, 1, 3], 4, &data),
+            ("(12,)", [1, 12, 1], 0, &[]),
         ] {
             let path = folder.write("x.npy", npy("'|u1'", false, shape, &data));
-            let set = load_input(&path, input).unwrap();
-            assert_eq!((set.len, bytes(&set)), (len, expected), "{shape}");
+            for (index, image) in expected.chunks(12 / len.max(1)).enumerate() {
+                let set = load_input(&path, input, index).unwrap();
+                assert_eq!((set.len, bytes(&set)), (1, image), "{shape}");
+            }
+            let error = fault(load_input(&path, input, len), &path);
+            if len == 0 {
+                assert!(matches!(error, DataError::ArrayShape { .. }), "{shape}");
+            } else {
+                let is_last = matches!(error, DataError::NoSample { count, .. } if count == len);
+                assert!(is_last, "{shape}: {error}");
+            }
         }
         let path = folder.write("x.npy", npy("'|u1'", false, "(4, 3)", &data));
         let error = fault(load(&path, &options([4, 3, 1])), &path);
         assert!(matches!(error, DataError::ArrayShape { .. }));
-        let error = fault(load_input(&path, [3, 4, 1]), &path);
+        let error = fault(load_input(&path, [3, 4, 1], 0), &path);
         let expected = "has shape [4, 3], expected [1, 3, 4] or [3, 4, 1] or [3, 4] \
                         or [N, 1, 3, 4] or [N, 3, 4, 1] or [N, 3, 4]";
         assert!(error.to_string().ends_with(expected), "{error}");
+    }
+
+    #[test]
+    fn vectors_need_no_rows_and_columns() {
+        let data = [1, 2, 3, 4, 5, 6];
+        for shape in ["(2, 3)", "(2, 3, 1, 1)", "(2, 1, 1, 3)"] {
+            let set = set(npy("'|u1'", false, shape, &data), [1, 1, 3]);
+            assert_eq!((set.len, bytes(&set)), (2, &data[..]), "{shape}");
+        }
+        let columns = set(npy("'|u1'", true, "(2, 3)", &[1, 4, 2, 5, 3, 6]), [1, 1, 3]);
+        assert_eq!((columns.len, bytes(&columns)), (2, &data[..]));
+        let folder = Folder::new();
+        let path = folder.write("x.npy", npy("'|u1'", false, "(3, 2)", &data));
+        let error = load_fault(&path, [1, 1, 3]);
+        let expected = "has shape [3, 2], expected [N, 3, 1, 1] or [N, 1, 1, 3] or [N, 3]";
+        assert!(error.to_string().ends_with(expected), "{error}");
+        // of an image of more pixels, the order of the axes matters
+        let error = load_fault(&path, [1, 2, 1]);
+        assert!(matches!(error, DataError::ArrayShape { .. }));
     }
 
     #[test]

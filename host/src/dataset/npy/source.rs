@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use npyz::npz;
-use npyz::zip::read::ZipFile;
-use npyz::zip::{CompressionMethod, ZipArchive};
+use zip::ZipArchive;
+use zip::read::ZipFile;
 
 use crate::dataset::{self, DataError};
 
@@ -15,12 +14,16 @@ pub(in crate::dataset) fn is_npz(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06")
 }
 
-/// How many bytes one byte of a Deflate stream can stand for: 258, from a code of 2 bits.
-const MAX_DEFLATE_RATIO: u64 = 1032;
+/// Bytes that a byte of an entry may stand for where it is larger than [`SMALL_BYTES`]; images
+/// rarely have more than ten, a bomb has a thousand.
+const MAX_RATIO: u64 = 256;
+
+/// An entry of this size is read whatever it was packed to.
+const SMALL_BYTES: u64 = 32 << 20;
 
 enum Bytes<'a> {
     File(BufReader<File>),
-    Entry(Box<ZipFile<'a>>),
+    Entry(Box<ZipFile<'a, BufReader<File>>>),
 }
 
 /// The bytes of one `.npy`, read from front to back.
@@ -118,8 +121,9 @@ impl Archive {
             path: path.into(),
             source: error.into(),
         })?;
-        let names = zip.file_names().filter_map(npz::array_name_from_file_name);
-        let mut names: Vec<String> = names.map(String::from).collect();
+        let files = zip.file_names().filter_map(Result::ok);
+        let names = files.filter_map(|file| file.strip_suffix(".npy").map(String::from));
+        let mut names: Vec<String> = names.collect();
         names.sort();
         Ok(Self {
             path: path.into(),
@@ -135,37 +139,23 @@ impl Archive {
 
     /// The array called `name`, which must be one of `names`.
     pub(super) fn array(&mut self, name: &str) -> Result<Source<'_>, DataError> {
-        let file_name = npz::file_name_from_array_name(name);
+        let file_name = format!("{name}.npy");
         let path = self.path.join(&file_name);
-        let failed = |source| DataError::Archive {
-            path: path.clone(),
-            source,
-        };
-        // The unpacker panics on a method that it knows but was built without, so the method is
-        // looked at first.
-        for index in 0..self.zip.len() {
-            let entry = self
-                .zip
-                .by_index_raw(index)
-                .map_err(|error| failed(error.into()))?;
-            let method = entry.compression();
-            if entry.name() == file_name
-                && ![CompressionMethod::Stored, CompressionMethod::Deflated].contains(&method)
-            {
-                return Err(failed(io::Error::other(format!(
-                    "packed with {method}, expected Stored or Deflated"
-                ))));
+        let entry = match self.zip.by_name(&file_name) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let source = error.into();
+                return Err(DataError::Archive { path, source });
             }
-        }
-        let entry = self
-            .zip
-            .by_name(&file_name)
-            .map_err(|error| failed(error.into()))?;
+        };
         let total_bytes = entry.size();
         let packed_bytes = entry.compressed_size().min(self.file_bytes);
-        if total_bytes > packed_bytes.saturating_mul(MAX_DEFLATE_RATIO) {
-            let reason = format!("{packed_bytes} bytes cannot unpack to {total_bytes}");
-            return Err(failed(io::Error::new(io::ErrorKind::InvalidData, reason)));
+        if total_bytes > SMALL_BYTES.max(packed_bytes.saturating_mul(MAX_RATIO)) {
+            return Err(DataError::Bomb {
+                path,
+                packed_bytes,
+                unpacked_bytes: total_bytes,
+            });
         }
         Ok(Source {
             path,
