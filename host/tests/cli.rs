@@ -1,5 +1,6 @@
 //! The command as a user meets it: every command on the demo's files, and the obvious mistakes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -32,6 +33,10 @@ fn json(folder: &Path, arguments: &[&str]) -> Value {
 /// Checks that a run fails with an error that contains all of `parts`, without a panic.
 fn fails(folder: &Path, arguments: &[&str], parts: &[&str]) {
     let output = bitbudget(folder, arguments);
+    check_failure(&output, arguments, parts);
+}
+
+fn check_failure(output: &Output, arguments: &[&str], parts: &[&str]) {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{arguments:?} succeeded");
     assert!(!error.contains("panicked"), "{arguments:?}: {error}");
@@ -752,4 +757,218 @@ fn every_command_has_help_with_an_example() {
             "{help}"
         );
     }
+}
+
+/// The files in a folder with their content.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    let files = files.filter(|path| path.is_file());
+    let read = |path: PathBuf| (path.clone(), fs::read(path).expect("a file"));
+    files.map(read).collect()
+}
+
+#[test]
+fn an_output_replaces_nothing_else() {
+    let folder = copy();
+    let at = folder.path();
+    fs::write(at.join("chart.svg"), "<svg></svg>").expect("a file");
+    fs::write(at.join("notes.txt"), "notes\n").expect("a file");
+    fs::create_dir(at.join("full")).expect("a folder");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("digits.onnx", at.join("link")).expect("a link");
+    let before = contents(at);
+    let compare = [
+        "compare",
+        "digits.onnx",
+        "--data",
+        "calib_images.npy",
+        "--test",
+        "test_images.npy",
+        "--budgets",
+        "80%",
+        "--svg",
+    ];
+    let pack = ["pack", "digits.onnx", "digits.profile", "-o"];
+    let demo = ["demo", "--keep", "other"];
+    fs::create_dir(at.join("other")).expect("a folder");
+    fs::write(at.join("other/test_images.npy"), "mine").expect("a file");
+    let onto = |arguments: &[&'static str], output: &'static str| [arguments, &[output]].concat();
+    let mut cases = vec![
+        (onto(&PROFILE[..7], "digits.onnx"), "input digits.onnx"),
+        (onto(&PROFILE[..7], "./digits.onnx"), "input digits.onnx"),
+        (
+            onto(&PROFILE[..7], "calib_images.npy"),
+            "input calib_images",
+        ),
+        (onto(&PROFILE[..7], "calib_labels.npy"), "not a profile"),
+        (onto(&PROFILE[..7], "digits.image"), "not a profile"),
+        (onto(&PROFILE[..7], "full"), "is a folder"),
+        (onto(&PROFILE[..7], "none/x.profile"), "no folder none"),
+        (onto(&pack, "digits.profile"), "input digits.profile"),
+        (onto(&pack, "digits.onnx"), "input digits.onnx"),
+        (onto(&pack, "notes.txt"), "not an image"),
+        (onto(&pack, "none/x.image"), "no folder none"),
+        (
+            onto(&["pareto", "digits.image", "--svg"], "digits.image"),
+            "input digits.image",
+        ),
+        (
+            onto(&["pareto", "digits.image", "--svg"], "notes.txt"),
+            "not an SVG chart",
+        ),
+        (onto(&compare, "digits.onnx"), "input digits.onnx"),
+        (onto(&compare, "test_images.npy"), "input test_images.npy"),
+        (
+            onto(&["bench", "digits.image", "--keep"], "digits.image"),
+            "input digits.image",
+        ),
+        (
+            onto(&["bench", "--keep"], "notes.txt"),
+            "not a table of counts",
+        ),
+        (
+            onto(
+                &["emulate", "digits.image", "--budget", "60%", "--log"],
+                "digits.image",
+            ),
+            "input digits.image",
+        ),
+        (
+            onto(
+                &["emulate", "digits.image", "--budget", "60%", "--log"],
+                "digits.profile",
+            ),
+            "not a log",
+        ),
+        (demo.to_vec(), "not a file of this demo"),
+    ];
+    if cfg!(unix) {
+        cases.push((onto(&PROFILE[..7], "link"), "input digits.onnx"));
+        cases.push((onto(&pack, "/dev/null"), "is a device"));
+    }
+    for (arguments, part) in &cases {
+        fails(at, arguments, &["cannot write", part, "help:"]);
+    }
+    assert_eq!(contents(at), before);
+    assert_eq!(
+        fs::read(at.join("other/test_images.npy")).expect("a file"),
+        b"mine"
+    );
+    // its own kind is replaced
+    stdout(at, &["pareto", "digits.image", "--svg", "chart.svg"]);
+    assert!(fs::read(at.join("chart.svg")).expect("a chart").len() > 1000);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_failed_write_to_the_output_is_told() {
+    let full = || {
+        fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("the device")
+    };
+    for arguments in [
+        &["plan", "digits.image", "--budget", "60%", "--json"][..],
+        &["plan", "digits.image", "--budget", "60%"],
+        &["inspect", "digits.profile"],
+        &["--help"],
+        &["plan", "--help"],
+        &["--version"],
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bitbudget"));
+        let command = command.current_dir(demo()).args(arguments);
+        let output = command.stdout(full()).output().expect("an exit");
+        check_failure(&output, arguments, &["standard output", "No space left"]);
+        // the error stream may be full as well
+        let status = command.stdout(full()).stderr(full()).status();
+        assert_eq!(status.expect("an exit").code(), Some(1), "{arguments:?}");
+    }
+    // nobody reads on: no error
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bitbudget"));
+    let command = command
+        .current_dir(demo())
+        .args(["inspect", "digits.image"]);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = command.stdout(writer).output().expect("an exit");
+    assert!(output.status.success() && output.stderr.is_empty());
+}
+
+#[test]
+fn names_cannot_steer_a_terminal() {
+    let folder = TempDir::new().expect("a folder");
+    let name = "a\u{1b}[2J\u{9b}1m\u{202e}b\nerror: c";
+    let problem = serde_json::json!({"layers": [{"name": name, "items": [
+        {"level": "int8", "price": 0.5, "costs": {"ram": 10}},
+        {"level": "fp32", "price": 0, "costs": {"ram": 40}}]}]});
+    fs::write(folder.path().join("p.json"), problem.to_string()).expect("a file");
+    let solve = |more: &[&str]| {
+        let output = bitbudget(folder.path(), &[&["solve", "p.json"], more].concat());
+        String::from_utf8([output.stdout, output.stderr].concat()).expect("text")
+    };
+    for arguments in [
+        &["--explain", "--limit", "ram=20"][..],
+        &["--limit", "ram=1"],
+        &["--json"],
+    ] {
+        let said = solve(arguments);
+        let steers = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!said.contains(steers), "{said:?}");
+        assert!(!said.contains("\nerror: c"), "{said:?}");
+        assert!(said.contains("error: c"), "{said:?}");
+    }
+    let json: Value = serde_json::from_str(&solve(&["--json"])).expect("JSON");
+    assert_eq!(json["levels"][name], "fp32");
+    let said = bitbudget(folder.path(), &["inspect", "x\u{1b}[2Jy"]).stderr;
+    let said = String::from_utf8(said).expect("text");
+    assert!(said.contains("x\\u{1b}[2Jy"), "{said}");
+}
+
+/// The demo's calibration images as class folders, each called by `name`.
+fn class_folders(folder: &Path, name: impl Fn(u8) -> String) {
+    let read = |file: &str| fs::read(demo().join(file)).expect("an array");
+    let (images, labels) = (read("calib_images.npy"), read("calib_labels.npy"));
+    let labels = &labels[labels.len() - 450..];
+    let images = &images[images.len() - 450 * 64..];
+    for (i, (image, label)) in images.chunks(64).zip(labels).enumerate() {
+        let class = folder.join(name(*label));
+        fs::create_dir_all(&class).expect("a folder");
+        let path = class.join(format!("{i:03}.png"));
+        image::save_buffer(path, image, 8, 8, image::ExtendedColorType::L8).expect("an image");
+    }
+}
+
+#[test]
+fn class_folders_are_told_from_each_other() {
+    let folder = copy();
+    let at = folder.path();
+    let numbered = at.join("numbered");
+    class_folders(&numbered, |class| class.to_string());
+    class_folders(&at.join("named"), |class| format!("class {class}"));
+    let profile = |set: &'static str| {
+        let arguments = [&PROFILE[..3], &[set], &PROFILE[4..], &["--refine", "0"]].concat();
+        [&arguments[..], &["--levels", "fp32,int8"]].concat()
+    };
+    let accuracy = |set| json(at, &profile(set))["fp32"]["accuracy"].as_f64();
+    let all = accuracy("numbered");
+    assert!(all > Some(0.99));
+    assert_eq!(accuracy("named"), all);
+    // without the threes
+    fs::remove_dir_all(numbered.join("3")).expect("a folder");
+    assert!(accuracy("numbered") > Some(0.99));
+    fs::create_dir(numbered.join("3")).expect("a folder");
+    assert!(accuracy("numbered") > Some(0.99));
+    let threes = at.join("named/class 3");
+    fs::remove_dir_all(&threes).expect("a folder");
+    let parts = ["named", "9 class folders", "10 outputs", "help:"];
+    fails(at, &profile("named"), &parts);
+    fs::create_dir(&threes).expect("a folder");
+    assert!(accuracy("named") > Some(0.99));
+    // images without classes
+    let flat = numbered.join("0");
+    let flat = flat.to_str().expect("a path");
+    let arguments = [&PROFILE[..3], &[flat], &PROFILE[4..], &["--loss", "kl"]].concat();
+    assert!(json(at, &arguments)["samples"].as_u64() > Some(30));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::file::{self, FileError};
+use crate::file::{self, Content, FileError};
 
 /// By how much a count may grow over the kept one.
 pub const GROWTH: f64 = 0.01;
@@ -98,6 +98,12 @@ impl fmt::Display for Change {
 }
 
 impl Baseline {
+    /// What a file of counts holds.
+    pub const CONTENT: Content = Content {
+        name: "a table of counts",
+        starts: |start| start.starts_with(b"{\"board\""),
+    };
+
     /// These rows of a board, to keep.
     #[must_use]
     pub fn new(board: &str, rows: &[Row]) -> Self {

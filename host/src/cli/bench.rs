@@ -1,17 +1,17 @@
 //! `bitbudget bench`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bitbudget::bench::{self, Baseline, Bench as Counter, GROWTH, Row, Skipped};
 use bitbudget::file;
 use clap::Args;
-use comfy_table::Table;
 use miette::miette;
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::board::BoardArgs;
 use super::planned::parse_image;
-use super::{Outcome, report};
+use super::report::{self, Table};
 
 /// Count the instructions that layers take, on an emulated Cortex-M
 ///
@@ -38,7 +38,7 @@ pub(crate) struct Bench {
     image: Option<PathBuf>,
     #[command(flatten)]
     board: BoardArgs,
-    /// Keep the counts in this file
+    /// Save the counts to FILE
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// Compare with the counts in this file, and fail where one has grown by more than 1 %
@@ -61,6 +61,15 @@ struct Report {
 
 impl Bench {
     pub(crate) fn run(self) -> Outcome {
+        if let Some(path) = &self.keep {
+            let inputs = [
+                self.image.as_deref(),
+                self.board.firmware(),
+                self.against.as_deref(),
+            ];
+            let inputs: Vec<&Path> = inputs.into_iter().flatten().collect();
+            file::check_output(path, Baseline::CONTENT, &inputs)?;
+        }
         let bytes = self.image.as_ref().map(|path| file::read(path));
         let bytes = bytes.transpose()?.unwrap_or_default();
         let image = self.image.as_ref().map(|path| parse_image(path, &bytes));
@@ -92,13 +101,13 @@ impl Bench {
             skipped,
             kept,
         };
+        if let Some(path) = &self.keep {
+            Baseline::new(&report.board, &report.rows).save(path)?;
+        }
         if self.json {
             report::print_json(&report.json())?;
         } else {
             report.print();
-        }
-        if let Some(path) = &self.keep {
-            Baseline::new(&report.board, &report.rows).save(path)?;
         }
         report.outcome()
     }
@@ -219,16 +228,19 @@ impl Report {
             ));
         }
         let changes = self.kept.iter().flat_map(|kept| kept.changes(&self.rows));
-        let changes: Vec<String> = changes.map(|change| change.to_string()).collect();
-        if changes.is_empty() {
+        let mut count = 0;
+        for change in changes {
+            report::complain("changed", &change.to_string());
+            count += 1;
+        }
+        if count == 0 {
             return Ok(());
         }
         let help = "where it is meant to be so, keep the new counts: --keep FILE";
         Err(miette!(
             help = help,
-            "not as kept, or grown by more than {:.0} %:\n  {}",
-            100.0 * GROWTH,
-            changes.join("\n  ")
+            "{count} counts are not as kept, or grew by more than {:.0} %",
+            100.0 * GROWTH
         ))
     }
 }

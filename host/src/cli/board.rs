@@ -25,6 +25,11 @@ impl BoardArgs {
         &self.board
     }
 
+    /// The firmware's file, if one was named.
+    pub(crate) fn firmware(&self) -> Option<&Path> {
+        self.firmware.as_deref()
+    }
+
     /// Starts the firmware on the board; its log goes to the file `log`.
     pub(crate) fn start(&self, log: Option<&Path>) -> miette::Result<Emulator> {
         let board = Board::named(&self.board).ok_or_else(|| miette!("no such board"))?;

@@ -1,7 +1,7 @@
 //! `bitbudget compare`
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +10,7 @@ use bitbudget::budget::BudgetText;
 use bitbudget::capacity::HostPlan;
 use bitbudget::compare::{self, MAX_LAYOUTS, Oracle};
 use bitbudget::dataset::Dataset;
-use bitbudget::file;
+use bitbudget::file::{self, Content};
 use bitbudget::graph::{FloatModel, Graph};
 use bitbudget::import;
 use bitbudget::layout::{self, Layout};
@@ -85,6 +85,11 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) fn run(self) -> Outcome {
+        if let Some(path) = &self.svg {
+            let others = [self.model.as_path(), &self.test];
+            let inputs: Vec<&Path> = self.data.inputs().chain(others).collect();
+            file::check_output(path, Content::SVG, &inputs)?;
+        }
         let graph = import::load(&self.model)?;
         let calibration = self.data.load(graph.input)?;
         let test = self.data.load_other(&self.test, graph.input)?;

@@ -2,23 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use bitbudget::dataset::{self, DataError, Dataset, Format, LoadOptions};
+use bitbudget::dataset::{self, DataError, Dataset, LoadOptions};
 use bitbudget_core::shape::Shape;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// Labelled images.
 #[derive(Args, Debug)]
 pub(crate) struct Data {
-    /// Images: .npy or .npz, a CIFAR-10 binary batch, an MNIST IDX file, or a folder of class folders
+    /// Images: .npy or .npz, a CIFAR-10 binary batch, an MNIST IDX file, or a folder of PNG and JPEG
+    /// files, in a sub-folder for each class where they have labels
+    ///
+    /// Class folders named 0, 1, 2, ... keep their number as the class, whichever of them there are;
+    /// other names are numbered in sorted order, and there must be one (it may be empty) for each
+    /// output of the model. Color becomes grey as in Pillow and torchvision (ITU-R BT.601), alpha is
+    /// dropped, of 16 bits the upper 8 are kept, an EXIF orientation is not applied.
     #[arg(long, value_name = "PATH")]
     pub(crate) data: PathBuf,
     /// Format of the images
-    #[arg(long, default_value = "auto", value_parser = ["auto", "npy", "cifar10", "idx", "folder"])]
-    format: String,
-    /// Labels, when they are not found beside the images (X_images.npy, X_labels.npy) or within
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    format: Format,
+    /// Label file [default: X_labels.npy next to X_images.npy, or labels inside the data file]
     #[arg(long, value_name = "PATH")]
     labels: Option<PathBuf>,
-    /// Use N images, chosen by --seed
+    /// Use a random subset of N images (see --seed)
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Which images --limit takes
@@ -26,7 +32,34 @@ pub(crate) struct Data {
     seed: u64,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Auto,
+    Npy,
+    Cifar10,
+    Idx,
+    Folder,
+}
+
+impl Format {
+    const fn asked(self) -> Option<dataset::Format> {
+        match self {
+            Self::Auto => None,
+            Self::Npy => Some(dataset::Format::Npy),
+            Self::Cifar10 => Some(dataset::Format::Cifar10),
+            Self::Idx => Some(dataset::Format::Idx),
+            Self::Folder => Some(dataset::Format::Folder),
+        }
+    }
+}
+
 impl Data {
+    /// The files that are read.
+    pub(crate) fn inputs(&self) -> impl Iterator<Item = &Path> {
+        let labels = self.labels.as_deref();
+        [self.data.as_path()].into_iter().chain(labels)
+    }
+
     /// The images, for a model of this input.
     pub(crate) fn load(&self, input: Shape) -> Result<Dataset, DataError> {
         self.load_from(&self.data, self.labels.as_deref(), input)
@@ -46,7 +79,7 @@ impl Data {
         dataset::load(
             path,
             &LoadOptions {
-                format: Format::parse_or_auto(&self.format)?,
+                format: self.format.asked(),
                 labels,
                 input: dims(input),
                 limit: self.limit,

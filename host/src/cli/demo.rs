@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use bitbudget::budget::BudgetText;
 use bitbudget::dataset::{self, Dataset, LoadOptions};
+use bitbudget::file::{self, Content, FileError};
 use bitbudget::graph::Graph;
 use bitbudget::loss::Loss;
 use bitbudget::profile::{self, Control, Options};
-use bitbudget::{file, import, pack};
+use bitbudget::{import, pack};
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::shape::Shape;
 use clap::Args;
@@ -18,11 +19,11 @@ use serde_json::json;
 
 use super::data::dims;
 use super::eval::Report;
-use super::planned::parse_image;
+use super::planned::{IMAGE, parse_image};
 use super::report::{self, Phases};
 use super::{Outcome, profile as profile_command};
 
-/// Take a trained ResNet8 for handwritten digits through the whole of bitbudget
+/// Run the whole workflow on a built-in digits model
 ///
 /// Model and images are part of the program: nothing else is needed.
 #[derive(Args, Debug, Default)]
@@ -59,6 +60,12 @@ const FILES: [(&str, &[u8]); 5] = [
     ),
 ];
 
+/// Only an empty file is replaced.
+const EMPTY: Content = Content {
+    name: "a file of this demo",
+    starts: <[u8]>::is_empty,
+};
+
 /// What the demo plans for: shares of the all-FP32 layout's RAM, and of its weights.
 const BUDGETS: [&str; 4] = ["100%", "64KiB", "40KiB", "weights=10%"];
 
@@ -69,9 +76,7 @@ impl Demo {
         fs::create_dir_all(folder)
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
-        for (name, bytes) in FILES {
-            file::write(&folder.join(name), bytes)?;
-        }
+        make(folder)?;
         let tell = |text: &str| {
             if !self.json {
                 say!("{text}");
@@ -125,6 +130,26 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+/// Writes model and images, once it is clear that no other files are replaced.
+fn make(folder: &Path) -> Result<(), FileError> {
+    let path = |name| folder.join(name);
+    let is_there = |name, bytes| fs::read(path(name)).is_ok_and(|found| found == bytes);
+    let missing = || {
+        FILES
+            .iter()
+            .filter(|(name, bytes)| !is_there(*name, *bytes))
+    };
+    for (name, _) in missing() {
+        file::check_output(&path(name), EMPTY, &[])?;
+    }
+    profile::check_output(&path("digits.profile"), &[])?;
+    file::check_output(&path("digits.image"), IMAGE, &[])?;
+    for (name, bytes) in missing() {
+        file::write(&path(name), bytes)?;
+    }
+    Ok(())
 }
 
 fn profile_digits(folder: &Path, graph: Graph) -> miette::Result<profile::Profile> {

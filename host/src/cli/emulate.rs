@@ -1,15 +1,17 @@
 //! `bitbudget emulate`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bitbudget::budget::BudgetText;
 use bitbudget::device::Unit;
+use bitbudget::file::{self, Content};
 use clap::Args;
 
 use super::Outcome;
 use super::board::BoardArgs;
 use super::data::Data;
 use super::on_device::Job;
+use super::planned::Planned;
 
 /// Run an image in the firmware, on an emulated Cortex-M
 ///
@@ -39,8 +41,22 @@ pub(crate) struct Emulate {
     json: bool,
 }
 
+/// A log of any form: it has no beginning of its own.
+const LOG: Content = Content {
+    name: "a log",
+    starts: |start| !Planned::matches(start) && !start.starts_with(b"\x7fELF"),
+};
+
 impl Emulate {
     pub(crate) fn run(self) -> Outcome {
+        if let Some(path) = &self.log {
+            let data = self.data.iter().flat_map(Data::inputs);
+            let others = [self.image.as_path()]
+                .into_iter()
+                .chain(self.board.firmware());
+            let inputs: Vec<&Path> = data.chain(others).collect();
+            file::check_output(path, LOG, &inputs)?;
+        }
         let job = Job {
             image: &self.image,
             data: self.data.as_ref(),

@@ -34,7 +34,7 @@ pub(crate) struct Eval {
     /// without it labels where there are some, else kl
     #[arg(long)]
     loss: Option<Loss>,
-    /// Leave out the FP32 model, which the losses are compared with and which takes most of the time
+    /// Skip the FP32 baseline: much faster, but no change of the loss
     #[arg(long)]
     no_fp32: bool,
     /// Print JSON

@@ -1,8 +1,8 @@
 //! The command line: one file and one `run(self)` for each command.
 
-/// Prints one line.
+/// Prints a line, or several.
 macro_rules! say {
-    ($($arg:tt)*) => { $crate::cli::report::line(format_args!($($arg)*)) };
+    ($($arg:tt)*) => { $crate::cli::report::lines(format_args!($($arg)*)) };
 }
 
 mod bench;
@@ -26,6 +26,7 @@ mod run;
 mod settings;
 mod solve;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -67,7 +68,17 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        // help and version, too
+        Err(error) => {
+            let printed = error.print();
+            if !error.use_stderr() {
+                report::written(printed.and_then(|()| io::stdout().flush()));
+            }
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
     let outcome = match command.unwrap_or_else(|| Command::Demo(demo::Demo::default())) {
         Command::Profile(command) => command.run(),
         Command::Plan(command) => command.run(),
@@ -84,18 +95,21 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(report) => {
+        Ok(()) => {
+            report::written(io::stdout().flush());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
             let mut last = String::new();
-            for (i, cause) in report.chain().map(ToString::to_string).enumerate() {
+            for (i, cause) in failure.chain().map(ToString::to_string).enumerate() {
                 let label = if i == 0 { "error" } else { "  because" };
                 if cause != last {
-                    eprintln!("{label}: {cause}");
+                    report::complain(label, &cause);
                 }
                 last = cause;
             }
-            if let Some(help) = report.help() {
-                eprintln!("help: {help}");
+            if let Some(help) = failure.help() {
+                report::complain("help", &help.to_string());
             }
             ExitCode::FAILURE
         }

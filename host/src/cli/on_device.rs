@@ -8,13 +8,13 @@ use bitbudget::device::{Answer, Row, Session, Unit};
 use bitbudget::evaluate::sample;
 use bitbudget::file;
 use bitbudget_core::protocol::Stats;
-use comfy_table::Table;
 use miette::miette;
 use serde_json::{Map, Value, json};
 
+use super::Outcome;
 use super::data::{Data, dims};
 use super::planned::{Planned, parse_image};
-use super::{Outcome, report};
+use super::report::{self, Table};
 
 /// What to run.
 pub(crate) struct Job<'a> {

@@ -8,7 +8,7 @@ use bitbudget::{file, import, pack};
 use clap::Args;
 use serde_json::json;
 
-use super::planned::RuleArgs;
+use super::planned::{IMAGE, RuleArgs};
 use super::{Outcome, report};
 
 /// Pack a model and its profile into one image for the device
@@ -39,6 +39,7 @@ pub(crate) struct Pack {
 
 impl Pack {
     pub(crate) fn run(self) -> Outcome {
+        file::check_output(&self.output, IMAGE, &[&self.model, &self.profile])?;
         let mut profile = Profile::decode(&self.profile, &file::read(&self.profile)?)?;
         let rules = self.rules.rules();
         rules.apply(&mut profile.network, &profile.names)?;
@@ -63,7 +64,7 @@ impl Pack {
         };
         say!(
             "{}: {} ({} layers, metric {}{stored})",
-            self.output.display(),
+            report::printable(&self.output.display().to_string()),
             report::bytes(image.len() as u64),
             profile.network.layers.len(),
             profile.origin.metric,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bitbudget::capacity::HostPlan;
-use bitbudget::file;
+use bitbudget::file::{self, Content};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -32,6 +32,9 @@ pub(crate) struct Pareto {
 
 impl Pareto {
     pub(crate) fn run(self) -> Outcome {
+        if let Some(path) = &self.svg {
+            file::check_output(path, Content::SVG, &[&self.file])?;
+        }
         let mut planned = Planned::open(&self.file, &self.rules.rules())?;
         let layouts = planned.staircase();
         let fp32 = planned.fp32();

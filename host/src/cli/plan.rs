@@ -129,7 +129,7 @@ impl Plan {
 fn changes(planned: &Planned, from: &HostPlan, to: &HostPlan) -> String {
     let changes = explain::changes(from, to).into_iter();
     let changes = changes.map(|(layer, a, b)| format!("{} {a} -> {b}", planned.names[layer]));
-    changes.collect::<Vec<_>>().join(", ")
+    report::printable(&changes.collect::<Vec<_>>().join(", "))
 }
 
 fn explain(planned: &Planned, budget: Budget, plan: &HostPlan, neighbours: &Neighbours) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use bitbudget::budget::BudgetText;
 use bitbudget::capacity::{HostImage, HostNetwork, HostPlan, HostPlanner};
 use bitbudget::explain::{self, Neighbours};
-use bitbudget::file::{self, FileError};
+use bitbudget::file::{self, Content, FileError};
 use bitbudget::pack;
 use bitbudget::profile::Profile;
 use bitbudget::rules::{LayerLevel, Rules, Tie};
@@ -58,6 +58,12 @@ pub(crate) struct Planned {
     pub(crate) names: Vec<String>,
     planner: Box<HostPlanner>,
 }
+
+/// What an image's file holds.
+pub(crate) const IMAGE: Content = Content {
+    name: "an image",
+    starts: |start| start.starts_with(&MAGIC),
+};
 
 /// The image in `bytes`, read from `path`.
 pub(crate) fn parse_image<'a>(path: &Path, bytes: &'a [u8]) -> Result<HostImage<'a>, FileError> {

@@ -1,6 +1,6 @@
 //! `bitbudget profile`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,6 +45,8 @@ pub(crate) struct Profile {
 
 impl Profile {
     pub(crate) fn run(self) -> Outcome {
+        let inputs: Vec<&Path> = self.data.inputs().chain([self.model.as_path()]).collect();
+        profile::check_output(&self.output, &inputs)?;
         let options = self
             .settings
             .options(self.metric, &self.model, &self.data.data)?;
@@ -68,12 +70,14 @@ impl Profile {
         }
         print(&profile);
         for layer in &profile.unseen {
-            eprintln!(
-                "warning: the metric {} cannot see layer {}: no shift of its input or weights changes the loss, so every level looks free; use --metric measured",
+            let warning = format!(
+                "metric {} gives no information about layer {} (no shift of its input or weights changes the loss, so every level looks free); use --metric measured",
                 profile.origin.metric, profile.names[*layer],
             );
+            report::complain("warning", &warning);
         }
-        say!("\nwritten: {}", self.output.display());
+        let output = self.output.display().to_string();
+        say!("\nwritten: {}", report::printable(&output));
         Ok(())
     }
 }
@@ -93,9 +97,9 @@ pub(crate) fn print(profile: &profile::Profile) {
     let origin = &profile.origin;
     say!(
         "{} on {} samples of {}: FP32 loss {:.6}, accuracy {}",
-        origin.model,
+        report::printable(&origin.model),
         profile.samples,
-        origin.data,
+        report::printable(&origin.data),
         profile.fp32_loss,
         report::percent(profile.fp32_accuracy),
     );
@@ -117,9 +121,13 @@ pub(crate) fn print(profile: &profile::Profile) {
     );
     let effort = &profile.effort;
     say!(
-        "beside the calibration: {:.1} forward and {:.1} backward passes over the samples; {:.1} s in all\n",
+        "cost: {:.1} forward passes over the data{}, plus calibration; {:.1} s\n",
         effort.forward_passes,
-        effort.backward_passes,
+        if effort.backward_passes > 0.0 {
+            format!(" and {:.1} backward passes", effort.backward_passes)
+        } else {
+            String::new()
+        },
         effort.seconds,
     );
     let mut table = report::table(&[

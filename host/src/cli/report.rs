@@ -1,20 +1,52 @@
 //! How results are shown: tables, amounts, progress.
+//!
+//! Names come from files, so nothing reaches a terminal that could steer it.
 
-use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::fmt::{self, Write as _};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bitbudget_core::level::Level;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::IntoDiagnostic;
 use serde_json::{Map, Value};
 
 use super::Outcome;
 
+/// Whether a character would steer a terminal, or turn the direction of writing.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// One line of text with unprintable characters escaped, line breaks included.
+pub(crate) fn printable(text: &str) -> String {
+    let mut line = String::new();
+    for c in text.chars() {
+        if is_unprintable(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+/// A table of one line for each row.
+pub(crate) struct Table(comfy_table::Table);
+
+impl Table {
+    pub(crate) fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.0
+            .add_row(cells.into_iter().map(|cell| printable(&cell)));
+    }
+}
+
 /// A table with these columns; all but the first are aligned to the right.
 pub(crate) fn table(columns: &[&str]) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(columns.iter().copied());
     for column in table.column_iter_mut() {
@@ -23,26 +55,57 @@ pub(crate) fn table(columns: &[&str]) -> Table {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
+    Table(table)
 }
 
-/// Prints one line; ends the program quietly when nobody reads on (`bitbudget … | head`).
-pub(crate) fn line(text: fmt::Arguments<'_>) {
-    if writeln!(io::stdout(), "{text}").is_err() {
-        std::process::exit(0);
+/// Prints some lines; ends the program where they cannot be written.
+pub(crate) fn lines(text: fmt::Arguments<'_>) {
+    let text = text.to_string();
+    let printable: Vec<String> = text.split('\n').map(printable).collect();
+    written(writeln!(io::stdout(), "{}", printable.join("\n")));
+}
+
+/// Ends the program if writing to the standard output failed: quietly when nobody reads on
+/// (`bitbudget … | head`), else with an error.
+pub(crate) fn written(result: io::Result<()>) {
+    match result {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => process::exit(0),
+        Err(error) => {
+            complain(
+                "error",
+                &format!("cannot write to the standard output: {error}"),
+            );
+            process::exit(1);
+        }
     }
+}
+
+/// Writes `label: text` to the error stream, if anybody listens there.
+pub(crate) fn complain(label: &str, text: &str) {
+    writeln!(io::stderr(), "{label}: {}", printable(text)).ok();
 }
 
 /// Prints a table without trailing blanks.
 pub(crate) fn print_table(table: &Table) {
-    for line in table.lines() {
+    for line in table.0.lines() {
         say!("{}", line.trim_end());
     }
 }
 
 /// Prints one JSON value.
 pub(crate) fn print_json(value: &Value) -> Outcome {
-    say!("{}", serde_json::to_string_pretty(value).into_diagnostic()?);
+    let json = serde_json::to_string_pretty(value).into_diagnostic()?;
+    let mut printable = String::new();
+    for c in json.chars() {
+        if is_unprintable(c) && c != '\n' {
+            // within a string, where JSON says so too
+            write!(printable, "\\u{:04x}", u32::from(c)).into_diagnostic()?;
+        } else {
+            printable.push(c);
+        }
+    }
+    say!("{printable}");
     Ok(())
 }
 
@@ -96,7 +159,7 @@ pub(crate) fn progress(message: &'static str, len: usize) -> ProgressBar {
 /// Says on the error stream what takes time, where someone reads it.
 pub(crate) fn announce(what: &str) {
     if io::stderr().is_terminal() {
-        eprintln!("{what} ...");
+        writeln!(io::stderr(), "{what} ...").ok();
     }
 }
 

@@ -9,7 +9,7 @@ use bitbudget::profile::Options;
 use bitbudget_core::clip::{Clip, Density};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{MAX_STATS, Preprocess};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use miette::miette;
 
 /// Inputs, levels, loss and quantizers.
@@ -34,7 +34,7 @@ pub(crate) struct Settings {
         allow_negative_numbers = true
     )]
     std: Vec<f32>,
-    /// Levels on offer: fp32; fp16 (weights); int8, int4, int2 (weights, with INT8 inputs rounded to
+    /// Precisions to choose from: fp32; fp16 (weights); int8, int4, int2 (weights, with INT8 inputs rounded to
     /// nearest), each also as -floor and -ceil (the rounding of the input)
     #[arg(
         long,
@@ -58,14 +58,24 @@ pub(crate) struct Settings {
     #[arg(long)]
     no_bias_correction: bool,
     /// Rule for clip ranges
-    #[arg(long, default_value = "mse", value_parser = ["mse", "minmax", "percentile", "aciq", "aciq-gauss", "aciq-laplace"])]
-    clip: String,
+    #[arg(long, value_enum, default_value_t = ClipRule::Mse)]
+    clip: ClipRule,
     /// With --clip percentile: the percentage of values inside the range
     #[arg(long, value_name = "P", default_value_t = 99.99)]
     percentile: f64,
-    /// With --metric secant: the change of loss from which on the noise of weights is priced
+    /// With --metric secant: ignore weight noise in layers whose loss change is below E
     #[arg(long, value_name = "E", default_value_t = bitbudget_core::price::ERROR_MAX)]
     error_max: f64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ClipRule {
+    Mse,
+    Minmax,
+    Percentile,
+    Aciq,
+    AciqGauss,
+    AciqLaplace,
 }
 
 /// A positive number, or a fraction of two.
@@ -107,20 +117,24 @@ impl Settings {
             refine: self.refine,
             loss: self.loss,
             rule: Rule {
-                clip: match self.clip.as_str() {
-                    "minmax" => Clip::MinMax,
-                    "percentile" => Clip::Percentile(self.percentile / 100.0),
-                    "aciq" => Clip::Aciq(Density::Fitted),
-                    "aciq-gauss" => Clip::Aciq(Density::Gauss),
-                    "aciq-laplace" => Clip::Aciq(Density::Laplace),
-                    _ => Clip::Mse,
+                clip: match self.clip {
+                    ClipRule::Mse => Clip::Mse,
+                    ClipRule::Minmax => Clip::MinMax,
+                    ClipRule::Percentile => Clip::Percentile(self.percentile / 100.0),
+                    ClipRule::Aciq => Clip::Aciq(Density::Fitted),
+                    ClipRule::AciqGauss => Clip::Aciq(Density::Gauss),
+                    ClipRule::AciqLaplace => Clip::Aciq(Density::Laplace),
                 },
                 per_tensor: self.per_tensor,
                 bias_correction: !self.no_bias_correction,
             },
-            clip_name: match self.clip.as_str() {
-                "percentile" => format!("percentile {}", self.percentile),
-                name => name.into(),
+            clip_name: match self.clip {
+                ClipRule::Mse => "mse".into(),
+                ClipRule::Minmax => "minmax".into(),
+                ClipRule::Percentile => format!("percentile {}", self.percentile),
+                ClipRule::Aciq => "aciq".into(),
+                ClipRule::AciqGauss => "aciq-gauss".into(),
+                ClipRule::AciqLaplace => "aciq-laplace".into(),
             },
             preprocess: Preprocess {
                 scale: self.scale,

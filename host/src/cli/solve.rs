@@ -6,7 +6,7 @@ use std::str::FromStr;
 use bitbudget::budget;
 use bitbudget::file::{self, FileError};
 use bitbudget::latency::Core;
-use bitbudget::problem::{Answer, Infeasible, Neighbour, PRICE, Problem, Shortage, SolveError};
+use bitbudget::problem::{Answer, Neighbour, PRICE, Problem, amount};
 use bitbudget::rules::Rules;
 use clap::Args;
 use miette::miette;
@@ -36,7 +36,7 @@ pub(crate) struct Solve {
     /// modelled for a Cortex-M4)
     #[arg(value_name = "PROBLEM.json")]
     file: PathBuf,
-    /// The most that all layers together may cost, or of the price; in place of the file's
+    /// Upper limit for the total of a cost, or for `price`; overrides the file
     #[arg(long, value_name = "NAME=AMOUNT")]
     limit: Vec<LimitText>,
     /// What is minimised: the price or a cost
@@ -73,33 +73,17 @@ impl FromStr for LimitText {
     }
 }
 
-/// No layout is within the limits.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("{what}")]
-#[diagnostic(help("{help}"))]
-struct NoLayout {
-    what: String,
-    help: String,
-}
-
 impl Solve {
     pub(crate) fn run(self) -> Outcome {
         let mut problem = open(&self.file)?;
         for LimitText { name, amount } in &self.limit {
             let checked = problem.check_limit(name, *amount);
-            checked.map_err(|reason| miette!("--limit {name}: {reason}"))?;
+            checked.map_err(|error| miette!("--limit {name}: {error}"))?;
             problem.limits.insert(name.clone(), *amount);
         }
         let checked = problem.check_measure(&self.minimize);
-        checked.map_err(|reason| miette!("--minimize {}: {reason}", self.minimize))?;
-        let answer = problem.solve(&self.minimize, self.node_limit);
-        let answer = answer.map_err(|error| match error {
-            SolveError::TooManyLimits { given, most } => {
-                miette!("{given} limits; there may be {most} at a time")
-            }
-            SolveError::Infeasible(infeasible) => no_layout(&infeasible).into(),
-            error => miette!("{error:?}"),
-        })?;
+        checked.map_err(|error| miette!("--minimize {}: {error}", self.minimize))?;
+        let answer = problem.solve(&self.minimize, self.node_limit)?;
         let neighbours = self.explain.then(|| problem.neighbours(&answer));
         if self.json {
             let mut json = answer_json(&problem, &answer);
@@ -128,57 +112,6 @@ fn open(path: &Path) -> miette::Result<Problem> {
         kind: "problem, profile or image",
     })?;
     Ok(Problem::parse(path, &text)?)
-}
-
-/// A sum, with at most nine decimals.
-fn amount(value: f64) -> String {
-    let text = format!("{value:.9}");
-    let text = text.trim_end_matches('0');
-    text.trim_end_matches('.').to_owned()
-}
-
-fn no_layout(infeasible: &Infeasible) -> NoLayout {
-    let shortages = &infeasible.shortages;
-    let limit = |s: &Shortage| format!("{} {}", s.name, amount(s.limit));
-    let list = |which: &dyn Fn(&Shortage) -> bool, show: &dyn Fn(&Shortage) -> String| {
-        let lines = shortages.iter().filter(|s| which(s)).map(show);
-        lines.collect::<Vec<_>>().join("; ")
-    };
-    let parts = |s: &Shortage| {
-        let parts = s.largest.iter();
-        let parts = parts.map(|(name, level, own)| format!("{name} at {level} {}", amount(*own)));
-        format!("(most: {})", parts.collect::<Vec<_>>().join(", "))
-    };
-    if infeasible.interrupted {
-        return NoLayout {
-            what: "no layout was found before the node limit".into(),
-            help: "a higher --node-limit may find one".into(),
-        };
-    }
-    let alone = |s: &Shortage| s.binds_alone();
-    if shortages.iter().any(alone) {
-        return NoLayout {
-            what: format!("no layout is within {}", list(&alone, &limit)),
-            help: list(&alone, &|s| {
-                format!("the least {} is {} {}", s.name, amount(s.least), parts(s))
-            }),
-        };
-    }
-    NoLayout {
-        what: format!(
-            "no layout is within all limits: {}",
-            list(&|_| true, &limit)
-        ),
-        help: list(&|_| true, &|s| match s.least_with_others {
-            Some(least) => format!(
-                "with the other limits as they are, {} must be {} {}",
-                s.name,
-                amount(least),
-                parts(s)
-            ),
-            None => format!("no {} is enough for the other limits", s.name),
-        }),
-    }
 }
 
 fn show(problem: &Problem, answer: &Answer) {
@@ -241,7 +174,7 @@ fn explain(problem: &Problem, answer: &Answer, neighbour: &Neighbour) {
         let changes = changes(problem, answer, other).into_iter();
         let changes = changes.map(|(name, from, to)| format!("{name} {from} -> {to}"));
         let changes = changes.collect::<Vec<_>>().join(", ");
-        format!("{what} {change:+.9}: {changes}")
+        report::printable(&format!("{what} {change:+.9}: {changes}"))
     };
     say!("");
     match &neighbour.better {

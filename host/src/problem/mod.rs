@@ -17,6 +17,7 @@
 //! `limits`, `ties` and `pins` may be missing. The price may be limited, too, and each cost may be what
 //! is minimised.
 
+mod error;
 mod locate;
 mod solve;
 
@@ -28,8 +29,9 @@ use bitbudget_core::price::PriceItem;
 use serde::Deserialize;
 
 use crate::latency::{self, Core};
+pub use error::{Infeasible, MeasureError, Shortage, SolveError, amount};
 use locate::{Field, locate};
-pub use solve::{Answer, Infeasible, Neighbour, Shortage, SolveError};
+pub use solve::{Answer, Neighbour};
 
 /// The name under which the price is limited or minimised.
 pub const PRICE: &str = "price";
@@ -239,19 +241,18 @@ impl Problem {
         }
         for (name, limit) in &self.limits {
             self.check_limit(name, *limit)
-                .map_err(|reason| (vec![key("limits"), key(name)], reason))?;
+                .map_err(|error| (vec![key("limits"), key(name)], error.to_string()))?;
         }
         for (i, tie) in self.ties.iter().enumerate() {
             for (j, name) in tie.iter().enumerate() {
                 let fields = vec![key("ties"), Field::Index(i), Field::Index(j)];
-                self.layer(name).map_err(|reason| (fields, reason))?;
+                self.layer(name).ok_or_else(|| (fields, no_layer(name)))?;
             }
         }
         for (name, level) in &self.pins {
             let fields = vec![key("pins"), key(name)];
-            let layer = self
-                .layer(name)
-                .map_err(|reason| (fields.clone(), reason))?;
+            let layer = self.layer(name);
+            let layer = layer.ok_or_else(|| (fields.clone(), no_layer(name)))?;
             let items = &self.layers[layer].items;
             if !items.iter().any(|item| item.level == *level) {
                 let levels: Vec<_> = items.iter().map(|item| item.level.as_str()).collect();
@@ -281,31 +282,34 @@ impl Problem {
     /// Checks a limit by its name.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn check_limit(&self, name: &str, limit: f64) -> Result<(), String> {
+    /// [`MeasureError`].
+    pub fn check_limit(&self, name: &str, limit: f64) -> Result<(), MeasureError> {
         self.check_measure(name)?;
         if name == PRICE && limit.is_finite() || name != PRICE && limit >= 0.0 {
             return Ok(());
         }
-        Err(format!("{limit} is no limit for `{name}`"))
+        let name = name.to_owned();
+        Err(MeasureError::Limit { name, limit })
     }
 
     /// Checks that there is a cost of this name, or that it is the price.
     ///
     /// # Errors
-    /// What there is.
-    pub fn check_measure(&self, name: &str) -> Result<(), String> {
+    /// [`MeasureError::Unknown`].
+    pub fn check_measure(&self, name: &str) -> Result<(), MeasureError> {
         let costs = self.costs();
         if name == PRICE || costs.contains(&name) {
             return Ok(());
         }
-        let there = [&costs[..], &[PRICE]].concat().join(", ");
-        Err(format!("there is no cost `{name}`; there are: {there}"))
+        let known = costs.into_iter().chain([PRICE]);
+        Err(MeasureError::Unknown {
+            name: name.to_owned(),
+            known: known.map(str::to_owned).collect(),
+        })
     }
 
-    fn layer(&self, name: &str) -> Result<usize, String> {
-        let layer = self.layers.iter().position(|layer| layer.name == name);
-        layer.ok_or_else(|| format!("there is no layer `{name}`"))
+    fn layer(&self, name: &str) -> Option<usize> {
+        self.layers.iter().position(|layer| layer.name == name)
     }
 
     /// The layers that are chosen for together, and the levels that all of them offer and may have.
@@ -314,10 +318,7 @@ impl Problem {
         // every layer's group, by its first layer
         let mut first: Vec<usize> = (0..count).collect();
         for tie in &self.ties {
-            let layers: Vec<usize> = tie
-                .iter()
-                .filter_map(|name| self.layer(name).ok())
-                .collect();
+            let layers: Vec<usize> = tie.iter().filter_map(|name| self.layer(name)).collect();
             for pair in layers.windows(2) {
                 let (a, b) = (first[pair[0]], first[pair[1]]);
                 for of in first.iter_mut().filter(|of| **of == a.max(b)) {
@@ -345,6 +346,10 @@ impl Problem {
         let leaders = (0..count).filter(|i| first[*i] == *i);
         leaders.map(of).collect()
     }
+}
+
+fn no_layer(name: &str) -> String {
+    format!("there is no layer `{name}`")
 }
 
 /// Layers that have the same level.

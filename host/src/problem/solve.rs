@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bitbudget_core::mckp::{Item, Solver, Status};
 
+use super::error::{Infeasible, Shortage, SolveError};
 use super::{Group, MAX_ITEMS, MAX_LAYERS, PRICE, Problem};
 
 /// The most limits at a time.
@@ -43,53 +44,6 @@ pub struct Neighbour {
     pub better: Option<Answer>,
     /// The best layout that takes less of it; `None` where there is none.
     pub smaller: Option<Answer>,
-}
-
-/// A limit that cannot be met.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shortage {
-    /// The limit's name.
-    pub name: String,
-    /// The limit.
-    pub limit: f64,
-    /// What the layout with the least takes.
-    pub least: f64,
-    /// What it takes when the other limits are met as well; `None` where no layout meets those.
-    pub least_with_others: Option<f64>,
-    /// The layers that take most of it then: name, level, amount.
-    pub largest: Vec<(String, String, f64)>,
-}
-
-impl Shortage {
-    /// Whether the limit is too small whatever the others are.
-    #[must_use]
-    pub fn binds_alone(&self) -> bool {
-        self.least > self.limit
-    }
-}
-
-/// No layout is within the limits, and what about each of them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Infeasible {
-    /// Every limit.
-    pub shortages: Vec<Shortage>,
-    /// Whether the node limit was reached before it was certain.
-    pub interrupted: bool,
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum SolveError {
-    /// More limits than can be kept at a time.
-    TooManyLimits {
-        /// The limits given.
-        given: usize,
-        /// How many there may be.
-        most: usize,
-    },
-    /// No layout is within the limits.
-    Infeasible(Infeasible),
 }
 
 /// The price or a cost, by group and item.

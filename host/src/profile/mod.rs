@@ -13,10 +13,12 @@ use bitbudget_core::level::Level;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::HostNetwork;
-use crate::file::{FileError, Kind};
+use crate::file::{self, Content, FileError, Kind};
 use crate::grid::Grid;
 use crate::loss::Loss;
 use crate::metric::{Estimate, Metric};
+
+use partial::Partial;
 
 pub use error::ProfileError;
 pub use measure::{Control, DEFAULT_LEVELS, Options, Phase, REFINE, profile};
@@ -99,6 +101,12 @@ impl Profile {
         KIND.matches(bytes)
     }
 
+    /// What a profile's file holds.
+    pub const CONTENT: Content = Content {
+        name: "a profile",
+        starts: Self::matches,
+    };
+
     /// Writes the profile, whole or not at all.
     ///
     /// # Errors
@@ -138,4 +146,15 @@ impl Profile {
             Err(damaged("its parts are not one for each layer".into()))
         }
     }
+}
+
+/// Checks, before the work, that a profile can be written to `path`, and beside it what an
+/// interrupted run keeps; see [`file::check_output`].
+///
+/// # Errors
+/// [`FileError`].
+pub fn check_output(path: &Path, inputs: &[&Path]) -> Result<(), FileError> {
+    file::check_output(path, Profile::CONTENT, inputs)?;
+    let partial = Partial::path(path);
+    file::check_output(&partial, Partial::CONTENT, inputs)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bitbudget_core::level::Rounding;
 use serde::{Deserialize, Serialize};
 
-use crate::file::{FileError, Kind};
+use crate::file::{Content, FileError, Kind};
 use crate::loss::Score;
 
 const KIND: Kind = Kind {
@@ -51,6 +51,11 @@ pub(super) struct Partial {
 }
 
 impl Partial {
+    pub(super) const CONTENT: Content = Content {
+        name: "a partial profile",
+        starts: |start| KIND.matches(start),
+    };
+
     /// The path of the partial profile beside the profile at `output`.
     pub(super) fn path(output: &Path) -> PathBuf {
         let mut name = output.as_os_str().to_owned();

@@ -1,0 +1,145 @@
+//! Why a problem cannot be posed or has no answer.
+
+use std::fmt;
+
+use miette::Diagnostic;
+
+/// A name or an amount that a problem cannot be limited or minimised by.
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum MeasureError {
+    /// No item has such a cost.
+    #[error("there is no cost `{name}`; there are: {}", known.join(", "))]
+    Unknown {
+        /// The name as given.
+        name: String,
+        /// The names that there are, the price's included.
+        known: Vec<String>,
+    },
+    /// A limit that is not a number, or below zero for what is never negative.
+    #[error("{limit} is no limit for `{name}`")]
+    Limit {
+        /// What was to be limited.
+        name: String,
+        /// The limit as given.
+        limit: f64,
+    },
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum SolveError {
+    /// More limits than can be kept at a time.
+    #[error("{given} limits; there may be {most} at a time")]
+    TooManyLimits {
+        /// The limits given.
+        given: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// No layout is within the limits.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Infeasible(#[from] Infeasible),
+}
+
+/// No layout is within the limits, and what about each of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Infeasible {
+    /// Every limit.
+    pub shortages: Vec<Shortage>,
+    /// Whether the node limit was reached before it was certain.
+    pub interrupted: bool,
+}
+
+/// A limit that cannot be met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shortage {
+    /// The limit's name.
+    pub name: String,
+    /// The limit.
+    pub limit: f64,
+    /// What the layout with the least takes.
+    pub least: f64,
+    /// What it takes when the other limits are met as well; `None` where no layout meets those.
+    pub least_with_others: Option<f64>,
+    /// The layers that take most of it then: name, level, amount.
+    pub largest: Vec<(String, String, f64)>,
+}
+
+impl Shortage {
+    /// Whether the limit is too small whatever the others are.
+    #[must_use]
+    pub fn binds_alone(&self) -> bool {
+        self.least > self.limit
+    }
+
+    fn parts(&self) -> String {
+        let part = |(name, level, own): &(String, String, f64)| {
+            format!("{name} at {level} {}", amount(*own))
+        };
+        let parts: Vec<String> = self.largest.iter().map(part).collect();
+        format!("(most: {})", parts.join(", "))
+    }
+}
+
+impl Infeasible {
+    /// The limits that are too small whatever the others are; all where none is.
+    fn culprits(&self) -> Vec<&Shortage> {
+        let alone: Vec<&Shortage> = self.shortages.iter().filter(|s| s.binds_alone()).collect();
+        if alone.is_empty() {
+            self.shortages.iter().collect()
+        } else {
+            alone
+        }
+    }
+}
+
+impl fmt::Display for Infeasible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.interrupted {
+            return f.write_str("no layout was found before the node limit");
+        }
+        let culprits = self.culprits();
+        let limit = |s: &&Shortage| format!("{} {}", s.name, amount(s.limit));
+        let limits = culprits.iter().map(limit).collect::<Vec<_>>().join("; ");
+        if culprits.iter().any(|s| s.binds_alone()) {
+            write!(f, "no layout is within {limits}")
+        } else {
+            write!(f, "no layout is within all limits: {limits}")
+        }
+    }
+}
+
+impl std::error::Error for Infeasible {}
+
+impl Diagnostic for Infeasible {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        if self.interrupted {
+            return Some(Box::new("a higher --node-limit may find one"));
+        }
+        let help = |s: &&Shortage| match s.least_with_others {
+            _ if s.binds_alone() => {
+                format!("the least {} is {} {}", s.name, amount(s.least), s.parts())
+            }
+            Some(least) => format!(
+                "with the other limits as they are, {} must be {} {}",
+                s.name,
+                amount(least),
+                s.parts()
+            ),
+            None => format!("no {} is enough for the other limits", s.name),
+        };
+        let lines: Vec<String> = self.culprits().iter().map(help).collect();
+        Some(Box::new(lines.join("; ")))
+    }
+}
+
+/// An amount, with at most nine decimals.
+#[must_use]
+pub fn amount(value: f64) -> String {
+    let text = format!("{value:.9}");
+    let text = text.trim_end_matches('0');
+    text.trim_end_matches('.').to_owned()
+}
