@@ -1,10 +1,14 @@
 //! Choice of the range that a quantizer keeps; what lies outside is clipped.
 
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::level::Width;
 use crate::quant::{QParams, quantize_weight};
 
 /// How a clip range is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Clip {
     /// The range of least squared quantization error, clipping and rounding together, on the
     /// empirical distribution (the objective of Banner, Nahshan and Soudry 2019).
@@ -12,8 +16,8 @@ pub enum Clip {
     Mse,
     /// Smallest to largest value.
     MinMax,
-    /// The range that this fraction of the values lies in (0.9999: one in 10,000 is outside, half
-    /// of them on each side).
+    /// The narrowest range that this fraction of all values lies in (0.9999: one in 10,000 is outside),
+    /// with as many outside on each side where both sides of 0 have as many.
     Percentile(f64),
     /// ACIQ's closed form (Banner, Nahshan and Soudry 2019, "Post training 4-bit quantization of
     /// convolutional networks for rapid-deployment", equations 6 and 7) for the given density.
@@ -21,7 +25,7 @@ pub enum Clip {
 }
 
 /// The density that ACIQ's closed form assumes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Density {
     /// Normal with the sample's mean and standard deviation.
     Gauss,
@@ -32,9 +36,25 @@ pub enum Density {
     Fitted,
 }
 
+impl fmt::Display for Clip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mse => f.write_str("mse"),
+            Self::MinMax => f.write_str("minmax"),
+            // 99.99, not 99.99000000000001
+            Self::Percentile(fraction) => {
+                write!(f, "percentile {}", libm::round(fraction * 1e12) / 1e10)
+            }
+            Self::Aciq(Density::Gauss) => f.write_str("aciq-gauss"),
+            Self::Aciq(Density::Laplace) => f.write_str("aciq-laplace"),
+            Self::Aciq(Density::Fitted) => f.write_str("aciq"),
+        }
+    }
+}
+
 /// A distribution as equal bins: bin `i` counts values around `low + (i + ½) · width`.
 ///
-/// Values that are exactly 0 need not be counted: every quantizer here represents them exactly.
+/// Values that are exactly 0 are counted apart: every quantizer here represents them exactly.
 #[derive(Clone, Copy, Debug)]
 pub struct Histogram<'a> {
     /// Lower edge of the first bin.
@@ -43,6 +63,8 @@ pub struct Histogram<'a> {
     pub width: f32,
     /// Values in each bin.
     pub counts: &'a [u64],
+    /// Values that are exactly 0 and in no bin.
+    pub zeros: u64,
     /// Smallest value.
     pub min: f32,
     /// Largest value.
@@ -50,7 +72,7 @@ pub struct Histogram<'a> {
 }
 
 impl Histogram<'_> {
-    fn bins(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+    fn bins(&self) -> impl DoubleEndedIterator<Item = (f64, f64)> + '_ {
         let (low, width) = (f64::from(self.low), f64::from(self.width));
         let counted = self.counts.iter().enumerate().filter(|(_, n)| **n > 0);
         counted.map(move |(i, n)| (low + (i as f64 + 0.5) * width, *n as f64))
@@ -83,20 +105,26 @@ impl Histogram<'_> {
     }
 
     fn percentile(&self, fraction: f64) -> [f32; 2] {
-        let total: f64 = self.bins().map(|(_, n)| n).sum();
-        let tail = total * (1.0 - fraction) / 2.0;
         let half = f64::from(self.width) / 2.0;
-        let (mut low, mut high, mut below) = (0.0, 0.0, 0.0);
-        for (x, n) in self.bins() {
-            if below <= tail {
-                low = x - half;
-            }
-            if below < total - tail {
-                high = x + half;
-            }
-            below += n;
+        let below = || self.bins().filter(|(x, _)| *x < 0.0);
+        let above = || self.bins().rev().filter(|(x, _)| *x > 0.0);
+        let negative: f64 = below().map(|(_, n)| n).sum();
+        let positive: f64 = above().map(|(_, n)| n).sum();
+        let outside = outside(negative + positive + self.zeros as f64, fraction);
+        // a side that has less than half of them leaves the rest to the other one
+        let half_of_them = libm::floor(outside / 2.0);
+        let lower = half_of_them.max(outside - positive).min(negative);
+        let low = kept(below(), lower).map(|x| x - half);
+        let high = kept(above(), outside - lower).map(|x| x + half);
+        if low.is_none() && high.is_none() {
+            // enough values are 0; an empty range would be none at all
+            let nearest = self
+                .bins()
+                .reduce(|a, b| if b.0.abs() <= a.0.abs() { b } else { a });
+            let x = nearest.map_or(0.0, |(x, _)| x);
+            return [(x - half).min(0.0) as f32, (x + half).max(0.0) as f32];
         }
-        [low as f32, high as f32]
+        [low, high].map(|end| end.unwrap_or(0.0) as f32)
     }
 
     /// Searches each end in turn on a grid that narrows around the best so far.
@@ -143,6 +171,23 @@ impl Histogram<'_> {
         let low = if one_sided { 0.0 } else { mean - alpha };
         [low as f32, (mean + alpha) as f32]
     }
+}
+
+/// How many of `total` values may lie outside a range that `fraction` of them lie in.
+fn outside(total: f64, fraction: f64) -> f64 {
+    // 10 · (1 − 0.9) is 1, not a little less
+    libm::floor(total * (1.0 - fraction + 1e-12))
+}
+
+/// The outermost of `bins`, which are sorted from the outermost on, that is not wholly among the `tail`
+/// values to leave out.
+fn kept(bins: impl Iterator<Item = (f64, f64)>, tail: f64) -> Option<f64> {
+    let mut left_out = 0.0;
+    let mut bins = bins.skip_while(|(_, n)| {
+        left_out += n;
+        left_out <= tail
+    });
+    bins.next().map(|(x, _)| x)
 }
 
 /// ACIQ's distance from the mean to the clip, for mean absolute deviation `b` and deviation `sigma`.
@@ -233,10 +278,20 @@ fn weight_least_squares(weights: &[f32], largest: f32, width: Width) -> f32 {
 }
 
 fn weight_percentile(weights: &[f32], largest: f32, fraction: f64) -> f32 {
-    let outside = |clip: f32| weights.iter().filter(|w| w.abs() > clip).count() as f64;
-    let allowed = weights.len() as f64 * (1.0 - fraction);
-    let fits = |w: &&f32| outside(w.abs()) <= allowed;
-    let clips = weights.iter().filter(fits).map(|w| w.abs());
+    let allowed = outside(weights.len() as f64, fraction);
+    let is_enough = |clip: f32| weights.iter().filter(|w| w.abs() > clip).count() as f64 <= allowed;
+    // magnitudes are in the order of their bits
+    let (mut low, mut high) = (0, largest.to_bits());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if is_enough(f32::from_bits(middle)) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    let magnitudes = weights.iter().map(|w| w.abs());
+    let clips = magnitudes.filter(|w| *w > 0.0 && w.to_bits() >= high);
     clips.fold(largest, f32::min)
 }
 
@@ -269,6 +324,7 @@ mod tests {
             low: min,
             width,
             counts: &counts,
+            zeros: 0,
             min,
             max,
         })
@@ -325,6 +381,20 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_spelled_as_in_commands() {
+        let percent = |percent: f64| Clip::Percentile(percent / 100.0).to_string();
+        for (value, text) in [
+            (99.99, "99.99"),
+            (50.0, "50"),
+            (99.7, "99.7"),
+            (100.0, "100"),
+        ] {
+            assert_eq!(percent(value), format!("percentile {text}"));
+        }
+        assert_eq!(Clip::Aciq(Density::Laplace).to_string(), "aciq-laplace");
+    }
+
+    #[test]
     fn percentiles_leave_the_tails_outside() {
         let sample: Vec<f32> = (0..10_000).map(|i| i as f32 - 5_000.0).collect();
         with_histogram(&sample, |histogram| {
@@ -336,12 +406,106 @@ mod tests {
     }
 
     #[test]
+    fn the_percentage_asked_for_is_inside() {
+        let mut rng = SmallRng::seed_from_u64(3);
+        for (seed, zeros, one_sided) in [
+            (4, 0, false),
+            (5, 0, true),
+            (6, 40_000, true),
+            (7, 40_000, false),
+            (8, 180_000, false),
+        ] {
+            let mut sample = sample(seed, false);
+            if one_sided {
+                sample.iter_mut().for_each(|x| *x = x.abs());
+            } else {
+                // three of four above 0
+                let turned = |x: f32, to: u8| if to > 0 { x.abs() } else { x };
+                let each = sample.iter_mut();
+                each.for_each(|x| *x = turned(*x, rng.random_range(0..2)));
+            }
+            let total = sample.len() + zeros;
+            with_histogram(&sample, |histogram| {
+                let histogram = Histogram {
+                    zeros: zeros as u64,
+                    ..*histogram
+                };
+                for fraction in [0.5, 0.9, 0.99, 0.999, 1.0] {
+                    let [low, high] = histogram.percentile(fraction);
+                    assert!(low <= 0.0 && high >= 0.0 && low < high);
+                    let inside = |x: &&f32| (low..=high).contains(*x);
+                    let inside = zeros + sample.iter().filter(inside).count();
+                    let part = inside as f64 / total as f64;
+                    let least = fraction.max(zeros as f64 / total as f64);
+                    // a bin at each end
+                    assert!(part >= least && part < least + 0.008, "{fraction}: {part}");
+                    let outside = |x: &&f32| !(low..=high).contains(*x);
+                    let below = sample.iter().filter(outside).filter(|x| **x < 0.0);
+                    let (below, all) = (below.count(), total - inside);
+                    if !one_sided && fraction > 0.9 {
+                        assert!(below.abs_diff(all - below) <= 60, "{below} of {all}");
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_side_without_values_has_no_tail() {
+        // ten bins of ten values each, and zeros
+        let percentile = |counts: &[u64], low: f32, zeros: u64, fraction: f64| {
+            let histogram = Histogram {
+                low,
+                width: 1.0,
+                counts,
+                zeros,
+                min: low,
+                max: low + counts.len() as f32,
+            };
+            histogram.percentile(fraction)
+        };
+        let tens = [10; 10];
+        assert_eq!(percentile(&tens, 0.0, 0, 0.9), [0.0, 9.0]);
+        assert_eq!(percentile(&tens, -10.0, 0, 0.9), [-9.0, 0.0]);
+        assert_eq!(percentile(&tens, 0.0, 100, 0.9), [0.0, 8.0]);
+        assert_eq!(percentile(&tens, -1.0, 0, 0.6), [0.0, 6.0]);
+        assert_eq!(percentile(&tens, -5.0, 0, 0.8), [-4.0, 4.0]);
+        assert_eq!(percentile(&tens, -5.0, 0, 1.0), [-5.0, 5.0]);
+        // nine of ten are 0: the narrowest range that is one
+        assert_eq!(percentile(&tens, -5.0, 900, 0.9), [0.0, 1.0]);
+        assert_eq!(percentile(&[1, 0, 3], 1.0, 96, 0.9), [0.0, 2.0]);
+    }
+
+    #[test]
+    fn weights_percentiles_are_those_of_sorted_magnitudes() {
+        let mut rng = SmallRng::seed_from_u64(11);
+        for len in 1..200_usize {
+            let zeros = rng.random_range(0..=len);
+            let mut draw = |i: usize| match i < zeros {
+                true => 0.0,
+                false => f32::from(rng.random_range(-99_i8..100)) / 8.0,
+            };
+            let weights: Vec<f32> = (0..len).map(&mut draw).collect();
+            let mut sorted: Vec<f32> = weights.iter().map(|w| w.abs()).collect();
+            sorted.sort_by(f32::total_cmp);
+            let largest = sorted[len - 1];
+            for percent in [50, 70, 90, 99, 100] {
+                let clip = weight_percentile(&weights, largest, percent as f64 / 100.0);
+                let nth = sorted[(len * percent).div_ceil(100).max(1) - 1];
+                let nonzero = sorted.iter().copied().find(|w| *w > 0.0);
+                assert_eq!(clip, nth.max(nonzero.unwrap_or(0.0)), "{percent} of {len}");
+            }
+        }
+    }
+
+    #[test]
     fn empty_and_constant_distributions_have_a_usable_map() {
         for (min, max) in [(0.0, 0.0), (2.0, 2.0), (-2.0, -2.0)] {
             let histogram = Histogram {
                 low: min,
                 width: 1.0,
                 counts: &[],
+                zeros: 0,
                 min,
                 max,
             };
