@@ -10,8 +10,9 @@ pub mod onnx;
 
 use onnx::OnnxError;
 
-/// The most bytes that a model file may have: Protocol Buffers know no larger message.
-pub const MAX_FILE_BYTES: u64 = (1 << 31) - 1;
+/// The most bytes that a model file may have: 268 million FP32 weights, many times what any network has
+/// that is planned for a device.
+pub const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Why a model file could not be imported.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -89,15 +90,38 @@ fn read(path: &Path) -> Result<Vec<u8>, ImportError> {
         path: path.to_path_buf(),
         source,
     };
+    let too_large = || ImportError::TooLarge {
+        path: path.to_path_buf(),
+    };
     let file = File::open(path).map_err(failed)?;
+    // before any of it is read; what is no file may say 0
+    if file.metadata().map_err(failed)?.len() > MAX_FILE_BYTES {
+        return Err(too_large());
+    }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(ImportError::TooLarge {
-            path: path.to_path_buf(),
-        });
+        return Err(too_large());
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn files_that_are_too_large_are_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.onnx");
+        fs::write(&path, b"").expect("a file");
+        let file = File::options().write(true).open(&path).expect("the file");
+        // sparse: it takes no room
+        file.set_len(1 << 40).expect("a length");
+        assert!(matches!(load(&path), Err(ImportError::TooLarge { .. })));
+    }
 }

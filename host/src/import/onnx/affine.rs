@@ -3,6 +3,7 @@
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::{Shape, Window};
 
+use super::arithmetic::Arithmetic;
 use super::builder::Builder;
 use super::error::{Fault, OnnxError, unsupported};
 use super::fold;
@@ -143,15 +144,6 @@ fn fold_affine(
 fn check_folded(node: &Node<'_>, weight: &[f32], bias: &[f32]) -> Result<(), OnnxError> {
     check_finite(&node.label, "folded weights", weight)?;
     check_finite(&node.label, "folded bias", bias)
-}
-
-/// The four operations on two operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arithmetic {
-    Add,
-    Sub,
-    Mul,
-    Div,
 }
 
 /// Add, Sub, Mul and Div: of two tensors (Add only), of a tensor and a constant for each channel,

@@ -6,14 +6,13 @@ use std::rc::Rc;
 use bitbudget_core::shape::Shape;
 use rten_onnx::onnx::{GraphProto, TensorProto};
 
-use super::Live;
-use super::convert;
 use super::error::{Fault, OnnxError, UnsupportedNode, unsupported};
 use super::layers::{Layers, check_finite};
+use super::live::Live;
 use super::name;
 use super::node::Node;
 use super::tensor::{Data, Tensor};
-use super::value::{Value, View};
+use super::value::{Fill, Value, View};
 use crate::graph::Graph;
 
 /// The model's input.
@@ -24,7 +23,15 @@ pub(super) struct Input<'a> {
     pub(super) dims: Vec<usize>,
     /// Where it is fixed.
     pub(super) batch: Option<i64>,
+    /// Length of the file.
+    pub(super) file_bytes: usize,
 }
+
+/// Converts one node: gives the value of its first output.
+///
+/// Attributes and constants are looked at before computed inputs, so that all that is unsupported
+/// is found, also behind another unsupported node.
+pub(super) type Convert = for<'a> fn(&mut Builder<'a>, &Node<'a>) -> Result<Value, Fault>;
 
 /// The growing graph.
 pub(super) struct Builder<'a> {
@@ -72,7 +79,7 @@ impl<'a> Builder<'a> {
             given,
             values: HashMap::new(),
             reads: &nodes.reads,
-            layers: Layers::new(input.shape),
+            layers: Layers::new(input.shape, input.file_bytes),
             batch: input.batch,
             opset,
         };
@@ -84,6 +91,7 @@ impl<'a> Builder<'a> {
     pub(super) fn run(
         &mut self,
         node: &'a Node<'a>,
+        convert: Convert,
         unsupported: &mut Vec<UnsupportedNode>,
     ) -> Result<(), OnnxError> {
         if node.op != "Shape" {
@@ -93,7 +101,7 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        let result = convert::convert(self, node);
+        let result = convert(self, node);
         let value = reported(&node.label, &node.op, result, unsupported)?;
         for (i, output) in node.outputs().iter().enumerate() {
             let value = match (i, &value) {
@@ -156,19 +164,24 @@ impl<'a> Builder<'a> {
 
     /// Input `index` as a tensor of the graph, without padding.
     pub(super) fn view(&mut self, node: &Node<'a>, index: usize) -> Result<View, Fault> {
-        let view = self.padded_view(node, index)?;
-        if view.pad != [0; 4] {
-            return unsupported(
-                "it reads a padded tensor: only Conv and AveragePool can take that",
-            );
-        }
-        Ok(view)
+        self.padded_view(node, index, None)
     }
 
-    /// Input `index` as a tensor of the graph.
-    pub(super) fn padded_view(&mut self, node: &Node<'a>, index: usize) -> Result<View, Fault> {
+    /// Input `index` as a tensor of the graph, without padding or padded with `fill`.
+    pub(super) fn padded_view(
+        &mut self,
+        node: &Node<'a>,
+        index: usize,
+        fill: Option<Fill>,
+    ) -> Result<View, Fault> {
         match self.value(node, index)? {
-            Value::Activation(view) => Ok(view),
+            Value::Activation(view) if view.pad == [0; 4] || fill == Some(view.fill) => Ok(view),
+            Value::Activation(view) => unsupported(match view.fill {
+                Fill::Zero => {
+                    "it reads a tensor padded with 0: only Conv and AveragePool can take that"
+                }
+                Fill::Lowest => "it reads a tensor padded with -inf: only MaxPool can take that",
+            }),
             Value::Const(_) => unsupported(format!("its input {index} is a constant")),
             Value::Missing => Err(Fault::Upstream),
         }
@@ -180,6 +193,20 @@ impl<'a> Builder<'a> {
             Value::Const(tensor) => Ok(tensor),
             Value::Activation(_) => unsupported(format!("its input {index} is not a constant")),
             Value::Missing => Err(Fault::Upstream),
+        }
+    }
+
+    /// Input `index` as one constant number, finite or not, which must be there.
+    pub(super) fn number(&mut self, node: &Node<'a>, index: usize) -> Result<f32, Fault> {
+        let tensor = self.constant(node, index)?;
+        match &tensor.data {
+            Data::Float(values) if values.len() == 1 => Ok(values[0]),
+            Data::Float(_) | Data::Int(_) => Err(Fault::Broken(OnnxError::WeightShape {
+                node: node.label.clone(),
+                tensor: node.expect_input(index)?.to_owned(),
+                expected: "one floating point number".to_owned(),
+                found: tensor.dims.clone(),
+            })),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The table of operators.
 
 use super::activation;
-use super::affine::{self, Arithmetic};
-use super::builder::Builder;
+use super::affine;
+use super::arithmetic::Arithmetic;
+use super::builder::{Builder, Convert};
 use super::error::{Fault, unsupported};
 use super::fold;
 use super::node::Node;
@@ -10,12 +11,6 @@ use super::pool::{self, Reduction};
 use super::value::Value;
 use super::view;
 use super::weighted;
-
-/// Converts one node: gives the value of its first output.
-///
-/// Attributes and constants are looked at before computed inputs, so that all that is unsupported
-/// is found, also behind another unsupported node.
-type Convert = for<'a> fn(&mut Builder<'a>, &Node<'a>) -> Result<Value, Fault>;
 
 /// The operators that can be imported.
 const OPERATORS: &[(&str, Convert)] = &[

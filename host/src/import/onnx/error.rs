@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::convert::supported_operators;
-
 /// How to get a model that can be imported, for the end of a help text.
 pub(in crate::import) const RE_EXPORT: &str = "with PyTorch: \
     `torch.onnx.export(model.eval(), example, \"model.onnx\", external_data=False)`";
@@ -219,6 +217,27 @@ pub enum OnnxError {
         /// What it should be.
         expected: &'static str,
     },
+    /// The graph has more layers than can be planned.
+    #[error("the model has more than {limit} layers, the most that can be planned")]
+    TooManyLayers {
+        /// The most.
+        limit: usize,
+    },
+    /// Layers share weights that no plan could share.
+    #[error(
+        "the first {layers} layers have {bytes} bytes of weights of their own, at most {limit} for a file of this size"
+    )]
+    #[diagnostic(help(
+        "many layers read one initializer; every layer's weights are planned and stored by themselves"
+    ))]
+    TooManyWeights {
+        /// Layers up to the one that is too many.
+        layers: usize,
+        /// Bytes of their weights.
+        bytes: usize,
+        /// The most.
+        limit: usize,
+    },
     /// The output is the input: there is nothing to run.
     #[error("the model computes nothing: its output `{output}` is its input")]
     NoLayers {
@@ -228,12 +247,13 @@ pub enum OnnxError {
     /// The model uses what the core cannot run.
     #[error("{} cannot be imported:{}", count(nodes.len()), list(nodes))]
     #[diagnostic(help(
-        "supported operators: {}. Dropout vanishes in evaluation mode: export {RE_EXPORT}",
-        supported_operators()
+        "supported operators: {operators}. Dropout vanishes in evaluation mode: export {RE_EXPORT}"
     ))]
     Unsupported {
         /// All that cannot be imported, in the order of the file.
         nodes: Vec<UnsupportedNode>,
+        /// The operators that can be imported.
+        operators: String,
     },
 }
 

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use super::affine::Arithmetic;
 use super::arguments::{MAX_INTEGERS, axis, ints_or_input, known};
+use super::arithmetic::Arithmetic;
 use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::node::Node;

@@ -5,22 +5,33 @@ use bitbudget_core::shape::Shape;
 
 use super::error::{Fault, OnnxError, unsupported};
 use super::value::{View, dims_text};
+use crate::capacity::MAX_LAYERS;
 use crate::graph::GraphLayer;
+
+/// Bytes of weights that any graph may have, however small its file.
+const MIN_WEIGHT_BYTES: usize = 64 << 20;
+/// Bytes of weights that a graph may have for each byte of its file: initializers of half precision become
+/// twice as long, and a few layers may share one.
+const WEIGHT_BYTES_PER_BYTE: usize = 8;
 
 /// The layers of a growing graph, and who still wants to read their tensors.
 pub(super) struct Layers {
     input: Shape,
     list: Vec<GraphLayer>,
+    /// Bytes of all weights, and the most that they may be.
+    weight_bytes: [usize; 2],
     /// For each tensor, the reads that are still to come.
     pending: Vec<usize>,
 }
 
 impl Layers {
-    /// No layers yet, over an input of that shape.
-    pub(super) fn new(input: Shape) -> Self {
+    /// No layers yet, over an input of that shape, from a file of `file_bytes`.
+    pub(super) fn new(input: Shape, file_bytes: usize) -> Self {
+        let most = file_bytes.saturating_mul(WEIGHT_BYTES_PER_BYTE);
         Self {
             input,
             list: Vec::new(),
+            weight_bytes: [0, most.max(MIN_WEIGHT_BYTES)],
             pending: vec![0],
         }
     }
@@ -43,8 +54,29 @@ impl Layers {
         }
     }
 
+    /// Checks that there is room for one more layer, with so many weights.
+    pub(super) fn reserve(&self, weights: usize) -> Result<(), OnnxError> {
+        if self.list.len() == MAX_LAYERS {
+            let limit = MAX_LAYERS;
+            return Err(OnnxError::TooManyLayers { limit });
+        }
+        let [bytes, limit] = self.weight_bytes;
+        let bytes = bytes.saturating_add(weights.saturating_mul(size_of::<f32>()));
+        if bytes > limit {
+            let layers = self.list.len() + 1;
+            return Err(OnnxError::TooManyWeights {
+                layers,
+                bytes,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
     /// Adds a layer; gives its tensor.
     pub(super) fn push(&mut self, layer: GraphLayer) -> Result<usize, Fault> {
+        let weights = layer.weights.as_ref().map_or(0, |own| own.weight.len());
+        self.reserve(weights)?;
         let inputs: Vec<Shape> = layer.inputs.iter().map(|t| self.shape(*t)).collect();
         if layer.output.is_unusable() {
             return unsupported(format!("its output of {} is too large", layer.output));
@@ -52,6 +84,7 @@ impl Layers {
         if let Err(error) = layer.op.check(&inputs, layer.output) {
             return unsupported(error.to_string());
         }
+        self.weight_bytes[0] += weights * size_of::<f32>();
         self.list.push(layer);
         self.pending.push(0);
         Ok(self.list.len())

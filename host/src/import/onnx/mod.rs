@@ -8,11 +8,13 @@
 mod activation;
 mod affine;
 mod arguments;
+mod arithmetic;
 mod builder;
 mod convert;
 mod error;
 mod fold;
 mod layers;
+mod live;
 mod name;
 mod node;
 mod pool;
@@ -23,7 +25,7 @@ mod weighted;
 mod window;
 mod wire;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use bitbudget_core::shape::Shape;
 use rten_onnx::onnx::{
@@ -36,6 +38,7 @@ use crate::graph::Graph;
 use builder::{Builder, Input};
 pub(super) use error::RE_EXPORT;
 pub use error::{OLDEST_OPSET, OnnxError, UnsupportedNode};
+use live::Live;
 use node::Node;
 
 /// The float model in the bytes of an ONNX file.
@@ -51,19 +54,22 @@ pub fn parse(bytes: &[u8]) -> Result<Graph, OnnxError> {
     let graph = model
         .graph
         .ok_or(OnnxError::MissingPart { part: "graph" })?;
-    let input = input(&graph)?;
+    let input = input(&graph, bytes.len())?;
     let output = output(&graph)?;
     let nodes: Vec<Node<'_>> = graph.node.iter().enumerate().map(Node::numbered).collect();
     let nodes = Live::new(nodes, output);
     let mut builder = Builder::new(&graph, &nodes, input, opset)?;
     let mut unsupported = Vec::new();
     for node in &nodes.live {
-        builder.run(node, &mut unsupported)?;
+        builder.run(node, convert::convert, &mut unsupported)?;
     }
     let graph = builder.finish(output, &mut unsupported)?;
     match graph {
         Some(graph) if unsupported.is_empty() => Ok(graph),
-        Some(_) | None => Err(OnnxError::Unsupported { nodes: unsupported }),
+        Some(_) | None => Err(OnnxError::Unsupported {
+            nodes: unsupported,
+            operators: convert::supported_operators(),
+        }),
     }
 }
 
@@ -126,7 +132,7 @@ fn opset(imports: &[OperatorSetIdProto]) -> Result<i64, OnnxError> {
 }
 
 /// The one input that is not an initializer.
-fn input(graph: &GraphProto) -> Result<Input<'_>, OnnxError> {
+fn input(graph: &GraphProto, file_bytes: usize) -> Result<Input<'_>, OnnxError> {
     let initializers: HashSet<&str> = graph
         .initializer
         .iter()
@@ -194,6 +200,7 @@ fn input(graph: &GraphProto) -> Result<Input<'_>, OnnxError> {
         shape,
         dims: sizes.into_iter().map(usize::from).collect(),
         batch: batch.dim_value,
+        file_bytes,
     })
 }
 
@@ -221,41 +228,6 @@ fn output(graph: &GraphProto) -> Result<&str, OnnxError> {
         outputs => Err(OnnxError::OutputCount {
             found: outputs.iter().map(|info| name(info).to_owned()).collect(),
         }),
-    }
-}
-
-/// The nodes, and which of them the output needs.
-struct Live<'a> {
-    /// Those that the output needs, in the order of the file.
-    live: Vec<Node<'a>>,
-    /// The tensors that other nodes give.
-    dead: Vec<Node<'a>>,
-    /// How often each tensor is read as a tensor; its shape may be read besides.
-    reads: HashMap<&'a str, usize>,
-}
-
-impl<'a> Live<'a> {
-    fn new(nodes: Vec<Node<'a>>, output: &'a str) -> Self {
-        let mut needed = HashSet::from([output]);
-        let mut reads = HashMap::from([(output, 1)]);
-        let mut live = Vec::new();
-        let mut dead = Vec::new();
-        for node in nodes.into_iter().rev() {
-            let is_live = |name: &String| !name.is_empty() && needed.contains(name.as_str());
-            if !node.outputs().iter().any(is_live) {
-                dead.push(node);
-                continue;
-            }
-            for name in node.inputs().iter().filter(|name| !name.is_empty()) {
-                needed.insert(name);
-                if node.op != "Shape" {
-                    *reads.entry(name).or_default() += 1;
-                }
-            }
-            live.push(node);
-        }
-        live.reverse();
-        Self { live, dead, reads }
     }
 }
 

@@ -7,17 +7,22 @@ use super::arguments::{axes, axis, known};
 use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::node::Node;
-use super::value::{Value, View, dims_text};
+use super::value::{Fill, Value, View, dims_text};
 use super::window::Sliding;
 
 /// MaxPool.
 pub(super) fn max_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let sliding = Sliding::parse(node, None)?;
-    let view = b.view(node, 0)?;
+    let view = b.padded_view(node, 0, Some(Fill::Lowest))?;
     let placed = sliding.place(image(&view)?)?;
     // Padding never wins, so that the windows that hang over may hang over padding.
-    let window = sliding.window(extended(placed.padding, placed.overhang))?;
-    let tensor = b.layers.materialize(&view)?;
+    let padding = extended(placed.padding, placed.overhang);
+    let window = sliding.window([0, 1, 2, 3].map(|i| padding[i] + view.pad[i]))?;
+    let tensor = if view.pad == [0; 4] {
+        b.layers.materialize(&view)?
+    } else {
+        view.tensor
+    };
     pool(b, tensor, Op::MaxPool { window }, window)
 }
 
@@ -25,7 +30,7 @@ pub(super) fn max_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value
 pub(super) fn average_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let sliding = Sliding::parse(node, None)?;
     let counts_own = node.int("count_include_pad", 0)? != 0;
-    let view = b.padded_view(node, 0)?;
+    let view = b.padded_view(node, 0, Some(Fill::Zero))?;
     let placed = sliding.place(image(&view)?)?;
     let [own, outer] = [placed.padding, view.pad].map(|pad| pad != [0; 4]);
     let count_padding = outer || own && counts_own;
@@ -153,19 +158,21 @@ fn global(
     Ok(Value::Activation(View::new(tensor, dims)))
 }
 
-/// Pad with zeros around the image; whoever reads it takes the zeros into its own padding.
+/// Pad around the image; whoever reads it takes the padding into its own.
 pub(super) fn pad<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let mode = node.string("mode", "constant")?;
     if mode != "constant" {
         return unsupported(format!("its mode is {mode}, only constant is supported"));
     }
-    let fill = match node.input(2) {
-        Some(_) => b.weights(node, 2)?.1[0],
+    let value = match node.input(2) {
+        Some(_) => b.number(node, 2)?,
         None => node.float("value", 0.0)?,
     };
-    if fill != 0.0 {
-        return unsupported(format!("it pads with {fill}, only 0 is supported"));
-    }
+    let Some(fill) = Fill::of(value) else {
+        return unsupported(format!(
+            "it pads with {value}, only 0 and, for MaxPool, -inf are supported"
+        ));
+    };
     let pads = match node.ints("pads")? {
         Some(pads) => pads.to_vec(),
         None => known(b, node, 1)?,
@@ -174,7 +181,7 @@ pub(super) fn pad<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fau
         Some(_) => Some(known(b, node, 3)?),
         None => None,
     };
-    let mut view = b.padded_view(node, 0)?;
+    let mut view = b.padded_view(node, 0, Some(fill))?;
     let rank = view.dims.len() + 1;
     let axes = axes.unwrap_or_else(|| (0..rank as i64).collect());
     if pads.len() != 2 * axes.len() {
@@ -191,7 +198,7 @@ pub(super) fn pad<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fau
     } else {
         view.tensor
     };
-    view.tensor = tensor;
+    (view.tensor, view.fill) = (tensor, fill);
     let (before, after) = pads.split_at(axes.len());
     for ((value, before), after) in axes.iter().zip(before).zip(after) {
         let axis = axis(*value, rank)?;

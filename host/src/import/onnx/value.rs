@@ -25,16 +25,42 @@ pub(super) struct View {
     pub(super) tensor: usize,
     /// Without the batch, with the padding.
     pub(super) dims: Vec<usize>,
-    /// Zeros around rows and columns that the tensor itself does not have: top, left, bottom,
+    /// Elements around rows and columns that the tensor itself does not have: top, left, bottom,
     /// right.
     pub(super) pad: [usize; 4],
+    /// What those elements are.
+    pub(super) fill: Fill,
+}
+
+/// What a tensor is padded with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// 0, as convolutions and means pad.
+    Zero,
+    /// −∞ or the least float, as maxima pad: it never wins.
+    Lowest,
+}
+
+impl Fill {
+    /// What `value` is as a padding, if it is one that an operator has.
+    pub(super) fn of(value: f32) -> Option<Self> {
+        match value {
+            0.0 => Some(Self::Zero),
+            lowest if lowest <= f32::MIN => Some(Self::Lowest),
+            _ => None,
+        }
+    }
 }
 
 impl View {
     /// The whole tensor `tensor`, seen as `dims`.
     pub(super) fn new(tensor: usize, dims: Vec<usize>) -> Self {
-        let pad = [0; 4];
-        Self { tensor, dims, pad }
+        Self {
+            tensor,
+            dims,
+            pad: [0; 4],
+            fill: Fill::Zero,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::{Fault, OnnxError, unsupported};
 use super::layers::{check_finite, dimension};
 use super::name;
 use super::node::Node;
-use super::value::{Value, View, dims_text};
+use super::value::{Fill, Value, View, dims_text};
 use super::window::Sliding;
 use crate::graph::{GraphLayer, Weights};
 
@@ -59,7 +59,7 @@ pub(super) fn conv<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
     let groups = u16::try_from(groups).ok().filter(|groups| *groups > 0);
     let groups = groups.ok_or_else(|| node.bad_attribute("group", "a number from 1 to 65535"))?;
     let bias = bias(b, node, out)?;
-    let view = b.padded_view(node, 0)?;
+    let view = b.padded_view(node, 0, Some(Fill::Zero))?;
     let [_, height, width] = view.dims[..] else {
         let dims = dims_text(&view.dims);
         return unsupported(format!("it reads {dims}, expected [N, C, H, W]"));
@@ -80,6 +80,7 @@ pub(super) fn conv<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
     let Some([h, w]) = window.output(shape.h, shape.w) else {
         return unsupported(format!("its window does not fit an input of {shape}"));
     };
+    b.layers.reserve(values.len())?;
     let weight = channels_last(&values, inner, kh * kw);
     let tensor = b.layers.push(GraphLayer {
         name: name::of_node(node, &[1, 2]),
@@ -177,6 +178,7 @@ fn dense<'a>(
     }
     let shape = b.layers.shape(view.tensor);
     let [height, width, channels] = [shape.h, shape.w, shape.c].map(usize::from);
+    b.layers.reserve(matrix.values.len())?;
     let mut weight = Vec::with_capacity(matrix.values.len());
     for o in 0..matrix.outputs {
         for pixel in 0..height * width {

@@ -67,16 +67,23 @@ impl Sliding {
         let mut overhang = [0; 2];
         for (axis, (before, after)) in [(top, bottom), (left, right)].into_iter().enumerate() {
             let (kernel, stride) = (self.kernel[axis], self.stride[axis]);
-            let Some(room) = (input[axis] + before + after).checked_sub(kernel) else {
+            let padded = input[axis] + before + after;
+            // by how much the windows that fit would have to be longer, for one more to fit
+            let missing = match padded.checked_sub(kernel) {
+                Some(room) => room.next_multiple_of(stride) - room,
+                None => kernel - padded,
+            };
+            let has_none = padded < kernel;
+            if has_none && (!self.ceil || missing >= stride) {
                 return unsupported(format!(
                     "its window of {}x{} does not fit an input of {}x{}",
                     self.kernel[0], self.kernel[1], input[0], input[1]
                 ));
-            };
-            let last = room.div_ceil(stride) * stride;
+            }
             // A window that would start in the padding after the input is left out.
-            if self.ceil && last < input[axis] + before {
-                overhang[axis] = last.saturating_sub(room);
+            let start = padded + missing - kernel;
+            if self.ceil && start < input[axis] + before {
+                overhang[axis] = missing;
             }
         }
         Ok(Placed {

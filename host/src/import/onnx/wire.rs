@@ -115,6 +115,9 @@ impl Walk<'_> {
         }
         while self.at < end {
             let tag = self.varint(message, end)?;
+            if tag >> 3 == 0 {
+                return Err(self.fault(message, "a field has the number 0"));
+            }
             match tag & 7 {
                 0 => drop(self.varint(message, end)?),
                 1 => self.skip(message, end, 8)?,

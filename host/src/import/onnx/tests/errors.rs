@@ -27,6 +27,43 @@ fn says(error: &OnnxError, parts: &[&str]) {
     }
 }
 
+/// A model of `count` dense layers, one after the other, that read one matrix of `size` x `size`.
+fn shared(count: usize, size: i64) -> Model {
+    let names: Vec<String> = (1..count).map(|i| format!("t{i}")).collect();
+    let tensors: Vec<&str> = std::iter::once("x")
+        .chain(names.iter().map(String::as_str))
+        .chain(["y"])
+        .collect();
+    let model = Model::new(&[size]).random("w", &[size, size]);
+    let pairs = tensors.windows(2);
+    pairs.fold(model, |model, pair| {
+        model.node("Gemm", &[pair[0], "w"], pair[1], &[])
+    })
+}
+
+#[test]
+fn layers_are_counted_while_they_are_made() {
+    assert_eq!(shared(256, 4).import().layers.len(), 256);
+    let error = shared(257, 4).error();
+    assert!(matches!(error, OnnxError::TooManyLayers { limit: 256 }));
+}
+
+#[test]
+fn one_matrix_for_many_layers_does_not_fill_the_memory() {
+    // 4 MiB each: 16 layers have 64 MiB
+    assert_eq!(shared(16, 1024).import().layers.len(), 16);
+    let error = shared(100, 1024).error();
+    let OnnxError::TooManyWeights {
+        layers,
+        bytes,
+        limit,
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((layers, bytes, limit), (17, 17 << 22, 64 << 20));
+}
+
 #[test]
 fn all_that_is_unsupported_is_listed_at_once() {
     let model = Model::new(&[2, 8, 8])
@@ -40,7 +77,7 @@ fn all_that_is_unsupported_is_listed_at_once() {
         .named("f", "Clip", &["e"], "f", &[("min", F(-1.0))])
         .named("g", "LogSoftmax", &["f"], "y", &[]);
     let error = model.error();
-    let OnnxError::Unsupported { nodes } = &error else {
+    let OnnxError::Unsupported { nodes, .. } = &error else {
         panic!("{error}");
     };
     let found: Vec<(&str, &str)> = nodes

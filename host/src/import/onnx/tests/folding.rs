@@ -304,6 +304,49 @@ fn padding_goes_into_the_next_window() {
 }
 
 #[test]
+fn padding_with_the_lowest_goes_into_a_maximum() {
+    let pads = [0, 0, 1, 0, 0, 0, 0, 1];
+    let kernel = || ("kernel_shape", Is(&[2, 2]));
+    let padded = |fill: f32| {
+        Model::new(&[2, 4, 4])
+            .tensor(ints("pads", &[8], &pads))
+            .tensor(floats("fill", &[], &[fill]))
+            .node("Pad", &["x", "pads", "fill"], "p", &[])
+    };
+    let attribute = Model::new(&[2, 4, 4]).opset(10).node(
+        "Pad",
+        &["x"],
+        "p",
+        &[("pads", Is(&pads)), ("value", F(f32::NEG_INFINITY))],
+    );
+    for model in [padded(f32::NEG_INFINITY), padded(f32::MIN), attribute] {
+        let own = ("pads", Is(&[0, 1, 0, 0]));
+        let graph = model
+            .node("MaxPool", &["p"], "y", &[kernel(), own])
+            .import();
+        let window = Window {
+            kernel: [2, 2],
+            stride: [1, 1],
+            padding: [1, 1, 0, 1],
+        };
+        assert_eq!(graph.layers[0].op, Op::MaxPool { window });
+        assert_eq!(graph.layers[0].output, Shape::new(4, 5, 2));
+    }
+    let lowest = || padded(f32::NEG_INFINITY);
+    for (reader, attributes) in [("AveragePool", vec![kernel()]), ("Relu", vec![])] {
+        let model = lowest().node(reader, &["p"], "y", &attributes);
+        assert!(model.reason().contains("padded with -inf"), "{reader}");
+    }
+    let both = lowest().node("Pad", &["p", "pads"], "q", &[]);
+    let both = both.node("MaxPool", &["q"], "y", &[kernel()]);
+    assert!(both.reason().contains("padded with -inf"));
+    for fill in [1.0, f32::INFINITY, f32::NAN] {
+        let model = padded(fill).node("MaxPool", &["p"], "y", &[kernel()]);
+        assert!(model.reason().contains("it pads with"), "{fill}");
+    }
+}
+
+#[test]
 fn padding_by_nothing_vanishes() {
     let graph = Model::new(&[2, 4, 4])
         .tensor(ints("pads", &[8], &[0; 8]))

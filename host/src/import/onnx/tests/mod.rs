@@ -186,7 +186,7 @@ impl Model {
     /// What is listed as unsupported.
     fn unsupported(&self) -> Vec<UnsupportedNode> {
         let error = self.error();
-        let OnnxError::Unsupported { nodes } = error else {
+        let OnnxError::Unsupported { nodes, .. } = error else {
             panic!("{error}");
         };
         nodes

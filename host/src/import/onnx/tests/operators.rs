@@ -202,6 +202,75 @@ fn ceil_mode_extends_the_padding() {
     );
 }
 
+/// The size of a pool's output by PyTorch's `pooling_output_shape`, which ONNX follows; `None` where the
+/// pool is refused.
+fn pytorch_steps(len: i64, kernel: i64, stride: i64, [before, after]: [i64; 2]) -> Option<i64> {
+    let room = len + before + after - kernel + stride - 1;
+    let mut steps = room.div_euclid(stride) + 1;
+    // the last window starts inside the input or the padding before it
+    if (steps - 1) * stride >= len + before {
+        steps -= 1;
+    }
+    (steps > 0).then_some(steps)
+}
+
+#[test]
+fn ceil_mode_has_the_sizes_of_pytorch() {
+    let mut larger_than_their_input = 0;
+    for len in 1..=6 {
+        for (kernel, stride) in [
+            (1, 2),
+            (2, 1),
+            (2, 3),
+            (3, 1),
+            (3, 2),
+            (3, 3),
+            (4, 3),
+            (5, 2),
+        ] {
+            for pads in [[0, 0], [1, 0], [0, 1], [1, 1]] {
+                if pads[0].max(pads[1]) * 2 > kernel {
+                    continue;
+                }
+                let attributes = [
+                    ("kernel_shape", Is(&[kernel; 2])),
+                    ("strides", Is(&[stride; 2])),
+                    ("pads", Is(&[pads[0], pads[0], pads[1], pads[1]])),
+                    ("ceil_mode", I(1)),
+                ];
+                let model = Model::new(&[1, len, len]).node("MaxPool", &["x"], "y", &attributes);
+                let case = format!("{len} {kernel} {stride} {pads:?}");
+                let Some(steps) = pytorch_steps(len, kernel, stride, pads) else {
+                    assert!(model.reason().contains("does not fit"), "{case}");
+                    continue;
+                };
+                let overhang = (steps - 1) * stride + kernel - len - pads[0];
+                if overhang >= kernel {
+                    assert!(model.reason().contains("not smaller"), "{case}");
+                    continue;
+                }
+                let graph = model.import();
+                assert_eq!(i64::from(graph.layers[0].output.h), steps, "{case}");
+                larger_than_their_input += usize::from(len + pads[0] + pads[1] < kernel);
+                // every window by hand
+                let (input, output) = sample(&graph);
+                let inside = |step: i64| {
+                    let start = step * stride - pads[0];
+                    (start.max(0)..(start + kernel).min(len)).map(|i| i as usize)
+                };
+                let (len, steps) = (len as usize, steps as usize);
+                for (at, found) in output.iter().enumerate() {
+                    let (y, x) = ((at / steps) as i64, (at % steps) as i64);
+                    let rows = inside(y).flat_map(|y| inside(x).map(move |x| (y, x)));
+                    let values = rows.map(|(y, x)| input[y * len + x]);
+                    assert_eq!(*found, values.fold(f64::NEG_INFINITY, f64::max), "{case}");
+                }
+            }
+        }
+    }
+    assert!(larger_than_their_input > 5);
+}
+
 #[test]
 fn global_pools() {
     let window = Window {
