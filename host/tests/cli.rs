@@ -333,6 +333,30 @@ fn the_pareto_staircase_falls_and_is_what_plan_says() {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_main_thread_of_1_mib_is_enough() {
+    let program = assert_cmd::cargo::cargo_bin("bitbudget");
+    let folder = copy();
+    let eval = "eval digits.image --data test_images.npy --limit 9 --budget 60%";
+    let profile = "profile digits.onnx --data calib_images.npy --scale 1/16 --limit 9 -o y.profile";
+    for arguments in [
+        "plan digits.image --budget 60%",
+        "pareto digits.image",
+        "inspect digits.image",
+        "pack digits.onnx digits.profile -o y.image",
+        eval,
+        profile,
+    ] {
+        let line = format!("ulimit -s 1024 && exec '{}' {arguments}", program.display());
+        let mut command = assert_cmd::Command::new("sh");
+        let command = command.current_dir(folder.path()).args(["-c", &line]);
+        let output = command.output().expect("an exit");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {error}");
+    }
+}
+
+#[test]
 fn eval_and_run_agree() {
     let data = ["--data", "test_images.npy", "--budget", "100%,weights=26%"];
     let report = json(demo(), &[&["eval", "digits.image"][..], &data].concat());
