@@ -48,11 +48,13 @@ impl<const N: usize, const K: usize> PriceMatrix<N, K> {
         }
     }
 
-    /// A price in loss as an integer number of `unit`s, rounded to nearest.
+    /// A price in loss as an integer number of `unit`s, rounded to nearest; `None` where the price or
+    /// the unit is no number to calculate with.
     #[must_use]
-    pub fn to_units(price: f64, unit: f64) -> i32 {
+    pub fn to_units(price: f64, unit: f64) -> Option<i32> {
         let max = f64::from(Self::MAX_PRICE);
-        libm::round(price / unit).clamp(-max, max) as i32
+        let usable = price.is_finite() && unit.is_finite() && unit > 0.0;
+        usable.then(|| libm::round(price / unit).clamp(-max, max) as i32)
     }
 
     /// The loss that `price` units stand for.
@@ -170,10 +172,19 @@ mod tests {
     fn prices_keep_sign_and_order_as_integers() {
         type Matrix = PriceMatrix<4, 4>;
         let unit = Matrix::unit_for(0.5);
-        assert_eq!(Matrix::to_units(0.5, unit), Matrix::MAX_PRICE);
-        assert_eq!(Matrix::to_units(-0.25, unit), -Matrix::MAX_PRICE / 2);
-        assert_eq!(Matrix::to_units(9.0, unit), Matrix::MAX_PRICE);
+        assert_eq!(Matrix::to_units(0.5, unit), Some(Matrix::MAX_PRICE));
+        assert_eq!(Matrix::to_units(-0.25, unit), Some(-Matrix::MAX_PRICE / 2));
+        assert_eq!(Matrix::to_units(9.0, unit), Some(Matrix::MAX_PRICE));
         assert_eq!(Matrix::unit_for(0.0), 1.0);
-        assert_eq!(Matrix::to_units(f64::NAN, unit), 0);
+    }
+
+    #[test]
+    fn what_is_not_finite_has_no_price() {
+        type Matrix = PriceMatrix<4, 4>;
+        for price in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(Matrix::to_units(price, 1.0), None);
+            assert_eq!(Matrix::to_units(1.0, price), None);
+        }
+        assert_eq!(Matrix::to_units(0.0, 0.0), None);
     }
 }

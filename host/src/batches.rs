@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 
 use crate::dataset::{Dataset, real_inputs};
 use crate::graph::FloatModel;
-use crate::loss::{Loss, Objective, Score, Target, outputs_of_graph};
+use crate::loss::{Loss, Objective, Score, Target};
 
 /// Bytes of activations that one batch may take.
 const BATCH_BYTES: usize = 16 << 20;
@@ -44,10 +44,11 @@ impl<'a> Batches<'a> {
             model,
             data,
             preprocess,
-            objective: Objective {
+            objective: Objective::new(
                 loss,
-                outputs: outputs_of_graph(&model.graph),
-            },
+                model.graph.layers.last().map(|layer| layer.op),
+                model.graph.shape(model.graph.layers.len()),
+            ),
             len: (BATCH_BYTES / sample.max(1)).clamp(1, BATCH_LEN),
         }
     }

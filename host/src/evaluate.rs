@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::capacity::{HostEngine, HostImage, HostPlan};
 use crate::dataset::{DataError, Dataset, Pixels};
-use crate::loss::{Loss, Objective, Score, Target, mean_and_error, outputs_of};
+use crate::loss::{Loss, LossError, Objective, Score, Target, mean_and_error};
 
 /// Memory that an engine can be lent: aligned, of exactly the asked size.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Evaluation {
     pub loss: f64,
     /// Standard error of the mean loss.
     pub loss_se: f64,
-    /// Fraction of samples whose label has the largest output.
+    /// Mean of the samples' [`Score::correct`].
     pub accuracy: f64,
     /// Loss of every sample.
     pub losses: Vec<f64>,
@@ -66,6 +66,10 @@ pub enum EvaluateError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Data(#[from] DataError),
+    /// The outputs cannot have that loss.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Loss(#[from] LossError),
     /// The engine refused.
     #[error("the engine refused")]
     Engine(#[from] EngineError),
@@ -98,16 +102,15 @@ pub fn evaluate(
     const REPORTED: usize = 50;
     // samples that share an engine: a few chunks for each core, so that all finish together
     let chunk_len = data.len.div_ceil(4 * rayon::current_num_threads()).max(1);
-    let classes = image.network().output_shape().len();
-    let labels = match against.loss {
-        Loss::Labels => Some(data.labels_below(classes, against.data_path)?),
+    let output = image.network().output_shape();
+    let output_len = output.len();
+    let labels = match Loss::or_found(Some(against.loss), data, output)? {
+        Loss::Labels => Some(data.labels_below(output_len, against.data_path)?),
         Loss::Kl | Loss::Mse => None,
     };
     let sample_len = data.height * data.width * data.channels;
-    let objective = Objective {
-        loss: against.loss,
-        outputs: outputs_of(image.network()),
-    };
+    let last = image.network().layers.last().map(|layer| layer.op);
+    let objective = Objective::new(against.loss, last, output);
     let chunk = |chunk: usize| -> Result<(Vec<Score>, Vec<f32>), EvaluateError> {
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
         let mut engine = HostEngine::new(image, memory.lend())?;
@@ -118,7 +121,9 @@ pub fn evaluate(
             let outputs = engine.infer(sample(data, i, sample_len))?;
             let target = match (labels, against.fp32) {
                 (Some(labels), _) => Target::Label(labels[i]),
-                (None, Some(fp32)) => Target::Outputs(&fp32.outputs[i * classes..][..classes]),
+                (None, Some(fp32)) => {
+                    Target::Outputs(&fp32.outputs[i * output_len..][..output_len])
+                }
                 (None, None) => Target::Outputs(outputs),
             };
             scores.push(objective.score(outputs, target));
@@ -137,11 +142,11 @@ pub fn evaluate(
     let scores = chunks.iter().flat_map(|(scores, _)| scores);
     let losses: Vec<f64> = scores.clone().map(|score| score.loss).collect();
     let (loss, loss_se) = mean_and_error(&losses);
-    let correct = scores.filter(|score| score.correct).count();
+    let correct: f64 = scores.map(|score| score.correct).sum();
     Ok(Evaluation {
         loss,
         loss_se,
-        accuracy: correct as f64 / losses.len().max(1) as f64,
+        accuracy: correct / losses.len().max(1) as f64,
         losses,
         outputs: chunks
             .into_iter()

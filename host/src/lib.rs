@@ -21,6 +21,7 @@ pub mod bench;
 pub mod budget;
 pub mod calibrate;
 pub mod capacity;
+pub mod clip_rule;
 pub mod compare;
 pub mod dataset;
 pub mod device;

@@ -22,8 +22,8 @@ pub struct Mean {
     pub loss: f64,
     /// Samples.
     pub count: u32,
-    /// Samples that came out right.
-    pub correct: u32,
+    /// Sum of the samples' [`Score::correct`].
+    pub correct: f64,
 }
 
 impl Mean {
@@ -33,10 +33,10 @@ impl Mean {
         self.loss / f64::from(self.count.max(1))
     }
 
-    /// The fraction of samples that came out right.
+    /// The mean of the samples' [`Score::correct`].
     #[must_use]
     pub fn accuracy(&self) -> f64 {
-        f64::from(self.correct) / f64::from(self.count.max(1))
+        self.correct / f64::from(self.count.max(1))
     }
 }
 
@@ -44,7 +44,7 @@ impl Sum for Mean {
     fn add(&mut self, _: usize, score: Score) {
         self.loss += score.loss;
         self.count += 1;
-        self.correct += u32::from(score.correct);
+        self.correct += score.correct;
     }
 
     fn merge(&mut self, other: &Self) {

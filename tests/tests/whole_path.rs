@@ -1,61 +1,98 @@
 //! From a trained model to the core's outputs, through the library.
 
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bitbudget::capacity::{HostEngine, HostImage};
-use bitbudget::dataset::real_inputs;
+use bitbudget::dataset::{Dataset, real_inputs};
 use bitbudget::evaluate::{Against, ArenaMemory, evaluate, sample};
 use bitbudget::graph::FloatModel;
 use bitbudget::loss::Loss;
 use bitbudget::pack::pack;
-use bitbudget::profile::{Control, Options, Phase, ProfileError, profile};
+use bitbudget::profile::{Control, Options, Phase, Profile, ProfileError, profile};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, Plan};
 use bitbudget_tests::{digits, shared};
 
-#[test]
-fn an_interrupted_profile_goes_on_to_the_same_result() {
-    let (graph, data, options) = digits::model();
-    let want = digits::profiled(graph.clone(), &data, &options);
+/// The profile that runs come to of which each but the last is interrupted when it is that far.
+fn resumed(data: &Dataset, stops: &[(Phase, usize)]) -> Vec<u8> {
+    let (graph, _, options) = digits::model();
+    let options = Options {
+        refine: 2,
+        ..options
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let output = folder.path().join("digits.profile");
     let partial = folder.path().join("digits.profile.partial");
-
-    let stop = AtomicBool::new(false);
-    let interrupt = |phase, done, _| {
-        if phase == Phase::Measure && done >= 3 {
-            stop.store(true, Ordering::Relaxed);
+    let mut kept = 0;
+    for &(at, count) in stops {
+        let stop = AtomicBool::new(false);
+        let interrupt = |phase, done, _| {
+            if phase == at && done >= count {
+                stop.store(true, Ordering::Relaxed);
+            }
+        };
+        let control = Control {
+            progress: &interrupt,
+            stop: &stop,
+            output: Some(&output),
+        };
+        let stopped = profile(graph.clone(), data, &options, &control);
+        let Err(ProfileError::Interrupted { done, total, .. }) = stopped else {
+            panic!("not interrupted at {at:?} {count}");
+        };
+        assert!(!output.exists());
+        match at {
+            Phase::Calibrate => assert_eq!(done, 0),
+            Phase::Measure => {
+                assert!((count..=total).contains(&done), "{done} of {total}");
+                kept = done;
+            }
+            Phase::Curvature | Phase::Refine => {
+                assert_eq!(done, total);
+                kept = done;
+            }
         }
-    };
-    let control = Control {
-        progress: &interrupt,
-        stop: &stop,
-        output: Some(&output),
-    };
-    let stopped = profile(graph.clone(), &data, &options, &control);
-    let Err(ProfileError::Interrupted { done, total, .. }) = stopped else {
-        panic!("not interrupted");
-    };
-    assert!((3..total).contains(&done), "{done} of {total}");
-    assert!(partial.exists() && !output.exists());
-
+        assert_eq!(partial.exists(), kept > 0);
+    }
     let measured = AtomicUsize::new(0);
-    let count = |phase, _, _| {
-        measured.fetch_add(usize::from(phase == Phase::Measure), Ordering::Relaxed);
+    let count = |phase, _, total| {
+        if phase == Phase::Measure {
+            measured.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(total, data.len.div_ceil(8));
+        }
     };
     let control = Control {
         progress: &count,
         stop: &AtomicBool::new(false),
         output: Some(&output),
     };
-    let mut resumed = profile(graph, &data, &options, &control).expect("a profile");
-    assert_eq!(measured.into_inner(), total - done);
-    // what was kept took no pass of this run
-    assert!(resumed.effort.forward_passes < want.effort.forward_passes);
-    resumed.effort = want.effort;
-    assert_eq!(resumed, want);
+    let profile = profile(graph, data, &options, &control).expect("a profile");
+    assert_eq!(measured.into_inner(), data.len.div_ceil(8) - kept);
     assert!(!partial.exists());
+    profile.save(&output).expect("a file");
+    fs::read(&output).expect("a profile")
+}
+
+#[test]
+fn an_interrupted_profile_goes_on_to_the_same_file() {
+    let (_, data, _) = digits::model();
+    let data = data.first(60);
+    let want = resumed(&data, &[]);
+    let path = Path::new("digits.profile");
+    let profile = Profile::decode(path, &want).expect("a profile");
+    assert!(profile.effort.forward_passes > 10.0);
+    for stops in [
+        &[(Phase::Calibrate, 1)][..],
+        &[(Phase::Measure, 1)],
+        &[(Phase::Measure, 6)],
+        &[(Phase::Measure, 2), (Phase::Measure, 5)],
+        &[(Phase::Refine, 1)],
+        &[(Phase::Measure, 4), (Phase::Refine, 20)],
+    ] {
+        assert!(resumed(&data, stops) == want, "{stops:?}");
+    }
 }
 
 #[test]

@@ -354,8 +354,9 @@ impl Comparison {
     }
 
     fn print(&self) {
+        let accuracy = report::accuracy(self.loss);
         say!(
-            "FP32: calibration loss {:.6}, accuracy {}; test loss {:.6}, accuracy {} (loss: {})\n",
+            "FP32: calibration loss {:.6}, {accuracy} {}; test loss {:.6}, {accuracy} {} (loss: {})\n",
             self.fp32[0].loss(),
             report::percent(self.fp32[0].accuracy()),
             self.fp32[1].loss(),
@@ -370,7 +371,7 @@ impl Comparison {
             "calibration",
             "test",
             "+- s.e.",
-            "accuracy",
+            accuracy,
             "levels",
         ]);
         for row in &self.rows {
@@ -403,7 +404,9 @@ impl Comparison {
                 metric.to_string(),
                 format!("{:.1}", effort.forward_passes),
                 format!("{:.1}", effort.backward_passes),
-                format!("{:.1}", effort.seconds),
+                effort
+                    .seconds
+                    .map_or_else(String::new, |s| format!("{s:.1}")),
                 rho.map_or_else(String::new, |(_, rho)| format!("{rho:.4}")),
             ]);
         }

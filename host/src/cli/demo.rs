@@ -108,7 +108,7 @@ impl Demo {
             &image,
             &data,
             folder,
-            Loss::or_found(None, &data),
+            Loss::or_found(None, &data, image.network().output_shape())?,
             true,
             &budgets,
         )?;

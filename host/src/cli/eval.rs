@@ -31,7 +31,7 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
     budget: Vec<BudgetText>,
     /// Loss: against labels, or the divergence (kl) or squared difference (mse) from the FP32 outputs;
-    /// without it labels where there are some, else kl
+    /// without it labels where there are some, else kl, and mse for models with one output
     #[arg(long)]
     loss: Option<Loss>,
     /// Skip the FP32 baseline: much faster, but no change of the loss
@@ -47,7 +47,7 @@ impl Eval {
         let bytes = file::read(&self.image)?;
         let image = parse_image(&self.image, &bytes)?;
         let data = self.data.load(image.network().input)?;
-        let loss = Loss::or_found(self.loss, &data);
+        let loss = Loss::or_found(self.loss, &data, image.network().output_shape())?;
         if self.no_fp32 && loss != Loss::Labels {
             return Err(miette!(
                 help = "leave --no-fp32 out, or give --labels",
@@ -130,7 +130,7 @@ impl Report {
             "change",
             "+- s.e.",
             "predicted",
-            "accuracy",
+            report::accuracy(self.loss),
             "levels",
         ]);
         if let Some((plan, evaluation)) = &self.fp32 {
@@ -157,7 +157,11 @@ impl Report {
                 report::bytes(u64::from(plan.weight_bytes)),
                 format!("{:.6}", evaluation.loss),
                 compared(|at, fp32| report::change(at.loss - fp32.loss)),
-                compared(|at, fp32| format!("{:.6}", at.paired_error(fp32))),
+                match self.samples {
+                    // one sample has no spread
+                    0 | 1 => String::new(),
+                    _ => compared(|at, fp32| format!("{:.6}", at.paired_error(fp32))),
+                },
                 report::change(self.planned.loss(plan.price)),
                 report::percent(evaluation.accuracy),
                 report::levels_short(&plan.levels),
@@ -169,9 +173,13 @@ impl Report {
             None => "",
         };
         say!(
-            "\n{} samples, loss {}; {change}predicted: sum of the plan's prices",
+            "\n{} samples, loss {}; {change}predicted: sum of the plan's prices{}",
             self.samples,
-            self.loss
+            self.loss,
+            match self.loss {
+                Loss::Labels => "",
+                Loss::Kl | Loss::Mse => "; agreement: the part whose largest output is FP32's",
+            }
         );
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget::import;
 use bitbudget::latency::{self, Core};
+use bitbudget::loss::Loss;
 use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Phase};
 use clap::Args;
@@ -51,6 +52,7 @@ impl Profile {
             .settings
             .options(self.metric, &self.model, &self.data.data)?;
         let graph = import::load(&self.model)?;
+        let single_output = options.loss.is_none() && graph.shape(graph.layers.len()).c == 1;
         let data = self.data.load(graph.input)?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
@@ -69,10 +71,27 @@ impl Profile {
             return report::print_json(&json(&profile));
         }
         print(&profile);
+        if single_output {
+            report::complain(
+                "note",
+                "the model has outputs of one channel, which name no class; the loss is the squared difference from the FP32 outputs (--loss mse)",
+            );
+        }
+        if profile.samples == 1 {
+            report::complain(
+                "note",
+                "one image does not tell how sure its prices are: they have no standard error and are not refined",
+            );
+        }
         for layer in &profile.unseen {
             let warning = format!(
-                "metric {} gives no information about layer {} (no shift of its input or weights changes the loss, so every level looks free); use --metric measured",
-                profile.origin.metric, profile.names[*layer],
+                "metric {} gives no information about layer {} (nothing that it tries there changes the loss on these images, so every level looks free){}",
+                profile.origin.metric,
+                profile.names[*layer],
+                match profile.origin.metric {
+                    Metric::Measured => "",
+                    Metric::Secant | Metric::Tangent | Metric::Hawq2 => "; use --metric measured",
+                },
             );
             report::complain("warning", &warning);
         }
@@ -95,13 +114,16 @@ pub(crate) fn show(phases: &Phases, phase: Phase, done: usize, total: usize) {
 /// Prints a profile's origin and prices.
 pub(crate) fn print(profile: &profile::Profile) {
     let origin = &profile.origin;
+    let accuracy = match origin.loss {
+        Loss::Labels => format!(", accuracy {}", report::percent(profile.fp32_accuracy)),
+        Loss::Kl | Loss::Mse => String::new(),
+    };
     say!(
-        "{} on {} samples of {}: FP32 loss {:.6}, accuracy {}",
+        "{} on {} samples of {}: FP32 loss {:.6}{accuracy}",
         report::printable(&origin.model),
         profile.samples,
         report::printable(&origin.data),
         profile.fp32_loss,
-        report::percent(profile.fp32_accuracy),
     );
     say!(
         "metric {}, clip {}{}{}; prices are changes of the mean loss ({})",
@@ -120,15 +142,16 @@ pub(crate) fn print(profile: &profile::Profile) {
         origin.loss,
     );
     let effort = &profile.effort;
+    let seconds = effort.seconds.map(|seconds| format!("; {seconds:.1} s"));
     say!(
-        "cost: {:.1} forward passes over the data{}, plus calibration; {:.1} s\n",
+        "cost: {:.1} forward passes over the data{}, plus calibration{}\n",
         effort.forward_passes,
         if effort.backward_passes > 0.0 {
             format!(" and {:.1} backward passes", effort.backward_passes)
         } else {
             String::new()
         },
-        effort.seconds,
+        seconds.unwrap_or_default(),
     );
     let mut table = report::table(&[
         "layer",
@@ -149,7 +172,10 @@ pub(crate) fn print(profile: &profile::Profile) {
                 item.bytes.to_string(),
                 latency::cycles(&profile.network, i, item.level, Core::default()).to_string(),
                 report::change(estimate.price),
-                format!("{:.6}", estimate.standard_error),
+                match profile.samples {
+                    0 | 1 => "-".to_owned(),
+                    _ => format!("{:.6}", estimate.standard_error),
+                },
             ]);
         }
     }
@@ -168,7 +194,7 @@ pub(crate) fn json(profile: &profile::Profile) -> Value {
                 "bytes": item.bytes,
                 "cycles": latency::cycles(&profile.network, i, item.level, Core::default()),
                 "price": estimate.price,
-                "standard_error": estimate.standard_error,
+                "standard_error": (profile.samples > 1).then_some(estimate.standard_error),
             })
         });
         json!({
@@ -193,7 +219,7 @@ pub(crate) fn json(profile: &profile::Profile) -> Value {
         "forward_passes": profile.effort.forward_passes,
         "backward_passes": profile.effort.backward_passes,
         "seconds": profile.effort.seconds,
-        "clip": origin.clip,
+        "clip": origin.clip.to_string(),
         "fp32": { "loss": profile.fp32_loss, "accuracy": profile.fp32_accuracy },
         "unseen": profile.unseen.iter().map(|i| profile.names[*i].as_str()).collect::<Vec<_>>(),
         "core": Core::default().name(),

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bitbudget::loss::Loss;
 use bitbudget_core::level::Level;
 use comfy_table::{CellAlignment, presets};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -121,6 +122,15 @@ pub(crate) fn bytes(bytes: u64) -> String {
 /// A change of loss, with its sign.
 pub(crate) fn change(loss: f64) -> String {
     format!("{loss:+.6}")
+}
+
+/// What the part of the samples is called whose largest output is the right one: that of the label, or the
+/// FP32 model's.
+pub(crate) const fn accuracy(loss: Loss) -> &'static str {
+    match loss {
+        Loss::Labels => "accuracy",
+        Loss::Kl | Loss::Mse => "agreement",
+    }
 }
 
 /// A fraction in percent.

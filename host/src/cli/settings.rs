@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
+use bitbudget::clip_rule::ClipRule;
 use bitbudget::grid::Rule;
 use bitbudget::loss::Loss;
 use bitbudget::metric::Metric;
 use bitbudget::profile::Options;
-use bitbudget_core::clip::{Clip, Density};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{MAX_STATS, Preprocess};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use miette::miette;
 
 /// Inputs, levels, loss and quantizers.
@@ -48,7 +48,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ROUNDS", default_value_t = bitbudget::profile::REFINE)]
     refine: u32,
     /// Loss: against labels, or the divergence (kl) or squared difference (mse) from the FP32 outputs;
-    /// without it labels where there are some, else kl
+    /// without it labels where there are some, else kl, and mse for models with one output
     #[arg(long)]
     loss: Option<Loss>,
     /// One scale for all integer weights of a layer instead of one for each output channel
@@ -57,25 +57,15 @@ pub(crate) struct Settings {
     /// Keep the biases as they are instead of folding the mean error of integer weights into them
     #[arg(long)]
     no_bias_correction: bool,
-    /// Rule for clip ranges
-    #[arg(long, value_enum, default_value_t = ClipRule::Mse)]
+    /// Rule for clip ranges: mse, minmax, percentile, aciq, aciq-gauss or aciq-laplace
+    #[arg(long, default_value_t = ClipRule::default())]
     clip: ClipRule,
-    /// With --clip percentile: the percentage of values inside the range
+    /// With --clip percentile: the percentage of values inside the range, zeros among them
     #[arg(long, value_name = "P", default_value_t = 99.99)]
     percentile: f64,
     /// With --metric secant: ignore weight noise in layers whose loss change is below E
     #[arg(long, value_name = "E", default_value_t = bitbudget_core::price::ERROR_MAX)]
     error_max: f64,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum ClipRule {
-    Mse,
-    Minmax,
-    Percentile,
-    Aciq,
-    AciqGauss,
-    AciqLaplace,
 }
 
 /// A positive number, or a fraction of two.
@@ -117,24 +107,9 @@ impl Settings {
             refine: self.refine,
             loss: self.loss,
             rule: Rule {
-                clip: match self.clip {
-                    ClipRule::Mse => Clip::Mse,
-                    ClipRule::Minmax => Clip::MinMax,
-                    ClipRule::Percentile => Clip::Percentile(self.percentile / 100.0),
-                    ClipRule::Aciq => Clip::Aciq(Density::Fitted),
-                    ClipRule::AciqGauss => Clip::Aciq(Density::Gauss),
-                    ClipRule::AciqLaplace => Clip::Aciq(Density::Laplace),
-                },
+                clip: self.clip.with(self.percentile / 100.0),
                 per_tensor: self.per_tensor,
                 bias_correction: !self.no_bias_correction,
-            },
-            clip_name: match self.clip {
-                ClipRule::Mse => "mse".into(),
-                ClipRule::Minmax => "minmax".into(),
-                ClipRule::Percentile => format!("percentile {}", self.percentile),
-                ClipRule::Aciq => "aciq".into(),
-                ClipRule::AciqGauss => "aciq-gauss".into(),
-                ClipRule::AciqLaplace => "aciq-laplace".into(),
             },
             preprocess: Preprocess {
                 scale: self.scale,

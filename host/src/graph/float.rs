@@ -3,6 +3,7 @@
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
 use candle_core::{D, Device, Result, Tensor};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ops::{AddThen, Im2Col, Passed, Pool, PoolKind, dims};
@@ -12,8 +13,8 @@ use super::{Graph, GraphLayer};
 #[derive(Debug)]
 pub struct FloatModel {
     /// The graph.
-    pub graph: Graph,
-    parameters: Vec<Option<Parameters>>,
+    pub graph: Arc<Graph>,
+    parameters: Arc<[Option<Parameters>]>,
     macs_run: AtomicU64,
 }
 
@@ -44,10 +45,20 @@ impl FloatModel {
         });
         let parameters = parameters.collect::<Result<_>>()?;
         Ok(Self {
-            graph,
+            graph: Arc::new(graph),
             parameters,
             macs_run: AtomicU64::new(0),
         })
+    }
+
+    /// The same model, with a count of products of its own.
+    #[must_use]
+    pub fn with_own_count(&self) -> Self {
+        Self {
+            graph: Arc::clone(&self.graph),
+            parameters: Arc::clone(&self.parameters),
+            macs_run: AtomicU64::new(0),
+        }
     }
 
     /// Products of one sample's forward pass.

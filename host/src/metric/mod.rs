@@ -89,12 +89,19 @@ impl Metric {
 }
 
 impl Metric {
-    /// The layers about which this metric cannot say anything, whatever price it gives.
+    /// The layers about which this metric cannot say anything: it does not see them, and every level
+    /// looks free.
     #[must_use]
-    pub fn unseen(self, losses: &Losses<'_>) -> Vec<usize> {
+    pub fn unseen(self, subject: &Subject<'_>, losses: &Losses<'_>) -> Vec<usize> {
         match self {
             Self::Secant => secant::unseen(losses),
-            Self::Measured | Self::Tangent | Self::Hawq2 => Vec::new(),
+            Self::Measured | Self::Tangent => losses.unmoved(),
+            Self::Hawq2 => {
+                let traces = subject.mean_traces.iter().enumerate();
+                let weighted = traces.filter(|(layer, _)| !subject.weight_noise[*layer].is_empty());
+                let flat = weighted.filter(|(_, trace)| trace.price == 0.0);
+                flat.map(|(layer, _)| layer).collect()
+            }
         }
     }
 }
@@ -206,6 +213,31 @@ impl Losses<'_> {
         &self.perturbed[at.expect("an estimator asks for the probes that it named")]
     }
 
+    /// The layers that have probes at integer levels, of which none changes the loss of any sample.
+    fn unmoved(&self) -> Vec<usize> {
+        let mut unmoved: Vec<(usize, bool)> = Vec::new();
+        for (probe, perturbed) in self.probes.iter().zip(self.perturbed) {
+            let (layer, level) = match probe {
+                Probe::Levels(levels) => match levels[..] {
+                    [one] => one,
+                    _ => continue,
+                },
+                Probe::Tangent { layer, level } => (*layer, *level),
+                Probe::InputShift { .. } | Probe::WeightShift { .. } => continue,
+            };
+            if level.width().is_none() {
+                continue;
+            }
+            let is_still = perturbed == self.base;
+            match unmoved.iter_mut().find(|(known, _)| *known == layer) {
+                Some((_, all)) => *all &= is_still,
+                None => unmoved.push((layer, is_still)),
+            }
+        }
+        let still = unmoved.into_iter().filter(|(_, is_still)| *is_still);
+        still.map(|(layer, _)| layer).collect()
+    }
+
     /// The change of the mean loss under `probe`.
     ///
     /// # Panics
@@ -235,6 +267,47 @@ impl Estimate {
         Self {
             price,
             standard_error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_that_no_integer_level_changes_are_unseen() {
+        let probe = |layer, name: &str| {
+            let level: Level = name.parse().expect("a level");
+            [
+                Probe::Levels(vec![(layer, level)]),
+                Probe::Tangent { layer, level },
+            ]
+        };
+        let names = [
+            (0, "int8"),
+            (0, "int2"),
+            (2, "fp16"),
+            (2, "int8"),
+            (5, "int8"),
+            (5, "int4"),
+        ];
+        let changes = [0.0, 0.0, 0.0, 1e-12, 0.0, -0.5];
+        for (kind, metric) in [(0, Metric::Measured), (1, Metric::Tangent)] {
+            let probes = names.map(|(layer, name)| probe(layer, name)[kind].clone());
+            let losses = Losses {
+                base: &[1.0, 2.0],
+                probes: &probes,
+                perturbed: &changes.map(|change| vec![1.0, 2.0 + change]),
+            };
+            let subject = Subject {
+                input_steps: &[],
+                input_noise: &[],
+                weight_noise: &[],
+                mean_traces: &[],
+                error_max: 0.0,
+            };
+            assert_eq!(metric.unseen(&subject, &losses), [0]);
         }
     }
 }

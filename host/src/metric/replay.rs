@@ -1,5 +1,7 @@
 //! Perturbed forward passes that compute only what a perturbation changes.
 
+use std::sync::Arc;
+
 use bitbudget_core::level::{Form, Level, Stored, Width};
 use bitbudget_core::price::PriceItem;
 use candle_core::{Device, Result, Tensor};
@@ -16,7 +18,7 @@ use crate::grid::{self, Grid};
 pub struct Replay<'a> {
     model: &'a FloatModel,
     network: &'a HostNetwork,
-    layers: Vec<Quantized>,
+    layers: Arc<[Quantized]>,
 }
 
 /// The quantized parameters of one layer.
@@ -76,6 +78,19 @@ impl<'a> Replay<'a> {
             network,
             layers: layers.collect::<Result<_>>()?,
         })
+    }
+
+    /// The same replay of `model`, which is this one's with another count of products.
+    #[must_use]
+    pub fn counted_by<'b>(&self, model: &'b FloatModel) -> Replay<'b>
+    where
+        'a: 'b,
+    {
+        Replay {
+            model,
+            network: self.network,
+            layers: Arc::clone(&self.layers),
+        }
     }
 
     /// The output under one probe; `base` holds the batch's FP32 tensors.

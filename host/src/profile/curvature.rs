@@ -3,8 +3,9 @@
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::measure::Run;
-use super::{Phase, ProfileError};
+use super::error::ProfileError;
+use super::options::Phase;
+use super::run::Run;
 use crate::batches::rows;
 use crate::metric::{Estimate, hawq2};
 

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use bitbudget_core::level::Level;
 use bitbudget_core::network::NetworkError;
 
 use crate::dataset::DataError;
 use crate::file::FileError;
-use crate::loss::Loss;
+use crate::loss::{Loss, LossError};
 
 /// Why a model could not be profiled.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -66,6 +67,43 @@ pub enum ProfileError {
         /// The image.
         image: usize,
     },
+    /// The outputs cannot have that loss.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Objective(#[from] LossError),
+    /// A tensor of the FP32 model is not finite.
+    #[error("layer {layer} of the FP32 model gives a number that is not finite on image {image}")]
+    #[diagnostic(help(
+        "check --scale, --mean and --std: the model expects inputs as it was trained on"
+    ))]
+    Tensor {
+        /// The layer.
+        layer: String,
+        /// The image, or the first of a few that were computed together.
+        image: usize,
+    },
+    /// The outputs do not depend on the inputs.
+    #[error("the model gives the same outputs for all {images} images, though these differ")]
+    #[diagnostic(help(
+        "the network may be dead (a ReLU that is always 0): check the weights, --scale, --mean and --std"
+    ))]
+    Constant {
+        /// Images of the calibration set.
+        images: usize,
+    },
+    /// The loss with one layer quantized is not finite.
+    #[error("the price of layer {layer} at {level} is not finite")]
+    #[diagnostic(help("check --scale, --mean and --std, or leave the level out of --levels"))]
+    Price {
+        /// The layer.
+        layer: String,
+        /// The level.
+        level: Level,
+    },
+    /// The loss of a layout is not finite.
+    #[error("the loss with several layers quantized is not finite")]
+    #[diagnostic(help("give fewer --levels, or do not measure layouts: --refine 0"))]
+    LayoutLoss,
     /// The network that came out cannot run.
     #[error("the calibrated network does not hold together")]
     Network(#[from] NetworkError),

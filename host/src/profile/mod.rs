@@ -1,151 +1,128 @@
 //! The profile: what calibration data says about every level of every layer of a model.
 
+mod calibrate;
 mod curvature;
 mod error;
+mod estimate;
 mod measure;
 mod moments;
+mod options;
 mod partial;
+mod record;
 mod refine;
+mod run;
 
+use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
-use bitbudget_core::level::Level;
-use serde::{Deserialize, Serialize};
-
-use crate::capacity::HostNetwork;
-use crate::file::{self, Content, FileError, Kind};
-use crate::grid::Grid;
+use crate::batches::Batches;
+use crate::capacity::MAX_LAYERS;
+use crate::dataset::{Dataset, data_fingerprint};
+use crate::file::{self, FileError};
+use crate::graph::{FloatModel, Graph, graph_fingerprint};
 use crate::loss::Loss;
-use crate::metric::{Estimate, Metric};
-
+use crate::metric::Metric;
 use partial::Partial;
+use run::Run;
 
 pub use error::ProfileError;
-pub use measure::{Control, DEFAULT_LEVELS, Options, Phase, REFINE, profile};
+pub use options::{Control, DEFAULT_LEVELS, Options, Phase, REFINE};
+pub use record::{Effort, Origin, Profile};
 
-const KIND: Kind = Kind {
-    magic: *b"bitbprof",
-    version: 3,
-    name: "profile",
-};
-
-/// What a profile was made from and how.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The model file's name, for people.
-    pub model: String,
-    /// Fingerprint of the imported graph.
-    pub model_fingerprint: u64,
-    /// The data's name, for people.
-    pub data: String,
-    /// Fingerprint of the samples and labels that were used.
-    pub data_fingerprint: u64,
-    /// The estimator of the prices.
-    pub metric: Metric,
-    /// The loss that prices are changes of.
-    pub loss: Loss,
-    /// The rule for clip ranges, as it is spelled in commands.
-    pub clip: String,
-    /// Rounds of refinement around the optimal layouts that were asked for.
-    pub refine: u32,
-    /// Whether all channels of a layer share one scale.
-    pub per_tensor: bool,
-    /// Whether the mean error of integer weights goes into the bias.
-    pub bias_correction: bool,
-    /// The levels that were priced.
-    pub levels: Vec<Level>,
-}
-
-/// What the prices took, in passes of the whole model over the whole calibration set.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Effort {
-    /// Forward passes, after the one that calibrates.
-    pub forward_passes: f64,
-    /// Backward passes.
-    pub backward_passes: f64,
-    /// Time of all of it, calibration included, in seconds.
-    pub seconds: f64,
-}
-
-/// A profiled model: everything that goes into an image but the weights, and how sure it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Profile {
-    /// What it was made from.
-    pub origin: Origin,
-    /// Samples of the calibration set.
-    pub samples: u32,
-    /// Mean loss of the FP32 model on them.
-    pub fp32_loss: f64,
-    /// Accuracy of the FP32 model on them, 0..=1.
-    pub fp32_accuracy: f64,
-    /// The layers' names.
-    pub names: Vec<String>,
-    /// Graph, quantizers and integer prices.
-    pub network: Box<HostNetwork>,
-    /// The grids of every layer's integer weights, one for each width among the levels; empty without
-    /// weights.
-    pub grids: Vec<Vec<Grid>>,
-    /// The prices as estimated, in the order of `network.prices`; standard errors are those of the
-    /// metric, before refinement.
-    pub estimates: Vec<Vec<Estimate>>,
-    /// Layers about whose price the metric cannot say anything.
-    pub unseen: Vec<usize>,
-    /// What it took to measure.
-    pub effort: Effort,
-}
-
-impl Profile {
-    /// Whether `bytes` begin like a profile.
-    #[must_use]
-    pub fn matches(bytes: &[u8]) -> bool {
-        KIND.matches(bytes)
-    }
-
-    /// What a profile's file holds.
-    pub const CONTENT: Content = Content {
-        name: "a profile",
-        starts: Self::matches,
+/// The profile of `graph` on `data`.
+///
+/// # Errors
+/// [`ProfileError`]; when it was interrupted, the same call goes on from what was kept.
+pub fn profile(
+    graph: Graph,
+    data: &Dataset,
+    options: &Options,
+    control: &Control<'_>,
+) -> Result<Profile, ProfileError> {
+    let loss = check(&graph, data, options)?;
+    let origin = Origin {
+        model: options.model_name.clone(),
+        model_fingerprint: graph_fingerprint(&graph),
+        data: options.data_name.clone(),
+        data_fingerprint: data_fingerprint(data),
+        metric: options.metric,
+        refine: options.rounds(data.len),
+        loss,
+        clip: options.rule.clip,
+        per_tensor: options.rule.per_tensor,
+        bias_correction: options.rule.bias_correction,
+        levels: options.levels.clone(),
     };
-
-    /// Writes the profile, whole or not at all.
-    ///
-    /// # Errors
-    /// [`FileError::Write`].
-    pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        KIND.save(path, self)
+    let started = Instant::now();
+    let model = FloatModel::new(graph)?;
+    let run = Run {
+        batches: Batches::new(&model, data, &options.preprocess, origin.loss),
+        options,
+        control,
+    };
+    let calibration = run.calibrate()?;
+    let network = run.network(&calibration)?;
+    let calibrated = model.macs_run();
+    let batches = run.measure(&network, &calibration, &origin)?;
+    // counted by the batch, so that an interrupted run comes to what one in one piece takes
+    let measured: u64 = batches.iter().map(|batch| batch.macs).sum();
+    let (traces, backward) = match options.metric {
+        Metric::Hawq2 => run.mean_traces()?,
+        Metric::Tangent => (Vec::new(), 1.0),
+        Metric::Measured | Metric::Secant => (Vec::new(), 0.0),
+    };
+    let mut profile = run.finish(origin, network, calibration, &batches, &traces)?;
+    if profile.origin.refine > 0 {
+        run.fit_random(&mut profile, &batches)?;
+        run.refine(&mut profile)?;
     }
+    let whole = (model.macs() * data.len as u64).max(1);
+    profile.effort = Effort {
+        forward_passes: (measured + model.macs_run() - calibrated) as f64 / whole as f64,
+        backward_passes: backward,
+        seconds: Some(started.elapsed().as_secs_f64()),
+    };
+    if let Some(output) = control.output {
+        let _ = fs::remove_file(Partial::path(output));
+    }
+    Ok(profile)
+}
 
-    /// The profile in `bytes`, the content of the file at `path`.
-    ///
-    /// # Errors
-    /// [`FileError`] when it is something else, damaged, or does not hold together.
-    pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, FileError> {
-        let profile: Self = KIND.decode(path, bytes)?;
-        let damaged = |reason: String| FileError::Damaged {
-            path: path.into(),
-            reason,
-        };
-        let network = &profile.network;
-        network.check().map_err(|e| damaged(e.to_string()))?;
-        let layers = network.layers.len();
-        let rows = network.prices.rows.iter().zip(&profile.estimates);
-        let whole = profile.names.len() == layers
-            && profile.grids.len() == layers
-            && profile.unseen.iter().all(|layer| *layer < layers)
-            && (0..layers).all(|layer| {
-                let widths = profile.grids[layer].iter().map(|grid| grid.width);
-                widths.eq(profile.network.widths(layer))
-            })
-            && profile.estimates.len() == layers
-            && rows
-                .into_iter()
-                .all(|(row, estimates)| row.len() == estimates.len());
-        if whole {
-            Ok(profile)
-        } else {
-            Err(damaged("its parts are not one for each layer".into()))
+/// The loss, if all is as it should be.
+fn check(graph: &Graph, data: &Dataset, options: &Options) -> Result<Loss, ProfileError> {
+    let (found, limit) = (graph.layers.len(), MAX_LAYERS);
+    if found > limit {
+        return Err(ProfileError::TooManyLayers { found, limit });
+    }
+    if graph.layers.iter().all(|layer| layer.weights.is_none()) {
+        return Err(ProfileError::NoWeights);
+    }
+    let levels = &options.levels;
+    let twice = |i: usize| levels[..i].contains(&levels[i]);
+    if levels.is_empty() || (0..levels.len()).any(twice) {
+        return Err(ProfileError::Levels);
+    }
+    let preprocess = &options.preprocess;
+    if !preprocess.is_usable(graph.input.c) {
+        return Err(ProfileError::Preprocess {
+            mean: preprocess.mean.len(),
+            std: preprocess.std.len(),
+            channels: graph.input.c,
+        });
+    }
+    let outputs = graph.shape(graph.layers.len());
+    let loss = Loss::or_found(options.loss, data, outputs)?;
+    match loss {
+        Loss::Labels => {
+            data.labels_below(outputs.len(), Path::new(&options.data_name))?;
         }
+        loss @ (Loss::Kl | Loss::Mse) if options.metric == Metric::Tangent => {
+            return Err(ProfileError::FlatLoss { loss });
+        }
+        Loss::Kl | Loss::Mse => {}
     }
+    Ok(loss)
 }
 
 /// Checks, before the work, that a profile can be written to `path`, and beside it what an

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::ProfileError;
-use super::measure::Run;
+use super::error::ProfileError;
+use super::run::Run;
 use crate::graph::GraphLayer;
 use crate::grid::Moments;
 

@@ -11,7 +11,7 @@ use crate::loss::Score;
 
 const KIND: Kind = Kind {
     magic: *b"bitbpart",
-    version: 2,
+    version: 3,
     name: "partial profile",
 };
 
@@ -20,8 +20,10 @@ const KIND: Kind = Kind {
 pub(super) struct Batch {
     /// FP32 loss of every sample.
     pub(super) base: Vec<f64>,
-    /// Samples that the FP32 model gets right.
-    pub(super) correct: u32,
+    /// Sum of the samples' [`Score::correct`] of the FP32 model.
+    pub(super) correct: f64,
+    /// Products of all forward passes that measured it.
+    pub(super) macs: u64,
     /// `perturbed[probe][sample]`.
     pub(super) perturbed: Vec<Vec<f64>>,
     /// `random[layout]`: every sample's change of the loss under the batch's random layouts.
@@ -34,7 +36,8 @@ impl Batch {
     pub(super) fn of(scores: &[Score]) -> Self {
         Self {
             base: scores.iter().map(|score| score.loss).collect(),
-            correct: scores.iter().map(|score| u32::from(score.correct)).sum(),
+            correct: scores.iter().map(|score| score.correct).sum(),
+            macs: 0,
             perturbed: Vec::new(),
             random: Vec::new(),
             noise: Vec::new(),

@@ -4,7 +4,7 @@
 //! refined here is the same additive matrix, so that the solver and the image stay as they are; it is
 //! fitted twice:
 //!
-//! 1. to random layouts, other ones for every batch of samples ([`fit_random`]): what a level costs on
+//! 1. to random layouts, other ones for every few samples ([`fit_random`]): what a level costs on
 //!    average over what the other layers may do. Single prices are held as far as they are small: a
 //!    level's prices may move by about their root mean square over the layers.
 //! 2. to the optimal layouts for all budgets, measured as wholes, which are then solved for anew, until
@@ -17,9 +17,12 @@ use bitbudget_core::plan::{Budget, Planner};
 
 use std::sync::Mutex;
 
-use super::measure::{Run, set_prices};
+use super::error::ProfileError;
+use super::estimate::set_prices;
+use super::options::Phase;
 use super::partial::Batch;
-use super::{Phase, Profile, ProfileError};
+use super::record::Profile;
+use super::run::Run;
 use crate::capacity::{HostNetwork, MAX_LAYERS, MAX_LEVELS};
 use crate::layout::{self, Layout};
 use crate::metric::{Estimate, Replay};
@@ -29,8 +32,13 @@ use crate::simulate::{self, Mean};
 const LAYOUTS: usize = 48;
 /// How strongly prices are held while they are fitted to optimal layouts.
 const RIDGE: f64 = 0.1;
-/// Random layouts of every batch.
+/// Random layouts of every [`RANDOM_SAMPLES`] samples.
 pub(super) const RANDOM_LAYOUTS: usize = 48;
+/// Samples that are measured under the same random layouts, so that each of these has a variance.
+const RANDOM_SAMPLES: usize = 8;
+/// The least variance of a change of the loss that prices are fitted with, as a part of the mean square of
+/// all changes: samples that are all alike do not make their mean certain.
+const LEAST_VARIANCE: f64 = 1e-6;
 
 /// A layout and the change of the mean loss that was measured for it.
 type Observation = (Layout, f64);
@@ -128,7 +136,6 @@ fn fit_random(
         let squares: Vec<f64> = of_level.map(|(l, at, _)| prior[l][at].powi(2)).collect();
         squares.iter().sum::<f64>() / squares.len().max(1) as f64
     };
-    let variance = variance.max(f64::MIN_POSITIVE);
     let ridge = |_, level| 1.0 / mean_square(level).max(variance * 1e-9);
     let mut regression = Regression::new(network, prior, ridge);
     for ((layout, change), samples) in observations {
@@ -178,30 +185,84 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut vector: Vec<f64>) -> Vec<f64> {
     vector
 }
 
+/// How far the changes of the loss of single samples are from the means of their layouts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spread {
+    /// Squared distances from the means.
+    squares: f64,
+    /// Samples beyond the first of each layout.
+    freedom: usize,
+    /// Squared changes.
+    changes: f64,
+    samples: usize,
+}
+
+impl Spread {
+    /// Adds the changes of one layout; returns their mean.
+    fn add(&mut self, changes: &[f64]) -> f64 {
+        let mean = changes.iter().sum::<f64>() / changes.len().max(1) as f64;
+        let from_mean = changes.iter().map(|x| (x - mean) * (x - mean));
+        self.squares += from_mean.sum::<f64>();
+        self.freedom += changes.len().saturating_sub(1);
+        self.changes += changes.iter().map(|x| x * x).sum::<f64>();
+        self.samples += changes.len();
+        mean
+    }
+
+    /// The variance of the change of one sample's loss under a layout; `None` where no layout has two
+    /// samples, or nothing changes.
+    fn variance(&self) -> Option<f64> {
+        if self.freedom == 0 || self.changes == 0.0 {
+            return None;
+        }
+        let least = LEAST_VARIANCE * self.changes / self.samples as f64;
+        Some((self.squares / self.freedom as f64).max(least))
+    }
+}
+
 impl Run<'_> {
+    /// Batches that are measured under the same random layouts.
+    fn batches_alike(&self) -> usize {
+        RANDOM_SAMPLES.div_ceil(self.batches.len)
+    }
+
     /// The layouts under which this batch is measured beside the metric's probes.
     pub(super) fn random_layouts(&self, network: &HostNetwork, batch: usize) -> Vec<Layout> {
-        layout::random_layouts(network, RANDOM_LAYOUTS, batch as u64)
+        let seed = batch / self.batches_alike();
+        layout::random_layouts(network, RANDOM_LAYOUTS, seed as u64)
     }
 
     /// Fits the prices to the random layouts.
-    pub(super) fn fit_random(&self, profile: &mut Profile, batches: &[Batch]) {
+    pub(super) fn fit_random(
+        &self,
+        profile: &mut Profile,
+        batches: &[Batch],
+    ) -> Result<(), ProfileError> {
         let mut observations = Vec::new();
-        let (mut squares, mut samples) = (0.0, 0_usize);
-        for (i, batch) in batches.iter().enumerate() {
-            let layouts = self.random_layouts(&profile.network, i);
-            for (layout, changes) in layouts.into_iter().zip(&batch.random) {
-                let mean = changes.iter().sum::<f64>() / changes.len().max(1) as f64;
-                squares += changes.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>();
-                samples += changes.len().saturating_sub(1);
+        let mut spread = Spread::default();
+        for (i, alike) in batches.chunks(self.batches_alike()).enumerate() {
+            let layouts = self.random_layouts(&profile.network, i * self.batches_alike());
+            for (at, layout) in layouts.into_iter().enumerate() {
+                let changes = alike.iter().flat_map(|batch| &batch.random[at]);
+                let changes: Vec<f64> = changes.copied().collect();
+                let mean = spread.add(&changes);
+                if !mean.is_finite() {
+                    return Err(ProfileError::LayoutLoss);
+                }
                 observations.push(((layout, mean), changes.len()));
             }
         }
-        let variance = squares / samples.max(1) as f64;
+        let Some(variance) = spread.variance() else {
+            return Ok(());
+        };
         let prior = prices_of(&profile.estimates);
         let prices = fit_random(&profile.network, &prior, &observations, variance);
         set_estimates(&mut profile.estimates, prices);
-        set_prices(&mut profile.network.prices, &profile.estimates);
+        set_prices(
+            &mut profile.network.prices,
+            &profile.estimates,
+            &profile.names,
+        )
     }
 
     /// Fits the prices to the optimal layouts, as often as the profile's origin says or until there are
@@ -229,11 +290,14 @@ impl Run<'_> {
             };
             let measured: Vec<Mean> =
                 simulate::measure(&self.batches, &replay, &layouts, &progress)?;
+            if measured.iter().any(|mean| !mean.loss().is_finite()) {
+                return Err(ProfileError::LayoutLoss);
+            }
             let changes = measured.iter().map(|mean| mean.loss() - profile.fp32_loss);
             observations.extend(layouts.into_iter().zip(changes));
             let prices = fit(&network, &prior, &observations);
             set_estimates(&mut profile.estimates, prices);
-            set_prices(&mut network.prices, &profile.estimates);
+            set_prices(&mut network.prices, &profile.estimates, &profile.names)?;
         }
         drop(replay);
         profile.network = network;
@@ -257,6 +321,28 @@ fn set_estimates(estimates: &mut [Vec<Estimate>], prices: Vec<Vec<f64>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_variance_is_that_within_layouts() {
+        // layouts far apart, samples around each with a variance of 2/3 and 1
+        let mut spread = Spread::default();
+        assert_eq!(spread.add(&[9.0, 10.0, 11.0]), 10.0);
+        assert_eq!(spread.variance(), Some(1.0));
+        assert_eq!(spread.add(&[-1.0, 1.0]), 0.0);
+        assert_eq!(spread.variance(), Some(4.0 / 3.0));
+        // one sample of a layout says nothing about it
+        assert_eq!(spread.add(&[100.0]), 100.0);
+        assert_eq!(spread.variance(), Some(4.0 / 3.0));
+        let mut alone = Spread::default();
+        alone.add(&[3.0]);
+        assert_eq!(alone.variance(), None);
+        let mut alike = Spread::default();
+        alike.add(&[2.0, 2.0]);
+        assert_eq!(alike.variance(), Some(LEAST_VARIANCE * 4.0));
+        let mut still = Spread::default();
+        still.add(&[0.0, 0.0, 0.0]);
+        assert_eq!(still.variance(), None);
+    }
 
     #[test]
     fn systems_are_solved() {

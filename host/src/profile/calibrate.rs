@@ -1,0 +1,213 @@
+//! The first pass: the values of all tensors, and the quantizers chosen from them.
+
+use std::sync::Mutex;
+
+use bitbudget_core::level::Width;
+use bitbudget_core::network::Layer;
+use bitbudget_core::price::{PriceItem, PriceMatrix};
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use super::error::ProfileError;
+use super::options::Phase;
+use super::run::Run;
+use crate::batches::rows;
+use crate::calibrate::{Calibration, Histogram};
+use crate::capacity::HostNetwork;
+use crate::loss::Outputs;
+
+/// The values of all tensors over some samples.
+struct Seen {
+    tensors: Vec<Histogram>,
+    inputs: Option<Span>,
+    outputs: Option<Span>,
+}
+
+impl Seen {
+    fn nothing(tensors: usize) -> Self {
+        Self {
+            tensors: vec![Histogram::default(); tensors],
+            inputs: None,
+            outputs: None,
+        }
+    }
+
+    /// Adds the tensors of a batch; returns the index of one that is not finite, if there is one.
+    fn add(&mut self, tensors: &[Tensor]) -> candle_core::Result<Option<usize>> {
+        let last = tensors.len() - 1;
+        for (span, at) in [(&mut self.inputs, 0), (&mut self.outputs, last)] {
+            for row in rows(&tensors[at])? {
+                Span::add(span, Span::of(row));
+            }
+        }
+        for (at, (histogram, tensor)) in self.tensors.iter_mut().zip(tensors).enumerate() {
+            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+            if values.iter().any(|x| !x.is_finite()) {
+                return Ok(Some(at));
+            }
+            histogram.add(&values);
+        }
+        Ok(None)
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (own, more) in self.tensors.iter_mut().zip(&other.tensors) {
+            own.merge(more);
+        }
+        for (own, more) in [
+            (&mut self.inputs, other.inputs),
+            (&mut self.outputs, other.outputs),
+        ] {
+            if let Some(more) = more {
+                Span::add(own, more);
+            }
+        }
+    }
+
+    /// Whether the outputs are the same for all samples, and the inputs are not.
+    fn is_constant(&self, outputs: Outputs) -> bool {
+        let tolerance = match outputs {
+            Outputs::Logits => 1e-6,
+            // a softmax may be sure of one class for all images
+            Outputs::Probabilities => 0.0,
+        };
+        let is_narrow = |span: &Option<Span>, part| span.as_ref().is_none_or(|s| s.is_narrow(part));
+        is_narrow(&self.outputs, tolerance) && !is_narrow(&self.inputs, 0.0)
+    }
+}
+
+/// The least and the greatest value of every element of a tensor over some samples.
+#[derive(Clone, Debug)]
+struct Span {
+    least: Vec<f32>,
+    greatest: Vec<f32>,
+}
+
+impl Span {
+    fn of(sample: Vec<f32>) -> Self {
+        Self {
+            greatest: sample.clone(),
+            least: sample,
+        }
+    }
+
+    fn add(all: &mut Option<Self>, other: Self) {
+        let Some(span) = all else {
+            *all = Some(other);
+            return;
+        };
+        let pairs = span.least.iter_mut().zip(other.least);
+        pairs.for_each(|(a, b)| *a = a.min(b));
+        let pairs = span.greatest.iter_mut().zip(other.greatest);
+        pairs.for_each(|(a, b)| *a = a.max(b));
+    }
+
+    /// Whether no element moves by more than `part` of the largest magnitude of all.
+    fn is_narrow(&self, part: f32) -> bool {
+        let ends = self.least.iter().chain(&self.greatest);
+        let most = part * ends.fold(0.0_f32, |most, x| most.max(x.abs()));
+        let mut pairs = self.least.iter().zip(&self.greatest);
+        pairs.all(|(least, greatest)| greatest - least <= most)
+    }
+}
+
+impl Run<'_> {
+    /// The distributions of all tensors, and the quantizers chosen from them.
+    pub(super) fn calibrate(&self) -> Result<Calibration, ProfileError> {
+        let count = self.batches.model.graph.layers.len() + 1;
+        let empty = || Seen::nothing(count);
+        let done = Mutex::new(0);
+        let add = |mut all: Seen, batch: usize| {
+            if self.control.stopped() {
+                return Err(self.interrupted(0));
+            }
+            let tensors = self.batches.forward(batch)?;
+            if let Some(tensor) = all.add(&tensors)? {
+                return Err(self.not_finite(tensor, batch));
+            }
+            let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
+            *done += 1;
+            (self.control.progress)(Phase::Calibrate, *done, self.batches.count());
+            Ok(all)
+        };
+        let merge = |mut all: Seen, other| {
+            all.merge(other);
+            Ok(all)
+        };
+        let batches = (0..self.batches.count()).into_par_iter();
+        let seen = batches.try_fold(empty, add).try_reduce(empty, merge)?;
+        if seen.is_constant(self.batches.objective.outputs) {
+            let images = self.batches.data.len;
+            return Err(ProfileError::Constant { images });
+        }
+        let offers = |width: &Width| {
+            let mut levels = self.options.levels.iter();
+            levels.any(|level| level.width() == Some(*width))
+        };
+        let widths: Vec<Width> = Width::ALL.into_iter().filter(offers).collect();
+        let moments = if widths.is_empty() {
+            vec![Vec::new(); count]
+        } else {
+            self.moments()?
+        };
+        Ok(Calibration::new(
+            &self.batches.model.graph,
+            &seen.tensors,
+            &moments,
+            &widths,
+            self.options.rule,
+        )?)
+    }
+
+    fn not_finite(&self, tensor: usize, batch: usize) -> ProfileError {
+        let layer = tensor.checked_sub(1);
+        let layer = layer.map(|i| self.batches.model.graph.layers[i].name.clone());
+        ProfileError::Tensor {
+            layer: layer.unwrap_or_else(|| "input".into()),
+            image: self.batches.range(batch).start,
+        }
+    }
+
+    /// The network with its quantizers; prices are still zero.
+    pub(super) fn network(
+        &self,
+        calibration: &Calibration,
+    ) -> Result<Box<HostNetwork>, ProfileError> {
+        let graph = &self.batches.model.graph;
+        let mut network = Box::new(HostNetwork {
+            input: graph.input,
+            input_q: calibration.qparams[0],
+            preprocess: self.options.preprocess.clone(),
+            layers: heapless::Vec::new(),
+            prices: PriceMatrix {
+                unit: 1.0,
+                rows: heapless::Vec::new(),
+                ties: heapless::Vec::new(),
+            },
+        });
+        for (i, layer) in graph.layers.iter().enumerate() {
+            // the capacities were checked
+            let _ = network.layers.push(Layer {
+                op: layer.op,
+                inputs: layer.inputs.iter().map(|t| *t as u16).collect(),
+                activation: layer.activation,
+                output: layer.output,
+                output_q: calibration.qparams[i + 1],
+            });
+            let levels = self
+                .options
+                .levels
+                .iter()
+                .filter(|_| layer.weights.is_some());
+            let items = levels.map(|level| PriceItem {
+                level: *level,
+                bytes: network.resident_bytes(i, *level).unwrap_or(u32::MAX),
+                price: 0,
+            });
+            let row = items.collect();
+            let _ = network.prices.rows.push(row);
+        }
+        network.check()?;
+        Ok(network)
+    }
+}
