@@ -4,7 +4,7 @@ use std::env::var;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(arm_dsp, armv8m_dsp, arm_fpu, arm_mla, wide)");
+    println!("cargo:rustc-check-cfg=cfg(arm_dsp, armv8m_dsp, arm_fpu, arm_mla, simd)");
     let target = var("TARGET").unwrap_or_default();
     let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     // Armv7E-M always has it, Armv8-M where the processor says so
@@ -20,11 +20,13 @@ fn main() {
     if dsp {
         println!("cargo:rustc-cfg=armv8m_dsp");
     }
-    // and Armv7-A, which has all that Armv7E-M has
+    // Armv7-A has all that Cortex-M has: the tests of both run there
     let armv7a = target.starts_with("thumbv7neon");
-    if dsp || armv7a || target.starts_with("thumbv7em") {
+    let dsp = dsp || target.starts_with("thumbv7em");
+    if dsp || armv7a {
         println!("cargo:rustc-cfg=arm_dsp");
-    } else if armv8m || target.starts_with("thumbv7m") {
+    }
+    if !dsp && (armv7a || armv8m || target.starts_with("thumbv7m")) {
         println!("cargo:rustc-cfg=arm_mla");
     }
     if target.starts_with("thumb") && target.ends_with("eabihf") {
@@ -33,12 +35,12 @@ fn main() {
     // with registers for vectors: targets for kernels do without
     let of_target = |what: &str| var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
     let has = |feature| of_target("FEATURE").split(',').any(|it| it == feature);
-    let wide = match of_target("ARCH").as_str() {
+    let simd = match of_target("ARCH").as_str() {
         "x86_64" => has("sse2"),
         "aarch64" => has("neon") && of_target("ENDIAN") == "little",
         _ => false,
     };
-    if wide {
-        println!("cargo:rustc-cfg=wide");
+    if simd {
+        println!("cargo:rustc-cfg=simd");
     }
 }

@@ -50,7 +50,7 @@
 #[cfg(all(feature = "std", not(test)))]
 extern crate std;
 
-pub mod arch;
+pub(crate) mod arch;
 pub mod arena;
 pub mod clip;
 pub mod engine;

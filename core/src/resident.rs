@@ -15,7 +15,8 @@
 use bytemuck::{cast_slice, cast_slice_mut};
 use embedded_storage::nor_flash::ReadNorFlash;
 
-use crate::arch::{self, Rows};
+use crate::arch::im2col::Rows;
+use crate::arch::{Float, FloatKernels};
 use crate::level::{Rounding, Stored, Width};
 use crate::op::weights::{FloatRows, FloatWeights, IntWeights};
 use crate::quant::{QParams, Requant, quantize_bias, quantize_half};
@@ -191,7 +192,7 @@ impl Row<'_> {
             Width::Int2 => (2.0 * scale, Rounding::Floor, [-2, 1]),
         };
         let zero_point = 0;
-        arch::quantize(
+        Float::quantize(
             reals,
             QParams { scale, zero_point },
             rounding,
@@ -231,7 +232,7 @@ fn pack<const N: usize>(codes: &[u8], bytes: &mut [u8], byte: impl Fn([u8; N]) -
 
 /// The `weights` weights of a layer at a float level as they lie in `block`.
 #[must_use]
-pub fn float(block: &[u8], channels: usize, weights: usize, half: bool) -> FloatWeights<'_> {
+pub(crate) fn float(block: &[u8], channels: usize, weights: usize, half: bool) -> FloatWeights<'_> {
     let (bias, weight) = block.split_at(4 * channels);
     let rows = if half {
         FloatRows::F16(&cast_slice(weight)[..weights])
@@ -246,7 +247,7 @@ pub fn float(block: &[u8], channels: usize, weights: usize, half: bool) -> Float
 
 /// The `weights` weights of a layer at a level with integer weights as they lie in `block`.
 #[must_use]
-pub fn int(block: &[u8], channels: usize, weights: usize, width: Width) -> IntWeights<'_> {
+pub(crate) fn int(block: &[u8], channels: usize, weights: usize, width: Width) -> IntWeights<'_> {
     let (bias, rest) = block.split_at(4 * channels);
     let (multiplier, rest) = rest.split_at(4 * channels);
     let (shift, weight) = rest.split_at(channels.next_multiple_of(4));
@@ -301,7 +302,7 @@ mod tests {
             let want = |w: &f32| quantize_weight(*w, scale, width);
             for (i, w) in weights.iter().enumerate() {
                 assert_eq!(
-                    arch::weight(&bytes, i, width),
+                    crate::arch::portable::weight(&bytes, i, width),
                     want(w),
                     "{w} {scale} {width:?}"
                 );

@@ -6,6 +6,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use crate::level::{Form, Forms, Level, Stored};
 use crate::network::{Layer, PerTensorView};
+use crate::op::geometry::Geometry;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
 use crate::quant::QParams;
@@ -199,7 +200,7 @@ impl Step<'_> {
         let input = self.input;
         match op {
             Op::Conv2d { window, groups } => {
-                let geometry = conv2d::Geometry {
+                let geometry = Geometry {
                     window,
                     groups,
                     input,

@@ -1,7 +1,7 @@
 //! Borrowed tensors as operators see them: typed slices and the way a result is stored.
 
-use crate::arch;
-use crate::arch::requantize::{Bounds, raised, split};
+use crate::arch::requantize::{Clamp, saturating_shl, split_shift};
+use crate::arch::{Float, FloatKernels};
 use crate::level::Rounding;
 use crate::op::Activation;
 use crate::quant::{QParams, Requant};
@@ -62,7 +62,7 @@ impl ViewMut<'_> {
             Self::I8(data, q, rounding) => {
                 let bounds = activation.bounds(*q, *rounding);
                 let to = &mut data[i..][..reals.len()];
-                arch::quantize(reals, *q, *rounding, bounds, to);
+                Float::quantize(reals, *q, *rounding, bounds, to);
             }
         }
     }
@@ -113,17 +113,17 @@ fn activate(to: &mut [f32], reals: impl Iterator<Item = f32>, activation: Activa
 
 /// The way of an integer result into an INT8 tensor: rounding, zero point and activation bounds.
 #[derive(Clone, Copy, Debug)]
-pub struct Int8Sink {
+pub(crate) struct Requantizer {
     /// Offset and clamp of the result or, if `up`, of its negation.
-    pub bounds: Bounds,
+    pub(crate) clamp: Clamp,
     /// Whether results are rounded up: ⌈x⌉ is −⌊−x⌋, so they are negated before and complemented after.
-    pub up: bool,
+    pub(crate) up: bool,
 }
 
-impl Int8Sink {
+impl Requantizer {
     /// The sink of a tensor with parameters `q`, behind `activation`.
     #[must_use]
-    pub fn new(q: QParams, rounding: Rounding, activation: Activation) -> Self {
+    pub(crate) fn new(q: QParams, rounding: Rounding, activation: Activation) -> Self {
         let [low, high] = activation.bounds(q, rounding).map(i32::from);
         let zero = i32::from(q.zero_point);
         let (offset, low, high) = match rounding {
@@ -132,17 +132,17 @@ impl Int8Sink {
             Rounding::Ceil => (2 * !zero, !high, !low),
         };
         Self {
-            bounds: Bounds { offset, low, high },
+            clamp: Clamp { offset, low, high },
             up: rounding == Rounding::Ceil,
         }
     }
 
     /// Writes each `acc · factor` as the next element of the tensor.
     #[inline]
-    pub fn rescale(&self, accs: impl Iterator<Item = i32>, factor: Requant, to: &mut [i8]) {
-        let (left, right) = split(factor.shift);
-        let (bounds, multiplier) = (self.bounds, factor.multiplier);
-        let result = |acc| bounds.result(raised(acc, left), multiplier, right) as i8;
+    pub(crate) fn rescale(&self, accs: impl Iterator<Item = i32>, factor: Requant, to: &mut [i8]) {
+        let (left, right) = split_shift(factor.shift);
+        let (clamp, multiplier) = (self.clamp, factor.multiplier);
+        let result = |acc| clamp.apply(saturating_shl(acc, left), multiplier, right) as i8;
         let all = to.iter_mut().zip(accs);
         if self.up {
             all.for_each(|(to, acc)| *to = !result(-acc));
@@ -154,7 +154,7 @@ impl Int8Sink {
     /// Writes each `v / 2^shift` as the next element of the tensor, for sums of two products of steps and
     /// multipliers, which are at most 2^40 in magnitude.
     #[inline]
-    pub fn shift(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
+    pub(crate) fn shift(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
         if self.up {
             self.shift_signed(sums.map(|sum| -sum), shift, to);
             to.iter_mut().for_each(|to| *to = !*to);
@@ -165,7 +165,7 @@ impl Int8Sink {
 
     #[inline(always)]
     fn shift_signed(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
-        let Bounds { offset, low, high } = self.bounds;
+        let Clamp { offset, low, high } = self.clamp;
         let all = to.iter_mut().zip(sums);
         if (12..=31).contains(&shift) {
             // what is left fits 32 bits, which are cut out of both words

@@ -2,11 +2,10 @@
 
 use bitbudget::evaluate::ArenaMemory;
 use bitbudget::graph::FloatModel;
-use bitbudget_core::arch::FP32_TOLERANCE;
 use bitbudget_core::engine::{Engine, Input};
 use bitbudget_core::image::Image;
 use bitbudget_core::level::Level;
-use bitbudget_core::op::Activation;
+use bitbudget_core::op::{Activation, FP32_TOLERANCE};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::builder::{Builder, Style};
 use bitbudget_tests::generate;

@@ -7,51 +7,55 @@
 
 use core::arch::global_asm;
 
+use super::im2col::{Im2col, Rows};
+use super::kernels::IntKernels;
 use super::pixels::Pixels;
-use super::scalar::Rows;
+use super::strips::NoStrips;
 use crate::level::Width;
 
-/// As [`scalar::Patches`](super::scalar::Patches); a tap of a pixel lies next to the same of the next.
+/// The multiply-accumulate instruction.
+pub(crate) struct Mla;
+
+impl IntKernels for Mla {
+    type Im2col = MlaIm2col;
+    type Strips = NoStrips;
+}
+
+/// Taps of 32 bits; a tap of a pixel lies next to the same tap of the next pixel.
 #[derive(Clone, Debug)]
-pub struct Patches {
+pub(crate) struct MlaIm2col {
     taps: [i32; Self::TAPS],
     pixels: Pixels,
 }
 
-impl Default for Patches {
-    fn default() -> Self {
-        Self::new()
+impl MlaIm2col {
+    const TAPS: usize = Pixels::MOST * 144;
+
+    /// Taps `at`..`at + len` of all pixels.
+    fn taps_of(&mut self, at: usize, len: usize) -> &mut [i32] {
+        let pixels = self.pixels.count();
+        let first = at.saturating_mul(pixels);
+        &mut self.taps[first..][..len.saturating_mul(pixels)]
     }
 }
 
-impl Patches {
-    const TAPS: usize = Pixels::MOST * 144;
-
-    /// Room for patches.
-    #[must_use]
-    pub const fn new() -> Self {
+impl Im2col for MlaIm2col {
+    fn new() -> Self {
         Self {
             taps: [0; Self::TAPS],
             pixels: Pixels::Four,
         }
     }
 
-    /// As [`scalar::Patches::capacity`](super::scalar::Patches::capacity).
-    #[must_use]
-    pub const fn capacity(pixels: Pixels) -> usize {
+    fn capacity(pixels: Pixels) -> usize {
         Self::TAPS / pixels.count()
     }
 
-    /// As [`scalar::Patches::begin`](super::scalar::Patches::begin).
-    pub fn begin(&mut self, pixels: Pixels) {
+    fn begin(&mut self, pixels: Pixels) {
         self.pixels = pixels;
     }
 
-    /// As [`scalar::Patches::put`](super::scalar::Patches::put).
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
+    fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
         let pixels = self.pixels;
         let taps = self.taps_of(at, from.len());
         match pixels {
@@ -60,50 +64,21 @@ impl Patches {
         }
     }
 
-    /// As [`scalar::Patches::put_rows`](super::scalar::Patches::put_rows).
-    ///
-    /// # Panics
-    /// Past the capacity, or when the inputs end early.
-    pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
-        for row in 0..rows {
-            self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
-        }
-    }
-
-    /// As [`scalar::Patches::fill`](super::scalar::Patches::fill).
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
+    fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
         let pixels = self.pixels.count();
         let taps = self.taps_of(at, len).iter_mut();
         let taps = taps.skip(pixel).step_by(pixels);
         taps.for_each(|tap| *tap = value.into());
     }
 
-    /// Taps `at`..`at + len` of all pixels.
-    fn taps_of(&mut self, at: usize, len: usize) -> &mut [i32] {
-        let pixels = self.pixels.count();
-        let first = at.saturating_mul(pixels);
-        &mut self.taps[first..][..len.saturating_mul(pixels)]
-    }
-
-    /// As [`scalar::Patches::seal`](super::scalar::Patches::seal).
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn seal(&mut self, len: usize, width: Width) {
+    fn seal(&mut self, len: usize, width: Width) {
         assert!(len <= Self::capacity(self.pixels), "room for the taps");
         // to a whole byte of weights
         let padded = len.next_multiple_of(8 / width.bits() as usize);
         self.taps_of(len, padded - len).fill(0);
     }
 
-    /// As [`scalar::Patches::dots`](super::scalar::Patches::dots).
-    ///
-    /// # Panics
-    /// When a row of weights ends early.
-    pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
+    fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
         let bytes = rows.width.row_bytes(len);
         let channels = sums.len() / self.pixels.count();
         let Some(last) = channels.checked_sub(1) else {
@@ -112,8 +87,8 @@ impl Patches {
         assert!(len <= Self::capacity(self.pixels), "room for the taps");
         assert!(rows.pitch >= bytes, "rows do not overlap");
         let _: &[u8] = rows.row(last, len);
-        let mut job = Job {
-            patches: self.taps.as_ptr(),
+        let mut args = DotsArgs {
+            taps: self.taps.as_ptr(),
             weights: rows.bytes.as_ptr(),
             sums: sums.as_mut_ptr(),
             channels,
@@ -133,7 +108,7 @@ impl Patches {
         // do not overlap. It reads the words of as many taps, rounded up to a byte of weights, which the
         // capacity, a multiple of every byte's taps, has. It updates a sum for each pixel of each row:
         // `channels` are the whole rows of `sums`, and `pixels` is one or four by its type
-        unsafe { run(&raw mut job) };
+        unsafe { run(&raw mut args) };
     }
 }
 
@@ -151,10 +126,10 @@ fn widen<const P: usize>(from: &[i8], to: &mut [i32], pixel: usize) {
     }
 }
 
-/// What the loops work on, at the offsets that they know.
+/// Arguments of the loops, which know their offsets.
 #[repr(C)]
-struct Job {
-    patches: *const i32,
+struct DotsArgs {
+    taps: *const i32,
     weights: *const u8,
     sums: *mut i32,
     /// At least 1.
@@ -167,12 +142,15 @@ struct Job {
 }
 
 unsafe extern "C" {
-    fn bitbudget_mla4_int8(job: *mut Job);
-    fn bitbudget_mla4_int4(job: *mut Job);
-    fn bitbudget_mla4_int2(job: *mut Job);
-    fn bitbudget_mla1_int8(job: *mut Job);
-    fn bitbudget_mla1_int4(job: *mut Job);
-    fn bitbudget_mla1_int2(job: *mut Job);
+    fn bitbudget_mla4_int8(args: *mut DotsArgs);
+    fn bitbudget_mla4_int4(args: *mut DotsArgs);
+    fn bitbudget_mla4_int2(args: *mut DotsArgs);
+    fn bitbudget_mla1_int8(args: *mut DotsArgs);
+    fn bitbudget_mla1_int4(args: *mut DotsArgs);
+    fn bitbudget_mla1_int2(args: *mut DotsArgs);
 }
 
 global_asm!(include_str!("arm_mla.s"), options(raw));
+
+#[cfg(test)]
+battery!(int, Mla);

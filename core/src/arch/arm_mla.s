@@ -1,7 +1,7 @@
-// Products of patches and rows of packed weights.
+// Products of taps and rows of packed weights.
 //
-// r0: patches; r1: weights; r2 to r5: sums; r6 to r9: taps; r10: a byte of weights; r11: a weight;
-// r12: 1; lr: a counter; [sp]: the job.
+// r0: taps; r1: weights; r2 to r5: sums; r6 to r9: taps; r10: a byte of weights; r11: a weight;
+// r12: 1; lr: a counter; [sp]: the arguments.
 .syntax unified
 
 .macro bb_mla_step pixels, w

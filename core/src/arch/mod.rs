@@ -1,53 +1,42 @@
-//! The innermost loops, one file for each instruction set. They know slices only.
+//! The innermost loops, the one place where processors are known. They know slices, widths and affine maps
+//! only.
 //!
-//! `scalar` is the reference in safe Rust: always compiled, and what every other file must equal
-//! (INT8 exactly, FP32 within [`FP32_TOLERANCE`]).
+//! [`kernels`] says what an instruction set offers, [`portable`] does all of it in safe Rust, and each
+//! instruction set has a file or a folder that implements what it does better; here the best one is chosen.
+//! The battery holds each to naive computations: INT8 exactly, FP32 within [`FP32_TOLERANCE`].
 
-#[cfg(all(wide, target_arch = "aarch64"))]
-pub mod aarch64;
-#[cfg(arm_dsp)]
-pub mod arm_dsp;
-#[cfg(arm_fpu)]
-pub mod arm_fpu;
-#[cfg(any(arm_mla, all(arm_dsp, test)))]
-pub mod arm_mla;
 #[cfg(test)]
+#[macro_use]
 mod battery;
-pub mod pixels;
-pub mod requantize;
-pub mod scalar;
-#[cfg(wide)]
-pub mod wide;
-#[cfg(all(wide, target_arch = "x86_64"))]
-pub mod x86_64;
+
+pub(crate) mod im2col;
+pub(crate) mod kernels;
+pub(crate) mod pixels;
+pub(crate) mod portable;
+pub(crate) mod requantize;
+pub(crate) mod strips;
 
 #[cfg(arm_dsp)]
-pub use arm_dsp::{Patches, add_i8, depthwise, dots_i8, max_i8, requantize};
+mod arm_dsp;
 #[cfg(arm_fpu)]
-pub use arm_fpu::{depthwise_f32, dots_f16, dots_f32, quantize};
+mod arm_fpu;
 #[cfg(arm_mla)]
-pub use arm_mla::Patches;
-pub use pixels::Pixels;
-pub use requantize::Factors;
-#[cfg(not(arm_dsp))]
-pub use requantize::requantize;
-#[cfg(not(any(arm_dsp, arm_mla, wide)))]
-pub use scalar::Patches;
-#[cfg(not(any(arm_fpu, all(wide, target_arch = "x86_64"))))]
-pub use scalar::dots_f32;
-#[cfg(not(any(arm_dsp, wide)))]
-pub use scalar::dots_i8;
-pub use scalar::{Rows, half, weight};
-#[cfg(not(arm_dsp))]
-pub use scalar::{add_i8, depthwise, max_i8};
-#[cfg(not(arm_fpu))]
-pub use scalar::{depthwise_f32, dots_f16, quantize};
-#[cfg(wide)]
-pub use wide::{FloatStrips, Frame, Grid, Patches, Segments, Strip, StripSums, Strips};
-#[cfg(all(wide, target_arch = "x86_64"))]
-pub use x86_64::dots_f32;
+mod arm_mla;
+#[cfg(simd)]
+mod simd;
 
-/// Largest error of an FP32 sum of n products relative to the sum of the products' magnitudes:
-/// reordering n additions of 24-bit mantissas moves the result by at most n · 2^-24; the layers of
-/// this crate sum up to a few thousand products, whose errors largely cancel.
-pub const FP32_TOLERANCE: f32 = 1e-5;
+pub use kernels::FP32_TOLERANCE;
+pub(crate) use kernels::{FloatKernels, IntKernels};
+
+cfg_select! {
+    arm_dsp => { pub(crate) type Int = arm_dsp::Dsp; }
+    arm_mla => { pub(crate) type Int = arm_mla::Mla; }
+    simd => { pub(crate) type Int = simd::Simd; }
+    _ => { pub(crate) type Int = portable::Portable; }
+}
+
+cfg_select! {
+    arm_fpu => { pub(crate) type Float = arm_fpu::Fpu; }
+    simd => { pub(crate) type Float = simd::Simd; }
+    _ => { pub(crate) type Float = portable::Portable; }
+}

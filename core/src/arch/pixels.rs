@@ -3,7 +3,7 @@
 /// One pixel or four neighbouring ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub enum Pixels {
+pub(crate) enum Pixels {
     /// A single one.
     One = 1,
     /// Four.
@@ -12,12 +12,12 @@ pub enum Pixels {
 
 impl Pixels {
     /// The most.
-    pub const MOST: usize = Self::Four.count();
+    pub(crate) const MOST: usize = Self::Four.count();
 
     /// Four where as many are left, else one.
     #[inline(always)]
     #[must_use]
-    pub const fn of(left: usize) -> Self {
+    pub(crate) const fn of(left: usize) -> Self {
         if left < Self::MOST {
             Self::One
         } else {
@@ -28,7 +28,7 @@ impl Pixels {
     /// How many.
     #[inline(always)]
     #[must_use]
-    pub const fn count(self) -> usize {
+    pub(crate) const fn count(self) -> usize {
         self as usize
     }
 }

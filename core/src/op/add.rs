@@ -2,15 +2,15 @@
 
 use crate::op::Activation;
 use crate::quant::Requant;
-use crate::tensor::{Int8Sink, View, ViewMut};
+use crate::tensor::{Requantizer, View, ViewMut};
 
 /// Adds `a` and `b`. Where all three tensors are INT8 the products are added in 64 bits and
 /// rounded once; otherwise it is taken over the real numbers that the elements stand for.
 #[inline(never)]
-pub fn run(a: View<'_>, b: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
+pub(crate) fn run(a: View<'_>, b: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     match (a, b, &mut *output) {
         (View::I8(a, qa), View::I8(b, qb), ViewMut::I8(data, q, rounding)) => {
-            let sink = Int8Sink::new(*q, *rounding, activation);
+            let sink = Requantizer::new(*q, *rounding, activation);
             let [fa, fb] = Requant::pair(qa.scale / q.scale, qb.scale / q.scale);
             let (za, zb) = (i64::from(qa.zero_point), i64::from(qb.zero_point));
             let (ma, mb) = (i64::from(fa.multiplier), i64::from(fb.multiplier));

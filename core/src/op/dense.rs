@@ -1,9 +1,10 @@
 //! Fully connected: every output is a weighted sum of all input elements.
 
-#[cfg(not(wide))]
-use {crate::arch, crate::level::Width, bytemuck::cast_slice};
+use bytemuck::cast_slice;
 
-use crate::arch::Pixels;
+use crate::arch::pixels::Pixels;
+use crate::arch::{Int, IntKernels};
+use crate::level::Width;
 use crate::op::Activation;
 use crate::op::sums::Sums;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
@@ -11,7 +12,7 @@ use crate::tensor::ViewMut;
 
 /// Multiplies FP32 with floats.
 #[inline(never)]
-pub fn float(
+pub(crate) fn float(
     input: &[f32],
     weights: &FloatWeights<'_>,
     activation: Activation,
@@ -26,21 +27,20 @@ pub fn float(
 
 /// Multiplies INT8 with integers in 32 bits.
 #[inline(never)]
-pub fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
-    #[cfg(not(wide))]
+pub(crate) fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
     if weights.rows.width == Width::Int8 {
         let (rows, pitch) = (cast_slice(weights.rows.bytes), weights.rows.pitch);
-        arch::dots_i8(input, rows, pitch, weights.bias, |channel, sums| {
+        Int::dots_i8(input, rows, pitch, weights.bias, |channel, sums| {
             output.put(0, Pixels::One, channel, sums);
         });
         return;
     }
-    patches(input, weights, output);
+    im2col(input, weights, output);
 }
 
-/// The same of weights of any width. Not inlined: its memory is on the stack.
+/// As [`int`], for weights of any width. Not inlined: its memory is on the stack.
 #[inline(never)]
-fn patches(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
+fn im2col(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
     let channels = 0..weights.bias.len();
     let mut sums = Sums::new(weights, output);
     sums.run(0, Pixels::One, channels, input.len(), |taps, _| {

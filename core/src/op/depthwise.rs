@@ -1,13 +1,14 @@
 //! Depthwise convolution: every channel has weights of its own.
 
-use crate::arch::{self, Pixels};
+use crate::arch::pixels::Pixels;
+use crate::arch::{Float, FloatKernels, Int, IntKernels, portable};
 use crate::op::Activation;
-use crate::op::conv2d::Geometry;
+use crate::op::geometry::Geometry;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::tensor::ViewMut;
 
 /// The most taps that are taken here.
-pub const MAX_TAPS: usize = 64;
+pub(crate) const MAX_TAPS: usize = 64;
 
 /// Fours of channels that are worked on at a time, if their weights have room.
 const FOURS: usize = 16;
@@ -24,7 +25,7 @@ const FLOATS: usize = 72;
 /// Convolves each FP32 channel with its floats, a block of channels after the other. There are at most
 /// [`MAX_TAPS`] taps.
 #[inline(never)]
-pub fn float(
+pub(crate) fn float(
     geometry: &Geometry,
     input: &[f32],
     weights: &FloatWeights<'_>,
@@ -56,7 +57,7 @@ pub fn float(
                 let tap = (rows.tap + row) * width + columns.tap;
                 let (sums, last) = sums.split_at_mut(whole);
                 let of_taps = (channels, columns.len);
-                arch::depthwise_f32(&input[at..], of_taps, &eights[tap..], taps, sums);
+                Float::depthwise_f32(&input[at..], of_taps, &eights[tap..], taps, sums);
                 if rest == 0 {
                     continue;
                 }
@@ -78,7 +79,7 @@ pub fn float(
 /// Convolves each INT8 channel with its integers in 32 bits, a block of channels after the other; padding
 /// is the input's zero point. There are at most [`MAX_TAPS`] taps.
 #[inline(never)]
-pub fn int(
+pub(crate) fn int(
     geometry: &Geometry,
     input: &[i8],
     zero_point: i8,
@@ -104,21 +105,21 @@ pub fn int(
         fours.fill([0; 4]);
         let of_channel = |channel: usize| {
             let row = weights.rows.row(first + channel, taps);
-            (0..taps).map(|tap| i16::from(arch::weight(row, tap, weights.rows.width)))
+            (0..taps).map(|tap| i16::from(portable::weight(row, tap, weights.rows.width)))
         };
         spread(len, taps, of_channel, fours);
         let mut bias = [[0; 4]; FOURS];
         bias.as_flattened_mut()[..len].copy_from_slice(&weights.bias[first..first + len]);
-        // those of taps that lie side by side
-        let mut beside = [0; MAX_TAPS];
-        for (tap, offset) in beside.iter_mut().enumerate() {
+        // of taps that were copied side by side
+        let mut copied = [0; MAX_TAPS];
+        for (tap, offset) in copied.iter_mut().enumerate() {
             *offset = (tap * side) as u32;
         }
         geometry.for_each(|pixel, rows, columns| {
             let sums = &mut sums[..side / 4];
             let at = rows.start * pitch + columns.start * channels + first;
             if rows.len * columns.len == taps && side == len {
-                arch::depthwise(&input[at..], &inside[..taps], fours, &bias, sums);
+                Int::depthwise(&input[at..], &inside[..taps], fours, &bias, sums);
             } else {
                 patch[..taps * side].fill(zero_point);
                 for row in 0..rows.len {
@@ -128,7 +129,7 @@ pub fn int(
                         patch[tap * side..][..len].copy_from_slice(from);
                     }
                 }
-                arch::depthwise(&patch, &beside[..taps], fours, &bias, sums);
+                Int::depthwise(&patch, &copied[..taps], fours, &bias, sums);
             }
             output.put(pixel, Pixels::One, first, &sums.as_flattened()[..len]);
         });

@@ -8,18 +8,20 @@ use crate::level::{Form, Level, Rounding};
 use crate::quant::QParams;
 use crate::shape::{Shape, Window};
 
-pub mod add;
-pub mod conv2d;
-pub mod dense;
-pub mod depthwise;
-pub mod pool;
-pub mod reshape;
-pub mod softmax;
-#[cfg(wide)]
-pub mod strips;
-pub mod sums;
-pub mod table;
-pub mod weights;
+pub(crate) mod add;
+pub(crate) mod conv2d;
+pub(crate) mod dense;
+pub(crate) mod depthwise;
+pub(crate) mod direct;
+pub(crate) mod geometry;
+pub(crate) mod pool;
+pub(crate) mod reshape;
+pub(crate) mod softmax;
+pub(crate) mod sums;
+pub(crate) mod table;
+pub(crate) mod weights;
+
+pub use crate::arch::FP32_TOLERANCE;
 
 /// An operator with its hyper-parameters. A closed set: a new operator is a new arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,24 +1,24 @@
 //! Max and average pooling over `[H, W, C]`.
 
-use crate::arch;
+use crate::arch::{Int, IntKernels};
 use crate::op::Activation;
 use crate::op::table::Table;
 use crate::quant::Requant;
 use crate::shape::{Shape, Window};
-use crate::tensor::{Int8Sink, View, ViewMut};
+use crate::tensor::{Requantizer, View, ViewMut};
 
 /// Channels that are pooled at a time.
 const CHANNELS: usize = 32;
 
 /// A pool's shapes.
 #[derive(Clone, Copy, Debug)]
-pub struct Geometry {
+pub(crate) struct Geometry {
     /// Kernel, stride and padding.
-    pub window: Window,
+    pub(crate) window: Window,
     /// Shape of the input.
-    pub input: Shape,
+    pub(crate) input: Shape,
     /// Shape of the output, with the input's channels.
-    pub output: Shape,
+    pub(crate) output: Shape,
 }
 
 impl Geometry {
@@ -67,13 +67,18 @@ fn each<T: Copy, A: Copy>(combine: impl Fn(A, T) -> A) -> impl Fn(&mut [A], &[T]
 
 /// The largest element under each window; an element of padding never wins.
 #[inline(never)]
-pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
+pub(crate) fn max(
+    geometry: &Geometry,
+    input: View<'_>,
+    activation: Activation,
+    output: &mut ViewMut<'_>,
+) {
     match (input, &mut *output) {
         (View::I8(input, qi), ViewMut::I8(data, q, rounding)) => {
-            geometry.fold(input, i8::MIN, arch::max_i8, |first, largest, _| {
+            geometry.fold(input, i8::MIN, Int::max_i8, |first, largest, _| {
                 data[first..][..largest.len()].copy_from_slice(largest);
             });
-            let sink = Int8Sink::new(*q, *rounding, activation);
+            let sink = Requantizer::new(*q, *rounding, activation);
             let factor = Requant::from_real(qi.scale / q.scale);
             let zero = i32::from(qi.zero_point);
             let mut table = Table::new();
@@ -84,7 +89,7 @@ pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output:
             data.iter_mut().for_each(|x| *x = table.get(*x));
         }
         (View::I8(input, q), output) => {
-            geometry.fold(input, i8::MIN, arch::max_i8, |first, largest, _| {
+            geometry.fold(input, i8::MIN, Int::max_i8, |first, largest, _| {
                 let reals = largest.iter().map(|x| q.dequantize(*x));
                 output.put_each(first, reals, activation);
             });
@@ -100,7 +105,7 @@ pub fn max(geometry: &Geometry, input: View<'_>, activation: Activation, output:
 
 /// The mean under each window, over the elements inside or, with `count_padding`, over all taps.
 #[inline(never)]
-pub fn average(
+pub(crate) fn average(
     geometry: &Geometry,
     count_padding: bool,
     input: View<'_>,
@@ -115,9 +120,9 @@ pub fn average(
         }
     };
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
-        let sink = Int8Sink::new(*q, *rounding, activation);
+        let sink = Requantizer::new(*q, *rounding, activation);
         let mut factor = (0, Requant::from_real(1.0));
-        geometry.fold(input, 0, arch::add_i8, |first, sums, inside| {
+        geometry.fold(input, 0, Int::add_i8, |first, sums, inside| {
             let count = count(inside);
             if factor.0 != count {
                 let real = qi.scale / (q.scale * count as f32);

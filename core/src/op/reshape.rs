@@ -3,14 +3,14 @@
 use crate::op::Activation;
 use crate::op::table::Table;
 use crate::quant::{QParams, Requant};
-use crate::tensor::{Int8Sink, View, ViewMut};
+use crate::tensor::{Requantizer, View, ViewMut};
 
 /// Copies the elements in order, converting where the forms differ.
 #[inline(never)]
-pub fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
+pub(crate) fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     match (input, &mut *output) {
         (View::I8(input, qi), ViewMut::I8(data, q, rounding)) => {
-            let sink = Int8Sink::new(*q, *rounding, activation);
+            let sink = Requantizer::new(*q, *rounding, activation);
             let factor = Requant::from_real(qi.scale / q.scale);
             let zero = i32::from(qi.zero_point);
             map(input, data, |input, data| {

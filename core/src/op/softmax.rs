@@ -5,7 +5,7 @@ use crate::tensor::{View, ViewMut};
 
 /// The softmax over all elements of `input`, shifted by the largest so that nothing overflows.
 #[inline(never)]
-pub fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
+pub(crate) fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     let elements = 0..output.len();
     let reals = elements.clone().map(|i| input.real(i));
     let largest = reals.fold(f32::NEG_INFINITY, f32::max);

@@ -2,34 +2,36 @@
 
 use core::ops::Range;
 
-use crate::arch::{Patches, Pixels, Rows};
+use crate::arch::im2col::{Im2col, Rows};
+use crate::arch::pixels::Pixels;
+use crate::arch::{Int, IntKernels};
 use crate::op::weights::{IntOutput, IntWeights};
 
 /// Channels whose sums are held at a time.
 const CHANNELS: usize = 64;
 
 /// A layer's sums on their way into its output.
-pub struct Sums<'a, 'w, 'o> {
+pub(crate) struct Sums<'a, 'w, 'o> {
     weights: &'a IntWeights<'a>,
     output: &'a mut IntOutput<'w, 'o>,
-    patches: Patches,
+    im2col: <Int as IntKernels>::Im2col,
     sums: [i32; CHANNELS * Pixels::MOST],
 }
 
 impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
     /// Ready for the pixels of a layer.
     #[inline]
-    pub fn new(weights: &'a IntWeights<'a>, output: &'a mut IntOutput<'w, 'o>) -> Self {
+    pub(crate) fn new(weights: &'a IntWeights<'a>, output: &'a mut IntOutput<'w, 'o>) -> Self {
         Self {
             weights,
             output,
-            patches: Patches::new(),
+            im2col: Im2col::new(),
             sums: [0; CHANNELS * Pixels::MOST],
         }
     }
 
     /// Sums up and stores `pixels` from `pixel` on, in some channels: `len` products each. `gather(taps, i)` gives all taps of the i-th pixel in order.
-    pub fn run(
+    pub(crate) fn run(
         &mut self,
         pixel: usize,
         pixels: Pixels,
@@ -42,8 +44,8 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
             bytes,
             pitch,
         } = self.weights.rows;
-        let capacity = Patches::capacity(pixels);
-        // the taps that the patches hold
+        let capacity = <Int as IntKernels>::Im2col::capacity(pixels);
+        // the taps that the buffer holds
         let mut held = 0..0;
         for first in channels.clone().step_by(CHANNELS) {
             let block = first..channels.end.min(first + CHANNELS);
@@ -60,17 +62,17 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
             for from in (0..len).step_by(capacity) {
                 let wanted = from..len.min(from + capacity);
                 if held != wanted {
-                    self.patches.begin(pixels);
+                    self.im2col.begin(pixels);
                     for pixel in 0..pixels.count() {
                         let mut taps = Taps {
-                            patches: &mut self.patches,
+                            im2col: &mut self.im2col,
                             pixel,
                             wanted: wanted.clone(),
                             at: 0,
                         };
                         gather(&mut taps, pixel);
                     }
-                    self.patches.seal(wanted.len(), width);
+                    self.im2col.seal(wanted.len(), width);
                     held = wanted.clone();
                 }
                 let rows = Rows {
@@ -78,16 +80,16 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
                     bytes: &bytes[first * pitch + width.row_bytes(from)..],
                     pitch,
                 };
-                self.patches.dots(wanted.len(), &rows, sums);
+                self.im2col.dots(wanted.len(), &rows, sums);
             }
             self.output.put(pixel, pixels, first, sums);
         }
     }
 }
 
-/// The taps of one pixel on their way into the patches, which take some of them.
-pub struct Taps<'a> {
-    patches: &'a mut Patches,
+/// The taps of one pixel on their way into the im2col buffer, which takes some of them.
+pub(crate) struct Taps<'a> {
+    im2col: &'a mut <Int as IntKernels>::Im2col,
     pixel: usize,
     wanted: Range<usize>,
     at: usize,
@@ -96,17 +98,17 @@ pub struct Taps<'a> {
 impl Taps<'_> {
     /// The next taps.
     #[inline]
-    pub fn put(&mut self, from: &[i8]) {
+    pub(crate) fn put(&mut self, from: &[i8]) {
         if let Some((at, taken)) = self.take(from.len()) {
-            self.patches.put(self.pixel, at, &from[taken]);
+            self.im2col.put(self.pixel, at, &from[taken]);
         }
     }
 
     /// All taps: `rows` runs of `run` inputs, which begin `pitch` inputs apart.
     #[inline]
-    pub fn put_rows(&mut self, from: &[i8], rows: usize, run: usize, pitch: usize) {
+    pub(crate) fn put_rows(&mut self, from: &[i8], rows: usize, run: usize, pitch: usize) {
         if self.wanted == (0..rows * run) {
-            self.patches.put_rows(self.pixel, from, rows, run, pitch);
+            self.im2col.put_rows(self.pixel, from, rows, run, pitch);
         } else {
             (0..rows).for_each(|row| self.put(&from[row * pitch..][..run]));
         }
@@ -114,9 +116,9 @@ impl Taps<'_> {
 
     /// The next `len` taps are all `value`.
     #[inline]
-    pub fn fill(&mut self, len: usize, value: i8) {
+    pub(crate) fn fill(&mut self, len: usize, value: i8) {
         if let Some((at, taken)) = self.take(len) {
-            self.patches.fill(self.pixel, at, taken.len(), value);
+            self.im2col.fill(self.pixel, at, taken.len(), value);
         }
     }
 

@@ -2,7 +2,7 @@
 
 /// A result for each INT8, or for each byte as one.
 #[derive(Clone, Copy, Debug)]
-pub struct Table<T>([T; 256]);
+pub(crate) struct Table<T>([T; 256]);
 
 impl<T: Copy + Default> Default for Table<T> {
     fn default() -> Self {
@@ -12,18 +12,18 @@ impl<T: Copy + Default> Default for Table<T> {
 
 impl<T: Copy + Default> Table<T> {
     /// Results of a table.
-    pub const LEN: usize = 256;
+    pub(crate) const LEN: usize = 256;
 
     /// Room for them.
     #[inline(always)]
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self([T::default(); 256])
     }
 
     /// Takes the results that `fill` writes for the given elements.
     #[inline(always)]
-    pub fn fill(&mut self, fill: impl FnOnce(&[i8], &mut [T])) {
+    pub(crate) fn fill(&mut self, fill: impl FnOnce(&[i8], &mut [T])) {
         /// Those of bytes 0 and up.
         const ALL: [i8; 256] = {
             let mut all = [0; 256];
@@ -40,7 +40,7 @@ impl<T: Copy + Default> Table<T> {
     /// The result for an element.
     #[inline(always)]
     #[must_use]
-    pub fn get(&self, element: i8) -> T {
+    pub(crate) fn get(&self, element: i8) -> T {
         self.0[usize::from(element.cast_unsigned())]
     }
 }

@@ -1,14 +1,14 @@
-//! Channels that each have weights of their own.
+//! Depthwise convolution: channels that each have weights of their own.
 
 #![expect(unsafe_code, reason = "instructions that Rust has no name for")]
 
 use core::arch::global_asm;
 
-/// As [`scalar::depthwise`](crate::arch::scalar::depthwise).
+/// As [`portable::depthwise`](crate::arch::portable::depthwise).
 ///
 /// # Panics
 /// When the input or the weights end early.
-pub fn depthwise(
+pub(super) fn depthwise(
     input: &[i8],
     offsets: &[u32],
     weights: &[[i16; 4]],
@@ -26,7 +26,7 @@ pub fn depthwise(
     assert!(weights.len() >= weights_needed, "the weights end");
     let end = (last as usize).saturating_add(sums.len().saturating_mul(4));
     assert!(end <= input.len(), "the inputs end");
-    let mut job = Depthwise {
+    let mut args = DepthwiseArgs {
         input: input.as_ptr(),
         offsets: offsets.as_ptr(),
         weights: weights.as_ptr(),
@@ -38,12 +38,12 @@ pub fn depthwise(
     // SAFETY: the loop reads all offsets, behind each of them an input for each channel, the weights of as many
     // taps and the biases of all fours of channels, and writes the sums: the largest offset was asserted to
     // have its inputs, the weights to be enough, and the biases were cut to the sums' length
-    unsafe { bitbudget_depthwise(&raw mut job) };
+    unsafe { bitbudget_depthwise(&raw mut args) };
 }
 
-/// What the loop over channels of their own works on, at the offsets that it knows.
+/// Arguments of the loop, which knows their offsets.
 #[repr(C)]
-struct Depthwise {
+struct DepthwiseArgs {
     input: *const i8,
     offsets: *const u32,
     weights: *const [i16; 4],
@@ -55,7 +55,7 @@ struct Depthwise {
 }
 
 unsafe extern "C" {
-    fn bitbudget_depthwise(job: *mut Depthwise);
+    fn bitbudget_depthwise(args: *mut DepthwiseArgs);
 }
 
-global_asm!(super::cpu!(), include_str!("depthwise.s"), options(raw));
+global_asm!(cpu!(), include_str!("depthwise.s"), options(raw));

@@ -1,4 +1,4 @@
-//! Inputs and weights where they lie.
+//! Dot products of inputs and weights where they lie.
 
 #![expect(unsafe_code, reason = "instructions that Rust has no name for")]
 
@@ -6,14 +6,14 @@ use core::arch::global_asm;
 use core::mem::MaybeUninit;
 use core::slice::from_raw_parts;
 
-use crate::arch::scalar;
+use crate::arch::portable;
 
-/// As [`scalar::dots_i8`](crate::arch::scalar::dots_i8), five rows at a time.
+/// As [`portable::dots_i8`], five rows at a time.
 ///
 /// # Panics
 /// When a row of weights ends early.
 #[inline]
-pub fn dots_i8(
+pub(super) fn dots_i8(
     input: &[i8],
     weights: &[i8],
     pitch: usize,
@@ -30,11 +30,11 @@ pub fn dots_i8(
     assert!(end <= weights.len(), "the weights end");
     if len < 4 {
         // such a row is not read by words where it lies
-        return scalar::dots_i8(input, weights, pitch, bias, each);
+        return portable::dots_i8(input, weights, pitch, bias, each);
     }
     let mut sums = [const { MaybeUninit::<i32>::uninit() }; ROWS];
     let words = len / 4;
-    let mut job = Dots {
+    let mut args = DotsArgs {
         input: input.as_ptr(),
         weights: weights.as_ptr(),
         pitch,
@@ -48,28 +48,28 @@ pub fn dots_i8(
     };
     for first in (0..bias.len()).step_by(ROWS) {
         let rows = ROWS.min(bias.len() - first);
-        job.sums = sums.as_mut_ptr().cast();
-        job.tiles = rows / 5;
-        if job.tiles > 0 {
+        args.sums = sums.as_mut_ptr().cast();
+        args.tiles = rows / 5;
+        if args.tiles > 0 {
             // SAFETY: the loop reads the inputs and, of the next `5 * tiles` rows, as many weights and the
             // bias: the last of all rows was asserted to end within the weights, in numbers that saturate.
             // It writes `5 * tiles` sums, no more than the room's `ROWS`. Inputs of fewer than four bytes,
             // which it could not read by words, were handled before
-            unsafe { bitbudget_dots_i8_5(&raw mut job) };
+            unsafe { bitbudget_dots_i8_5(&raw mut args) };
         }
-        job.tiles = rows % 5;
-        if job.tiles > 0 {
-            // SAFETY: as for the fives of rows; the loop goes on behind them, where the job's pointers were left
-            unsafe { bitbudget_dots_i8_1(&raw mut job) };
+        args.tiles = rows % 5;
+        if args.tiles > 0 {
+            // SAFETY: as for the fives of rows; the loop goes on behind them, where it left the pointers
+            unsafe { bitbudget_dots_i8_1(&raw mut args) };
         }
         // SAFETY: the two loops have written one sum for each of the `rows` rows
         each(first, unsafe { from_raw_parts(sums.as_ptr().cast(), rows) });
     }
 }
 
-/// What the loops over inputs where they lie work on, at the offsets that they know.
+/// Arguments of the loops, which know their offsets.
 #[repr(C)]
-struct Dots {
+struct DotsArgs {
     input: *const i8,
     /// Of the next tile, as are the biases and the sums.
     weights: *const i8,
@@ -87,8 +87,8 @@ struct Dots {
 }
 
 unsafe extern "C" {
-    fn bitbudget_dots_i8_5(job: *mut Dots);
-    fn bitbudget_dots_i8_1(job: *mut Dots);
+    fn bitbudget_dots_i8_5(args: *mut DotsArgs);
+    fn bitbudget_dots_i8_1(args: *mut DotsArgs);
 }
 
-global_asm!(super::cpu!(), include_str!("dots.s"), options(raw));
+global_asm!(cpu!(), include_str!("dots.s"), options(raw));

@@ -47,7 +47,7 @@
 .endm
 
 // r0: sums; r1, r2: multipliers, shifts; r3: results; r4, r5: a pitch and three; r6: channels;
-// r7: the offset; [sp]: the job
+// r7: the offset; [sp]: the arguments
 .macro bb_requantize_begin name
 .section .text.\name,"ax",%progbits
 .p2align 2

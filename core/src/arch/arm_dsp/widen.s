@@ -1,7 +1,7 @@
-// Rows of inputs to patches.
+// Rows of inputs to taps.
 .syntax unified
 
-// r0: inputs; r1: patches; r2: rows; r3: words; r4: bytes; r5: the gap
+// r0: inputs; r1: taps; r2: rows; r3: words; r4: bytes; r5: the gap
 .macro bb_widen_begin name
 .section .text.\name,"ax",%progbits
 .p2align 2

@@ -1,6 +1,6 @@
 // Products of floats.
 //
-// r0: inputs; r1: weights; r2: sums; r3: a counter; r4: channels; r5: the row; r6: pitch; r7: the job;
+// r0: inputs; r1: weights; r2: sums; r3: a counter; r4: channels; r5: the row; r6: pitch; r7: the arguments;
 // s0 to s7: lanes; s8 to s15: inputs; s16 to s23: weights.
 .syntax unified
 .fpu fpv4-sp-d16

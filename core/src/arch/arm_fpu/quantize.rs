@@ -4,12 +4,12 @@
 
 use core::arch::global_asm;
 
-use super::LANES;
+use super::products::LANES;
 use crate::level::Rounding;
 use crate::quant::QParams;
 
-/// As [`scalar::quantize`](crate::arch::scalar::quantize), where the unit is told how to round.
-pub fn quantize(
+/// As [`portable::quantize`](crate::arch::portable::quantize), where the unit is told how to round.
+pub(super) fn quantize(
     reals: &[f32],
     q: QParams,
     rounding: Rounding,
@@ -22,7 +22,7 @@ pub fn quantize(
         Rounding::Floor => (0.0, 0b10),
         Rounding::Ceil => (0.0, 0b01),
     };
-    let mut job = Quantize {
+    let mut args = QuantizeArgs {
         reals: reals.as_ptr(),
         to: to.as_mut_ptr(),
         eights: count / LANES,
@@ -41,12 +41,12 @@ pub fn quantize(
     };
     // SAFETY: the loop reads `count` numbers and writes `count` results, and neither slice is shorter; it puts
     // FPSCR back as it was
-    unsafe { run(&raw mut job) };
+    unsafe { run(&raw mut args) };
 }
 
-/// What the loops that quantize work on, at the offsets that they know.
+/// Arguments of the loops, which know their offsets.
 #[repr(C)]
-struct Quantize {
+struct QuantizeArgs {
     reals: *const f32,
     to: *mut i8,
     eights: usize,
@@ -62,8 +62,8 @@ struct Quantize {
 }
 
 unsafe extern "C" {
-    fn bitbudget_quantize(job: *mut Quantize);
-    fn bitbudget_quantize_bounds(job: *mut Quantize);
+    fn bitbudget_quantize(args: *mut QuantizeArgs);
+    fn bitbudget_quantize_bounds(args: *mut QuantizeArgs);
 }
 
 global_asm!(include_str!("quantize.s"), options(raw));

@@ -3,28 +3,23 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::String;
-use std::{vec, vec::Vec};
+use std::vec;
 
-use super::{Subject, for_each_subject};
-#[cfg(arm_dsp)]
-use crate::arch::arm_dsp;
-#[cfg(arm_fpu)]
-use crate::arch::arm_fpu;
-use crate::arch::requantize::{Bounds, requantize as in_rust};
-#[cfg(all(wide, target_arch = "x86_64"))]
-use crate::arch::x86_64;
-use crate::arch::{Factors, Pixels, Rows, scalar};
+use crate::arch::im2col::{Im2col, Rows};
+use crate::arch::kernels::{FloatKernels, IntKernels};
+use crate::arch::pixels::Pixels;
+use crate::arch::requantize::{Clamp, Requants};
 use crate::level::Width;
 
 /// Numbers near the largest, and those whose products with a small one are just too large.
-pub(in crate::arch) fn huge() -> impl Iterator<Item = usize> {
+pub(crate) fn huge() -> impl Iterator<Item = usize> {
     let near = (0..=16).map(|less| usize::MAX - less);
     let just = [2, 3, 4, 5, 7, 8, 12, 16, 32, 64, 256].into_iter();
     near.chain(just.flat_map(|parts| [usize::MAX / parts, usize::MAX / parts + 1]))
 }
 
 /// Calls what must panic.
-pub(in crate::arch) fn refused<T>(call: impl FnOnce() -> T) {
+pub(crate) fn refused<T>(call: impl FnOnce() -> T) {
     let outcome = catch_unwind(AssertUnwindSafe(|| drop(call())));
     let said = outcome.expect_err("this is refused");
     let text = said.downcast_ref::<&str>().copied();
@@ -33,25 +28,24 @@ pub(in crate::arch) fn refused<T>(call: impl FnOnce() -> T) {
     assert!(!text.contains("overflow"), "{text}");
 }
 
-#[test]
-fn patches_of_huge_lengths_are_refused() {
-    for_each_subject!(huge_patches);
+pub(crate) fn im2col_refuses_huge_lengths<K: IntKernels>() {
+    K::Im2col::on_each(im2col);
 }
 
-fn huge_patches<S: Subject>(mut patches: S) {
+fn im2col<B: Im2col>(mut buffer: B) {
     let bytes = [0_u8; 64];
     let taps = [0_i8; 64];
     for pixels in [Pixels::One, Pixels::Four] {
-        patches.begin(pixels);
+        buffer.begin(pixels);
         for huge in huge() {
-            refused(|| patches.put(0, huge, &taps));
-            refused(|| patches.put(0, huge, &taps[..5]));
-            refused(|| patches.fill(0, huge, 5, 1));
-            refused(|| patches.fill(0, 0, huge, 1));
-            refused(|| patches.fill(0, 3, huge, 1));
+            refused(|| buffer.put(0, huge, &taps));
+            refused(|| buffer.put(0, huge, &taps[..5]));
+            refused(|| buffer.fill(0, huge, 5, 1));
+            refused(|| buffer.fill(0, 0, huge, 1));
+            refused(|| buffer.fill(0, 3, huge, 1));
             for run in [3, 5, 8] {
-                refused(|| patches.put_rows(0, &taps, 2, run, huge));
-                refused(|| patches.put_rows(0, &taps, huge, run, run));
+                refused(|| buffer.put_rows(0, &taps, 2, run, huge));
+                refused(|| buffer.put_rows(0, &taps, huge, run, run));
             }
             for width in Width::ALL {
                 let rows = |pitch| Rows {
@@ -60,107 +54,67 @@ fn huge_patches<S: Subject>(mut patches: S) {
                     pitch,
                 };
                 let mut sums = vec![0; 5 * pixels.count()];
-                refused(|| patches.seal(huge, width));
-                refused(|| patches.dots(huge, &rows(8), &mut sums));
+                refused(|| buffer.seal(huge, width));
+                refused(|| buffer.dots(huge, &rows(8), &mut sums));
                 for len in [2, 9, 40] {
-                    refused(|| patches.dots(len, &rows(huge), &mut sums));
+                    refused(|| buffer.dots(len, &rows(huge), &mut sums));
                 }
             }
         }
     }
 }
 
-#[test]
-fn loops_over_huge_pitches_are_refused() {
-    type Dots<T> = fn(&[f32], &[T], usize, &mut [f32]);
-    let floats: &[Dots<f32>] = &[
-        scalar::dots_f32,
-        #[cfg(arm_fpu)]
-        arm_fpu::dots_f32,
-        #[cfg(all(wide, target_arch = "x86_64"))]
-        x86_64::dots_f32,
-    ];
-    let halves: &[Dots<u16>] = &[
-        scalar::dots_f16,
-        #[cfg(arm_fpu)]
-        arm_fpu::dots_f16,
-    ];
-    let bytes = [0_i8; 64];
-    let bias = [0; 7];
+pub(crate) fn dots_i8_refuses_huge_pitches<K: IntKernels>() {
+    let (bytes, bias) = ([0_i8; 64], [0; 7]);
     for huge in huge() {
-        refused(|| scalar::dots_i8(&bytes[..8], &bytes, huge, &bias, |_, _| {}));
-        #[cfg(arm_dsp)]
-        refused(|| arm_dsp::dots_i8(&bytes[..8], &bytes, huge, &bias, |_, _| {}));
-        for dots in floats {
-            refused(|| dots(&[0.0; 9], &[0.0; 64], huge, &mut [0.0; 7]));
-        }
-        for dots in halves {
-            refused(|| dots(&[0.0; 9], &[0; 64], huge, &mut [0.0; 7]));
-        }
+        refused(|| K::dots_i8(&bytes[..8], &bytes, huge, &bias, |_, _| {}));
+        refused(|| K::dots_i8(&bytes[..3], &bytes, huge, &bias, |_, _| {}));
     }
 }
 
-#[test]
-fn depthwise_loops_over_huge_steps_are_refused() {
-    type Depthwise = fn(&[i8], &[u32], &[[i16; 4]], &[[i32; 4]], &mut [[i32; 4]]);
-    let ways: &[Depthwise] = &[
-        scalar::depthwise,
-        #[cfg(arm_dsp)]
-        arm_dsp::depthwise,
-    ];
-    for depthwise in ways {
-        let (weights, bias) = ([[0; 4]; 6], [[0; 4]; 2]);
-        for offset in [57, u32::MAX, u32::MAX - 3, u32::MAX - 7] {
-            let offsets = [0, offset, 0];
-            refused(|| depthwise(&[0; 64], &offsets, &weights, &bias, &mut [[0; 4]; 2]));
-        }
-        refused(|| depthwise(&[0; 64], &[0; 4], &weights, &bias, &mut [[0; 4]; 2]));
-        refused(|| depthwise(&[0; 64], &[0; 1], &weights, &bias, &mut [[0; 4]; 3]));
+pub(crate) fn depthwise_refuses_huge_offsets<K: IntKernels>() {
+    let (weights, bias) = ([[0; 4]; 6], [[0; 4]; 2]);
+    for offset in [57, u32::MAX, u32::MAX - 3, u32::MAX - 7] {
+        let offsets = [0, offset, 0];
+        refused(|| K::depthwise(&[0; 64], &offsets, &weights, &bias, &mut [[0; 4]; 2]));
     }
-    type OfFloats = fn(&[f32], (usize, usize), &[[f32; 8]], usize, &mut [[f32; 8]]);
-    let ways: &[OfFloats] = &[
-        scalar::depthwise_f32,
-        #[cfg(arm_fpu)]
-        arm_fpu::depthwise_f32,
-    ];
-    let weights = [[0.0; 8]; 12];
-    for depthwise in ways {
-        for huge in huge() {
-            let mut sums = [[0.0; 8]; 3];
-            refused(|| depthwise(&[0.0; 64], (huge, 3), &weights, 4, &mut sums));
-            refused(|| depthwise(&[0.0; 64], (1, huge), &weights, 4, &mut sums));
-            refused(|| depthwise(&[0.0; 64], (1, 3), &weights, huge, &mut sums));
-        }
-    }
+    refused(|| K::depthwise(&[0; 64], &[0; 4], &weights, &bias, &mut [[0; 4]; 2]));
+    refused(|| K::depthwise(&[0; 64], &[0; 1], &weights, &bias, &mut [[0; 4]; 3]));
 }
 
-#[test]
-fn results_a_huge_pitch_apart_are_refused() {
-    type Requantize = fn(&[i32], &Factors<'_>, Pixels, &mut [i8], usize);
-    let ways: &[Requantize] = &[
-        in_rust,
-        #[cfg(arm_dsp)]
-        arm_dsp::requantize,
-    ];
-    let multiplier = vec![1 << 30; 5];
-    let shift: Vec<u8> = vec![40; 5];
-    for requantize in ways {
-        for low in [-128, 0] {
-            let bounds = Bounds {
+pub(crate) fn requantize_refuses_huge_pitches<K: IntKernels>() {
+    let (multiplier, shift) = ([1 << 30; 5], [40; 5]);
+    for low in [-128, 0] {
+        let requants = Requants {
+            multiplier: &multiplier,
+            shift: &shift,
+            clamp: Clamp {
                 offset: 0,
                 low,
                 high: 127,
-            };
-            let factors = Factors {
-                multiplier: &multiplier,
-                shift: &shift,
-                bounds,
-            };
-            for huge in huge() {
-                refused(|| requantize(&[0; 20], &factors, Pixels::Four, &mut [0; 20], huge));
-            }
-            refused(|| requantize(&[0; 19], &factors, Pixels::Four, &mut [0; 20], 5));
-            refused(|| requantize(&[0; 4], &factors, Pixels::One, &mut [0; 4], 5));
+            },
+        };
+        for huge in huge() {
+            refused(|| K::requantize(&[0; 20], &requants, Pixels::Four, &mut [0; 20], huge));
         }
+        refused(|| K::requantize(&[0; 19], &requants, Pixels::Four, &mut [0; 20], 5));
+        refused(|| K::requantize(&[0; 5], &requants, Pixels::One, &mut [0; 4], 5));
+    }
+}
+
+pub(crate) fn dots_of_floats_refuse_huge_pitches<K: FloatKernels>() {
+    for huge in huge() {
+        refused(|| K::dots_f32(&[0.0; 9], &[0.0; 64], huge, &mut [0.0; 7]));
+        refused(|| K::dots_f16(&[0.0; 9], &[0; 64], huge, &mut [0.0; 7]));
+    }
+}
+
+pub(crate) fn depthwise_f32_refuses_huge_steps<K: FloatKernels>() {
+    let (input, weights) = ([0.0; 64], [[0.0; 8]; 12]);
+    for huge in huge() {
+        let mut sums = [[0.0; 8]; 3];
+        refused(|| K::depthwise_f32(&input, (huge, 3), &weights, 4, &mut sums));
+        refused(|| K::depthwise_f32(&input, (1, huge), &weights, 4, &mut sums));
+        refused(|| K::depthwise_f32(&input, (1, 3), &weights, huge, &mut sums));
     }
 }

@@ -10,7 +10,7 @@ use bytemuck::Pod;
 /// Up to `BYTES` bytes, aligned for vectors.
 #[derive(Clone)]
 #[repr(C, align(64))]
-pub struct Buffer<const BYTES: usize> {
+pub(super) struct Buffer<const BYTES: usize> {
     bytes: [MaybeUninit<u8>; BYTES],
     /// Bytes from the beginning on that have a value.
     len: usize,
@@ -19,7 +19,7 @@ pub struct Buffer<const BYTES: usize> {
 impl<const BYTES: usize> Buffer<BYTES> {
     /// No bytes.
     #[must_use]
-    pub const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self {
             bytes: [MaybeUninit::uninit(); BYTES],
             len: 0,
@@ -31,7 +31,7 @@ impl<const BYTES: usize> Buffer<BYTES> {
     /// # Panics
     /// When there is no room.
     #[inline(always)]
-    pub fn reset<T: Pod>(&mut self, len: usize, value: T) -> &mut [T] {
+    pub(super) fn reset<T: Pod>(&mut self, len: usize, value: T) -> &mut [T] {
         self.room(len).fill(MaybeUninit::new(value));
         // SAFETY: `room` gave `len` elements (it panics where there are not so many), and `fill` wrote each
         unsafe { self.written(len * size_of::<T>()) };
@@ -43,7 +43,7 @@ impl<const BYTES: usize> Buffer<BYTES> {
     /// # Panics
     /// When there is no room.
     #[inline(always)]
-    pub fn room<T: Pod>(&mut self, len: usize) -> &mut [MaybeUninit<T>] {
+    pub(super) fn room<T: Pod>(&mut self, len: usize) -> &mut [MaybeUninit<T>] {
         const { assert!(align_of::<T>() <= 64, "aligned for vectors") };
         self.len = 0;
         let bytes = &mut self.bytes[..len.saturating_mul(size_of::<T>())];
@@ -60,7 +60,7 @@ impl<const BYTES: usize> Buffer<BYTES> {
     ///
     /// # Panics
     /// When there is no room.
-    pub unsafe fn written(&mut self, len: usize) {
+    pub(super) unsafe fn written(&mut self, len: usize) {
         assert!(len <= BYTES);
         self.len = len;
     }
@@ -69,7 +69,7 @@ impl<const BYTES: usize> Buffer<BYTES> {
     ///
     /// # Panics
     /// When there is no room.
-    pub fn grow(&mut self, len: usize) -> &mut [u8] {
+    pub(super) fn grow(&mut self, len: usize) -> &mut [u8] {
         if len > self.len {
             self.bytes[self.len..len].fill(MaybeUninit::new(0));
             self.len = len;
@@ -79,21 +79,17 @@ impl<const BYTES: usize> Buffer<BYTES> {
 
     /// The bytes.
     #[must_use]
-    pub const fn bytes(&self) -> &[u8] {
-        // SAFETY: the first `len` bytes of the array have a value
+    pub(super) const fn bytes(&self) -> &[u8] {
+        // SAFETY: the first `len` bytes of the array have a value: `len` is set only to 0, by `grow` to what it has
+        // filled, and by `written`, whose caller has promised so; it is never more than the array, as both check
         unsafe { core::slice::from_raw_parts(self.bytes.as_ptr().cast(), self.len) }
     }
 
     /// The bytes.
-    pub const fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the first `len` bytes of the array have a value, and keep one
+    pub(super) const fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the first `len` bytes of the array have a value, as for `bytes`, and bytes can only be replaced by
+        // others
         unsafe { core::slice::from_raw_parts_mut(self.bytes.as_mut_ptr().cast(), self.len) }
-    }
-}
-
-impl<const BYTES: usize> Default for Buffer<BYTES> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -106,7 +102,7 @@ impl<const BYTES: usize> fmt::Debug for Buffer<BYTES> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arch::battery::guards::{huge, refused};
+    use crate::arch::battery::{huge, refused};
 
     #[test]
     fn more_elements_than_there_is_room_for_are_refused() {

@@ -1,43 +1,20 @@
-//! Loops for processors with vectors, written once for all of their instruction sets.
-//!
-//! An `Isa` says how vectors are loaded and multiplied; a `Task` is a loop over any of them; the
-//! instruction set's file runs tasks on the best one that the processor has.
+//! What the instruction sets have in common.
 
 #![expect(unsafe_code, reason = "instructions of some processors")]
 
 use bytemuck::Pod;
 
-use super::requantize::Bounds;
-
-mod buffer;
-mod floats;
-mod patches;
-mod requantize;
-mod strips;
-mod tile;
-mod unpack;
-mod weigh;
-
-pub use buffer::Buffer;
-pub use floats::FloatStrips;
-pub use patches::Patches;
-pub use strips::{Frame, Grid, Segments, Strip, StripSums, Strips};
-
-#[cfg(target_arch = "aarch64")]
-pub use super::aarch64::Path;
-#[cfg(target_arch = "aarch64")]
-use super::aarch64::transpose;
-#[cfg(target_arch = "x86_64")]
-pub use super::x86_64::Path;
-#[cfg(target_arch = "x86_64")]
-use super::x86_64::transpose;
+use super::geometry::LANES;
+use crate::arch::requantize::Clamp;
 
 /// An instruction set: vectors of 32-bit sums, and the product of words of inputs and of weights, which
 /// hold [`TAPS`](Self::TAPS) taps each.
 ///
 /// # Safety
-/// The functions do what they say and read and write nothing but what they say; they may be called inside
-/// [`run`](Self::run). [`LANES`](Self::LANES) is 4, 8 or 16.
+/// - Every function reads and writes through its pointers only what its own `# Safety` lists.
+/// - Every function may be called inside [`run`](Self::run), which needs nothing but a processor that has the
+///   instruction set.
+/// - [`LANES`](Self::LANES) is 4, 8 or 16, and a `Vector` holds as many words.
 pub(super) unsafe trait Isa: Copy {
     /// 32-bit sums, as many words of inputs, or as many words of weights.
     type Vector: Copy;
@@ -49,7 +26,7 @@ pub(super) unsafe trait Isa: Copy {
     const LANES: usize;
     /// Taps of a word.
     const TAPS: usize = size_of::<u32>() / size_of::<Self::Input>();
-    /// What an input is larger than the tap that it stands for.
+    /// Bias added to every input when it is copied: 128 where the dot product wants unsigned inputs, else 0.
     const OFFSET: i32;
     /// Pixels whose sums fit the registers beside those of a second vector of channels.
     const PIXELS: usize;
@@ -63,72 +40,76 @@ pub(super) unsafe trait Isa: Copy {
     fn input(tap: i8) -> Self::Input;
     /// The weight as it lies in a word.
     fn weight(weight: i8) -> Self::Weight;
+    /// Four rows of words as columns. Every processor of the target has the instructions.
+    fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4];
     /// # Safety
-    /// [`LANES`](Self::LANES) sums can be read.
+    /// `LANES` sums are readable at `sums`; called inside [`run`](Self::run).
     unsafe fn load(sums: *const i32) -> Self::Vector;
     /// # Safety
-    /// [`LANES`](Self::LANES) sums can be written.
+    /// `LANES` sums are writable at `sums`; called inside [`run`](Self::run).
     unsafe fn store(sums: *mut i32, vector: Self::Vector);
     /// One word of inputs in all lanes.
     ///
     /// # Safety
-    /// [`TAPS`](Self::TAPS) inputs can be read.
+    /// `TAPS` inputs are readable at `inputs`; called inside [`run`](Self::run).
     unsafe fn splat(inputs: *const Self::Input) -> Self::Vector;
     /// Words of inputs, one for each lane.
     ///
     /// # Safety
-    /// They can be read.
+    /// `LANES * TAPS` inputs are readable at `inputs`; called inside [`run`](Self::run).
     unsafe fn inputs(inputs: *const Self::Input) -> Self::Vector;
     /// Words of weights, one for each lane.
     ///
     /// # Safety
-    /// They can be read.
+    /// `LANES * TAPS` weights are readable at `weights`; called inside [`run`](Self::run).
     unsafe fn words(weights: *const Self::Weight) -> Self::Vector;
-    /// The same from weights in bytes.
+    /// As [`words`](Self::words), from weights of one byte.
     ///
     /// # Safety
-    /// They can be read.
+    /// `LANES * TAPS` bytes are readable at `weights`; called inside [`run`](Self::run).
     unsafe fn bytes(weights: *const i8) -> Self::Vector;
-    /// The first words of the lanes' rows, their second words, and so on; the rows are a pitch apart.
+    /// The first words of the lanes' rows, their second words, and so on; row `i` begins `i * pitch` bytes
+    /// behind `rows`.
     ///
     /// # Safety
-    /// 16 bytes of a row for each lane can be read.
+    /// 16 bytes of a row for each lane are readable; called inside [`run`](Self::run).
     #[inline(always)]
     unsafe fn columns(rows: *const u8, pitch: usize) -> [Self::Vector; 4] {
-        let mut words = [[0_u8; strips::LANES * size_of::<u32>()]; 4];
+        let mut words = [[0_u8; LANES * size_of::<u32>()]; 4];
         for four in 0..Self::LANES / 4 {
-            // SAFETY: as this function's
+            // SAFETY: the caller has 16 readable bytes for each of the `LANES` rows, of which this is one;
+            // an array of bytes needs no alignment
             let block = [0, 1, 2, 3].map(|i| unsafe { &*rows.add((4 * four + i) * pitch).cast() });
-            for (words, column) in words.iter_mut().zip(transpose(block)) {
+            for (words, column) in words.iter_mut().zip(Self::transpose(block)) {
                 words[four * column.len()..][..column.len()].copy_from_slice(&column);
             }
         }
-        // SAFETY: there are the most lanes
+        // SAFETY: the arrays have words for the most lanes, and loads need no alignment
         words.map(|words| unsafe { Self::load(words.as_ptr().cast()) })
     }
     /// The sums and, in each lane, the products of a word of inputs and one of weights; wraps.
     ///
     /// # Safety
-    /// That of all.
+    /// Called inside [`run`](Self::run).
     unsafe fn dot(sums: Self::Vector, inputs: Self::Vector, weights: Self::Vector) -> Self::Vector;
     /// The sum of all lanes; wraps.
     ///
     /// # Safety
-    /// That of all.
+    /// Called inside [`run`](Self::run).
     unsafe fn total(sums: Self::Vector) -> i32;
-    /// The results of sums, as [`requantize`](crate::arch::requantize()) makes them; wraps.
+    /// Requantizes sums as [`Clamp::apply`] does; wraps.
     ///
     /// # Safety
-    /// That of all.
+    /// Called inside [`run`](Self::run).
     #[inline(always)]
     unsafe fn requantize(
         sums: Self::Vector,
         multiplier: Self::Vector,
         shift: Self::Vector,
-        bounds: Bounds,
+        clamp: Clamp,
     ) -> Self::Vector {
-        let mut lanes = [[0; strips::LANES]; 3];
-        // SAFETY: arrays of the most lanes
+        let mut lanes = [[0; LANES]; 3];
+        // SAFETY: the arrays have the most lanes, and the caller is inside `run`
         unsafe {
             for (lanes, vector) in lanes.iter_mut().zip([sums, multiplier, shift]) {
                 Self::store(lanes.as_mut_ptr(), vector);
@@ -140,7 +121,7 @@ pub(super) unsafe trait Isa: Copy {
                 .zip(shifts)
                 .take(Self::LANES)
             {
-                *sum = bounds.result(*sum, *multiplier, shift.cast_unsigned());
+                *sum = clamp.apply(*sum, *multiplier, shift.cast_unsigned());
             }
             Self::load(sums.as_ptr())
         }
@@ -148,11 +129,11 @@ pub(super) unsafe trait Isa: Copy {
     /// Writes results, which fit 8 bits.
     ///
     /// # Safety
-    /// [`LANES`](Self::LANES) bytes can be written.
+    /// `LANES` bytes are writable at `to`; called inside [`run`](Self::run).
     #[inline(always)]
     unsafe fn store_results(to: *mut i8, results: Self::Vector) {
-        let mut lanes = [0; strips::LANES];
-        // SAFETY: an array of the most lanes; as this function's
+        let mut lanes = [0; LANES];
+        // SAFETY: the array has the most lanes, the caller has `LANES` writable bytes, and is inside `run`
         unsafe {
             Self::store(lanes.as_mut_ptr(), results);
             for (i, result) in lanes.iter().enumerate().take(Self::LANES) {
@@ -162,21 +143,14 @@ pub(super) unsafe trait Isa: Copy {
     }
 }
 
-/// Behind `first`, after steps of some lengths so many times each; saturates.
-#[inline(always)]
-fn end<const N: usize>(first: usize, steps: [(usize, usize); N]) -> usize {
-    let steps = steps.map(|(count, len)| count.saturating_mul(len));
-    steps.into_iter().fold(first, usize::saturating_add)
-}
-
 /// A loop over the vectors of any instruction set. Its function and all that it calls are inlined into
 /// [`Isa::run`].
 pub(super) trait Task {
-    /// What it gives.
+    /// Its result.
     type Output;
     /// Runs it.
     ///
     /// # Safety
-    /// Called by [`Isa::run`].
+    /// Called inside [`Isa::run`].
     unsafe fn run<I: Isa>(self) -> Self::Output;
 }

@@ -1,11 +1,12 @@
-//! Patches against rows of weights where they lie.
+//! The im2col buffer, whose taps meet rows of weights where they lie.
 
 #![expect(unsafe_code, reason = "loads and products of vectors")]
 
-use super::unpack::unpack;
-use super::{Isa, Path, Task};
+use super::backend::Backend;
+use super::isa::{Isa, Task};
+use super::pack::unpack;
+use crate::arch::im2col::{Im2col, Rows};
 use crate::arch::pixels::Pixels;
-use crate::arch::scalar::Rows;
 use crate::level::Width;
 
 /// The most taps of one pixel beside three others.
@@ -13,100 +14,69 @@ const TAPS: usize = 1024;
 /// The most inputs of a vector.
 const STEP: usize = 64;
 
-/// As [`scalar::Patches`](crate::arch::scalar::Patches).
+/// Taps of a pixel side by side, as the instruction set's inputs.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
-pub struct Patches {
+pub(crate) struct SimdIm2col {
     inputs: [u8; 2 * Pixels::MOST * TAPS],
     pixels: Pixels,
-    path: Path,
+    backend: Backend,
 }
 
-impl Default for Patches {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Patches {
-    /// Room for patches.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::on(Path::best())
-    }
-
-    /// Room for patches that go this way.
-    #[must_use]
-    pub const fn on(path: Path) -> Self {
+impl SimdIm2col {
+    /// An empty buffer for an instruction set.
+    const fn on(backend: Backend) -> Self {
         Self {
             inputs: [0; _],
             pixels: Pixels::Four,
-            path,
+            backend,
         }
     }
+}
 
-    /// As [`scalar::Patches::capacity`](crate::arch::scalar::Patches::capacity).
-    #[must_use]
-    pub const fn capacity(pixels: Pixels) -> usize {
+impl Im2col for SimdIm2col {
+    fn new() -> Self {
+        Self::on(Backend::best())
+    }
+
+    #[cfg(test)]
+    fn on_each(mut test: impl FnMut(Self)) {
+        Backend::on_each(|backend| test(Self::on(backend)));
+    }
+
+    fn capacity(pixels: Pixels) -> usize {
         Pixels::MOST * TAPS / pixels.count()
     }
 
-    /// As [`scalar::Patches::begin`](crate::arch::scalar::Patches::begin).
-    pub fn begin(&mut self, pixels: Pixels) {
+    fn begin(&mut self, pixels: Pixels) {
         self.pixels = pixels;
     }
 
-    /// As [`scalar::Patches::put`](crate::arch::scalar::Patches::put).
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
+    fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
         let capacity = Self::capacity(self.pixels);
         let end = at.saturating_add(from.len());
         assert!(end <= capacity, "room for the taps");
         let inputs = &mut self.inputs;
         let at = pixel * capacity + at;
-        self.path.run(Put { inputs, at, from });
+        self.backend.run(CopyTaps { inputs, at, from });
     }
 
-    /// As [`scalar::Patches::put_rows`](crate::arch::scalar::Patches::put_rows).
-    ///
-    /// # Panics
-    /// Past the capacity, or when the inputs end early.
-    pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
-        for row in 0..rows {
-            self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
-        }
-    }
-
-    /// As [`scalar::Patches::fill`](crate::arch::scalar::Patches::fill).
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
+    fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
         const RUN: usize = 64;
         let run = [value; RUN];
         for done in (0..len).step_by(RUN) {
-            self.put(pixel, at + done, &run[..RUN.min(len - done)]);
+            self.put(pixel, at.saturating_add(done), &run[..RUN.min(len - done)]);
         }
     }
 
-    /// As [`scalar::Patches::seal`](crate::arch::scalar::Patches::seal).
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn seal(&mut self, len: usize, _: Width) {
+    fn seal(&mut self, len: usize, _: Width) {
         assert!(len <= Self::capacity(self.pixels), "room for the taps");
     }
 
-    /// As [`scalar::Patches::dots`](crate::arch::scalar::Patches::dots).
-    ///
-    /// # Panics
-    /// When a row of weights ends early.
-    pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
+    fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
         let capacity = Self::capacity(self.pixels);
         assert!(len <= capacity, "room for the taps");
-        let patches = Inputs {
+        let taps = Taps {
             inputs: &self.inputs,
             capacity,
             len,
@@ -114,32 +84,66 @@ impl Patches {
         match self.pixels {
             Pixels::One => {
                 let (sums, _) = sums.as_chunks_mut::<1>();
-                self.path.run(Dots {
-                    patches,
-                    rows,
-                    sums,
-                });
+                self.backend.run(Dots { taps, rows, sums });
             }
             Pixels::Four => {
                 let (sums, _) = sums.as_chunks_mut::<{ Pixels::MOST }>();
-                self.path.run(Dots {
-                    patches,
-                    rows,
-                    sums,
-                });
+                self.backend.run(Dots { taps, rows, sums });
             }
         }
     }
 }
 
+/// As [`portable::dots_i8`](crate::arch::portable::dots_i8): the inputs are widened once for many rows.
+///
+/// # Panics
+/// When a row of weights ends early.
+#[inline]
+pub(super) fn dots_i8(
+    input: &[i8],
+    weights: &[i8],
+    pitch: usize,
+    bias: &[i32],
+    mut each: impl FnMut(usize, &[i32]),
+) {
+    /// Rows whose sums are held at a time.
+    const ROWS: usize = 64;
+    let capacity = SimdIm2col::capacity(Pixels::One);
+    let mut im2col = SimdIm2col::new();
+    im2col.begin(Pixels::One);
+    let mut held = 0;
+    for (block, bias) in bias.chunks(ROWS).enumerate() {
+        let first = block * ROWS;
+        let mut sums = [0; ROWS];
+        let sums = &mut sums[..bias.len()];
+        sums.copy_from_slice(bias);
+        for (part, taps) in input.chunks(capacity).enumerate() {
+            // a single part stays where it is for all blocks
+            if held == 0 || taps.len() < input.len() {
+                im2col.put(0, 0, taps);
+                im2col.seal(taps.len(), Width::Int8);
+                held = taps.len();
+            }
+            let at = first.saturating_mul(pitch).saturating_add(part * capacity);
+            let rows = Rows {
+                width: Width::Int8,
+                bytes: bytemuck::cast_slice(&weights[at..]),
+                pitch,
+            };
+            im2col.dots(taps.len(), &rows, sums);
+        }
+        each(first, sums);
+    }
+}
+
 /// Writes taps as inputs from index `at` on.
-struct Put<'a> {
+struct CopyTaps<'a> {
     inputs: &'a mut [u8],
     at: usize,
     from: &'a [i8],
 }
 
-impl Task for Put<'_> {
+impl Task for CopyTaps<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -151,7 +155,7 @@ impl Task for Put<'_> {
 }
 
 /// The first `len` inputs of every `capacity`, which is a multiple of [`STEP`].
-struct Inputs<'a> {
+struct Taps<'a> {
     inputs: &'a [u8],
     capacity: usize,
     len: usize,
@@ -159,7 +163,7 @@ struct Inputs<'a> {
 
 /// The products with all rows.
 struct Dots<'a, const PIXELS: usize> {
-    patches: Inputs<'a>,
+    taps: Taps<'a>,
     rows: &'a Rows<'a>,
     sums: &'a mut [[i32; PIXELS]],
 }
@@ -169,11 +173,11 @@ impl<const PIXELS: usize> Task for Dots<'_, PIXELS> {
 
     #[inline(always)]
     unsafe fn run<I: Isa>(self) {
-        let Inputs {
+        let Taps {
             inputs,
             capacity,
             len,
-        } = self.patches;
+        } = self.taps;
         let inputs: &[I::Input] = bytemuck::cast_slice(inputs);
         assert!(PIXELS * capacity <= inputs.len() && len.next_multiple_of(STEP) <= capacity);
         let width = self.rows.width;
@@ -181,15 +185,16 @@ impl<const PIXELS: usize> Task for Dots<'_, PIXELS> {
         for (channel, sums) in self.sums.iter_mut().enumerate() {
             let row = self.rows.row(channel, len);
             // SAFETY: this function runs inside `Isa::run`
-            let mut sums_of = unsafe { Row::<I, PIXELS>::new() };
+            let mut sums_of = unsafe { RowSums::<I, PIXELS>::new() };
             let whole = if width == Width::Int8 {
                 let step = I::LANES * I::TAPS;
                 len - len % step
             } else {
                 0
             };
-            // SAFETY: of each pixel the inputs up to `capacity` can be read, of a row the weights up to
-            // `whole`, of the bytes all
+            // SAFETY: of each pixel all inputs up to `capacity` are readable, as was asserted, and `len` rounded up
+            // to `STEP` is no more; the row has `len` weights, of one byte each where `whole` is not 0; the
+            // bytes are `STEP`, a multiple of any vector's; this function runs inside `Isa::run`
             unsafe {
                 sums_of.add(inputs.as_ptr(), capacity, row.as_ptr().cast(), whole);
                 for at in (whole..len).step_by(STEP) {
@@ -207,13 +212,13 @@ impl<const PIXELS: usize> Task for Dots<'_, PIXELS> {
 }
 
 /// The sums of one row of weights.
-struct Row<I: Isa, const PIXELS: usize> {
+struct RowSums<I: Isa, const PIXELS: usize> {
     sums: [I::Vector; PIXELS],
     /// The products with inputs that stand for 0.
     zeros: I::Vector,
 }
 
-impl<I: Isa, const PIXELS: usize> Row<I, PIXELS> {
+impl<I: Isa, const PIXELS: usize> RowSums<I, PIXELS> {
     /// # Safety
     /// Called inside [`Isa::run`].
     #[inline(always)]
@@ -227,8 +232,10 @@ impl<I: Isa, const PIXELS: usize> Row<I, PIXELS> {
         }
     }
 
+    /// Adds the products of `len` weights, whole vectors of them, and as many inputs of each pixel.
+    ///
     /// # Safety
-    /// `len` weights, whole vectors, and as many inputs of each pixel can be read; called by a task.
+    /// The weights and, `capacity` inputs apart, the pixels' inputs are readable; called inside [`Isa::run`].
     #[inline(always)]
     unsafe fn add(
         &mut self,
@@ -238,7 +245,8 @@ impl<I: Isa, const PIXELS: usize> Row<I, PIXELS> {
         len: usize,
     ) {
         let origin = [I::input(0); STEP];
-        // SAFETY: as this function's
+        // SAFETY: the array has the inputs of the longest vector, and the caller has promised all others, up to
+        // `len`, a multiple of a vector's; it is inside `Isa::run`
         unsafe {
             let origin = I::inputs(origin.as_ptr());
             for at in (0..len).step_by(I::LANES * I::TAPS) {
@@ -254,11 +262,13 @@ impl<I: Isa, const PIXELS: usize> Row<I, PIXELS> {
         }
     }
 
+    /// Adds the lanes to the sums.
+    ///
     /// # Safety
-    /// Called by a task.
+    /// Called inside [`Isa::run`].
     #[inline(always)]
     unsafe fn finish(self, sums: &mut [i32; PIXELS]) {
-        // SAFETY: as this function's
+        // SAFETY: only registers are read; the caller is inside `Isa::run`
         unsafe {
             let zeros = I::total(self.zeros);
             for (sum, vector) in sums.iter_mut().zip(self.sums) {

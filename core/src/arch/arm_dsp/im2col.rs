@@ -1,131 +1,27 @@
-//! Patches of inputs in words of two taps.
+//! The im2col buffer in words of two taps.
 
 #![expect(unsafe_code, reason = "instructions that Rust has no name for")]
 
 use core::arch::global_asm;
 
-use super::{add_halves, even, odd, word};
+use super::instructions::{add_halves, even, odd, word};
+use crate::arch::im2col::{Im2col, Rows};
 use crate::arch::pixels::Pixels;
-use crate::arch::scalar::Rows;
 use crate::level::Width;
 
-/// As [`scalar::Patches`](crate::arch::scalar::Patches); a word holds two taps of a pixel, next to it lies the
-/// same of the next pixel.
+/// Taps of 16 bits in words of two; next to a word lies the word of the same taps of the next pixel.
 #[derive(Clone, Debug)]
-pub struct Patches {
+pub(crate) struct DspIm2col {
     words: [u32; Self::WORDS],
     /// 32 times the sum of a pixel's taps, which is what the halves are worth that INT2 has no bit for.
     sums: [i32; Pixels::MOST],
     pixels: Pixels,
 }
 
-impl Default for Patches {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Patches {
+impl DspIm2col {
     const WORDS: usize = Pixels::MOST * 144;
 
-    /// Room for patches.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            words: [0; Self::WORDS],
-            sums: [0; Pixels::MOST],
-            pixels: Pixels::Four,
-        }
-    }
-
-    /// As [`scalar::Patches::capacity`](crate::arch::scalar::Patches::capacity).
-    #[must_use]
-    pub const fn capacity(pixels: Pixels) -> usize {
-        2 * Self::WORDS / pixels.count()
-    }
-
-    /// As [`scalar::Patches::begin`](crate::arch::scalar::Patches::begin).
-    pub fn begin(&mut self, pixels: Pixels) {
-        self.pixels = pixels;
-    }
-
-    /// As [`scalar::Patches::put`](crate::arch::scalar::Patches::put).
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
-        self.check(at, from.len());
-        let (fours, tail) = from.as_chunks::<4>();
-        if at.is_multiple_of(4) && tail.is_empty() {
-            self.put_fours(pixel, at, fours);
-            return;
-        }
-        let head = (at.next_multiple_of(4) - at).min(from.len());
-        let (head, rest) = from.split_at(head);
-        let (fours, tail) = rest.as_chunks::<4>();
-        self.put_singles(pixel, at, head.iter().copied());
-        self.put_fours(pixel, at + head.len(), fours);
-        let done = head.len() + 4 * fours.len();
-        self.put_singles(pixel, at + done, tail.iter().copied());
-    }
-
-    /// As [`scalar::Patches::put_rows`](crate::arch::scalar::Patches::put_rows).
-    ///
-    /// # Panics
-    /// Past the capacity, or when the inputs end early.
-    pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
-        let Some(last) = rows.checked_sub(1) else {
-            return;
-        };
-        if run < 4 {
-            // such a run is not read by words where it lies
-            for row in 0..rows {
-                self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
-            }
-            return;
-        }
-        let end = last.saturating_mul(pitch).saturating_add(run);
-        assert!(end <= from.len() && run <= pitch, "the inputs end");
-        let taps = rows.saturating_mul(run);
-        assert!(taps <= Self::capacity(self.pixels), "room for the taps");
-        assert!(pixel < self.pixels.count(), "a pixel of the patches");
-        let mut job = Widen {
-            from: from.as_ptr(),
-            to: &raw mut self.words[pixel],
-            rows,
-            words: run / 4,
-            tail: run % 4,
-            gap: pitch - run,
-        };
-        let run = match (self.pixels == Pixels::One, run.is_multiple_of(4)) {
-            (false, true) => bitbudget_widen4,
-            (false, false) => bitbudget_widen4_odd,
-            (true, true) => bitbudget_widen1,
-            (true, false) => bitbudget_widen1_odd,
-        };
-        // SAFETY: the loop reads `rows` runs, the last of which was asserted to end within the inputs, in
-        // numbers that saturate. It writes their taps, rounded up to four, from the pixel's first word on:
-        // there is room, as they were asserted to be no more than the capacity, which is a multiple of four
-        unsafe { run(&raw mut job) };
-    }
-
-    /// As [`scalar::Patches::fill`](crate::arch::scalar::Patches::fill).
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
-        self.check(at, len);
-        if at.is_multiple_of(4) && len.is_multiple_of(4) {
-            let both = u32::from(i16::from(value).cast_unsigned()) * 0x1_0001;
-            let words = self.words[at / 2 * self.pixels.count() + pixel..].iter_mut();
-            let words = words.step_by(self.pixels.count()).take(len / 2);
-            words.for_each(|word| *word = both);
-        } else {
-            self.put_singles(pixel, at, core::iter::repeat_n(value, len));
-        }
-    }
-
-    /// Whether taps are within the capacity.
+    /// Checks that taps are within the capacity.
     fn check(&self, at: usize, len: usize) {
         let end = at.saturating_add(len);
         assert!(end <= Self::capacity(self.pixels), "room for the taps");
@@ -151,11 +47,123 @@ impl Patches {
         }
     }
 
-    /// As [`scalar::Patches::seal`](crate::arch::scalar::Patches::seal).
+    /// Adds to `sums`, of at least one row, the products with `first` and, each `gap` bytes behind the
+    /// row before, the further rows.
     ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn seal(&mut self, len: usize, width: Width) {
+    /// # Safety
+    /// `first` has at least four bytes, weights for no more taps than the capacity, rounded up to words, and
+    /// each further row of the sums can be read.
+    unsafe fn run(&self, width: Width, first: &[u8], gap: usize, sums: &mut [i32]) {
+        let (words, tail) = (first.len() / 4, first.len() % 4);
+        let mut args = DotsArgs {
+            taps: self.words.as_ptr(),
+            weights: first.as_ptr(),
+            sums: sums.as_mut_ptr(),
+            channels: sums.len() / self.pixels.count(),
+            quads: words / 4,
+            words: words % 4,
+            tail,
+            tail_shift: 8 * (4 - tail),
+            gap,
+            start: self.sums.as_ptr(),
+        };
+        let run = match (width, self.pixels == Pixels::One) {
+            (Width::Int8, false) => bitbudget_dots4_int8,
+            (Width::Int4, false) => bitbudget_dots4_int4,
+            (Width::Int2, false) => bitbudget_dots4_int2,
+            (Width::Int8, true) => bitbudget_dots1_int8,
+            (Width::Int4, true) => bitbudget_dots1_int4,
+            (Width::Int2, true) => bitbudget_dots1_int2,
+        };
+        // SAFETY: the loop reads the rows, which are there by this function's contract, and the words of as
+        // many taps, which the capacity, a multiple of every word's taps, has. It updates a sum for each
+        // pixel of each row: `channels` are the whole rows of `sums`, and `pixels` is one or four by its type
+        unsafe { run(&raw mut args) };
+    }
+}
+
+impl Im2col for DspIm2col {
+    fn new() -> Self {
+        Self {
+            words: [0; Self::WORDS],
+            sums: [0; Pixels::MOST],
+            pixels: Pixels::Four,
+        }
+    }
+
+    fn capacity(pixels: Pixels) -> usize {
+        2 * Self::WORDS / pixels.count()
+    }
+
+    fn begin(&mut self, pixels: Pixels) {
+        self.pixels = pixels;
+    }
+
+    fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
+        self.check(at, from.len());
+        let (fours, tail) = from.as_chunks::<4>();
+        if at.is_multiple_of(4) && tail.is_empty() {
+            self.put_fours(pixel, at, fours);
+            return;
+        }
+        let head = (at.next_multiple_of(4) - at).min(from.len());
+        let (head, rest) = from.split_at(head);
+        let (fours, tail) = rest.as_chunks::<4>();
+        self.put_singles(pixel, at, head.iter().copied());
+        self.put_fours(pixel, at + head.len(), fours);
+        let done = head.len() + 4 * fours.len();
+        self.put_singles(pixel, at + done, tail.iter().copied());
+    }
+
+    fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
+        let Some(last) = rows.checked_sub(1) else {
+            return;
+        };
+        if run < 4 {
+            // such a run is not read by words where it lies
+            for row in 0..rows {
+                self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
+            }
+            return;
+        }
+        let end = last.saturating_mul(pitch).saturating_add(run);
+        assert!(end <= from.len() && run <= pitch, "the inputs end");
+        let taps = rows.saturating_mul(run);
+        assert!(taps <= Self::capacity(self.pixels), "room for the taps");
+        assert!(pixel < self.pixels.count(), "a pixel of the taps");
+        let mut args = WidenArgs {
+            from: from.as_ptr(),
+            to: &raw mut self.words[pixel],
+            rows,
+            words: run / 4,
+            tail: run % 4,
+            gap: pitch - run,
+        };
+        let run = match (self.pixels == Pixels::One, run.is_multiple_of(4)) {
+            (false, true) => bitbudget_widen4,
+            (false, false) => bitbudget_widen4_odd,
+            (true, true) => bitbudget_widen1,
+            (true, false) => bitbudget_widen1_odd,
+        };
+        // SAFETY: the loop reads `rows` runs, the last of which was asserted to end within the inputs, in
+        // numbers that saturate. It writes their taps, rounded up to four, from the pixel's first word on:
+        // there is room, as they were asserted to be no more than the capacity, which is a multiple of four
+        unsafe { run(&raw mut args) };
+    }
+
+    fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
+        self.check(at, len);
+        if at.is_multiple_of(4) && len.is_multiple_of(4) {
+            let both = u32::from(i16::from(value).cast_unsigned()) * 0x1_0001;
+            let words = self.words[at / 2 * self.pixels.count() + pixel..].iter_mut();
+            let words = words.step_by(self.pixels.count()).take(len / 2);
+            words.for_each(|word| *word = both);
+        } else {
+            self.put_singles(pixel, at, core::iter::repeat_n(value, len));
+        }
+    }
+
+    fn seal(&mut self, len: usize, width: Width) {
         assert!(len <= Self::capacity(self.pixels), "room for the taps");
         let padded = len.next_multiple_of(taps_per_word(width));
         if padded != len && width == Width::Int2 {
@@ -178,11 +186,7 @@ impl Patches {
         }
     }
 
-    /// As [`scalar::Patches::dots`](crate::arch::scalar::Patches::dots).
-    ///
-    /// # Panics
-    /// When a row of weights ends early.
-    pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
+    fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
         let bytes = rows.width.row_bytes(len);
         let channels = sums.len() / self.pixels.count();
         let Some(last) = channels.checked_sub(1) else {
@@ -205,40 +209,6 @@ impl Patches {
         // SAFETY: a row has at least four bytes and no more than the capacity has taps, and the last row was
         // found to be there, so that those before it are as well: rows do not overlap
         unsafe { self.run(rows.width, first, gap, sums) };
-    }
-
-    /// Adds to `sums`, of at least one row, the products with `first` and, each `gap` bytes behind the
-    /// row before, the further rows.
-    ///
-    /// # Safety
-    /// `first` has at least four bytes, weights for no more taps than the capacity, rounded up to words, and
-    /// each further row of the sums can be read.
-    unsafe fn run(&self, width: Width, first: &[u8], gap: usize, sums: &mut [i32]) {
-        let (words, tail) = (first.len() / 4, first.len() % 4);
-        let mut job = Job {
-            patches: self.words.as_ptr(),
-            weights: first.as_ptr(),
-            sums: sums.as_mut_ptr(),
-            channels: sums.len() / self.pixels.count(),
-            quads: words / 4,
-            words: words % 4,
-            tail,
-            tail_shift: 8 * (4 - tail),
-            gap,
-            start: self.sums.as_ptr(),
-        };
-        let run = match (width, self.pixels == Pixels::One) {
-            (Width::Int8, false) => bitbudget_dots4_int8,
-            (Width::Int4, false) => bitbudget_dots4_int4,
-            (Width::Int2, false) => bitbudget_dots4_int2,
-            (Width::Int8, true) => bitbudget_dots1_int8,
-            (Width::Int4, true) => bitbudget_dots1_int4,
-            (Width::Int2, true) => bitbudget_dots1_int2,
-        };
-        // SAFETY: the loop reads the rows, which are there by this function's contract, and the words of as
-        // many taps, which the capacity, a multiple of every word's taps, has. It updates a sum for each
-        // pixel of each row: `channels` are the whole rows of `sums`, and `pixels` is one or four by its type
-        unsafe { run(&raw mut job) };
     }
 }
 
@@ -295,9 +265,9 @@ fn widen<const P: usize>(from: &[[i8; 4]], to: &mut [u32]) {
     }
 }
 
-/// What the loops that widen rows work on, at the offsets that they know.
+/// Arguments of the loops that widen rows, which know their offsets.
 #[repr(C)]
-struct Widen {
+struct WidenArgs {
     from: *const i8,
     to: *mut u32,
     /// At least 1.
@@ -309,10 +279,10 @@ struct Widen {
     gap: usize,
 }
 
-/// What the loops work on, at the offsets that they know.
+/// Arguments of the loops over rows of weights, which know their offsets.
 #[repr(C)]
-struct Job {
-    patches: *const u32,
+struct DotsArgs {
+    taps: *const u32,
     weights: *const u8,
     sums: *mut i32,
     /// At least 1.
@@ -328,17 +298,17 @@ struct Job {
 }
 
 unsafe extern "C" {
-    fn bitbudget_widen4(job: *mut Widen);
-    fn bitbudget_widen1(job: *mut Widen);
-    fn bitbudget_widen4_odd(job: *mut Widen);
-    fn bitbudget_widen1_odd(job: *mut Widen);
-    fn bitbudget_dots4_int8(job: *mut Job);
-    fn bitbudget_dots4_int4(job: *mut Job);
-    fn bitbudget_dots4_int2(job: *mut Job);
-    fn bitbudget_dots1_int8(job: *mut Job);
-    fn bitbudget_dots1_int4(job: *mut Job);
-    fn bitbudget_dots1_int2(job: *mut Job);
+    fn bitbudget_widen4(args: *mut WidenArgs);
+    fn bitbudget_widen1(args: *mut WidenArgs);
+    fn bitbudget_widen4_odd(args: *mut WidenArgs);
+    fn bitbudget_widen1_odd(args: *mut WidenArgs);
+    fn bitbudget_dots4_int8(args: *mut DotsArgs);
+    fn bitbudget_dots4_int4(args: *mut DotsArgs);
+    fn bitbudget_dots4_int2(args: *mut DotsArgs);
+    fn bitbudget_dots1_int8(args: *mut DotsArgs);
+    fn bitbudget_dots1_int4(args: *mut DotsArgs);
+    fn bitbudget_dots1_int2(args: *mut DotsArgs);
 }
 
-global_asm!(super::cpu!(), include_str!("patches.s"), options(raw));
-global_asm!(super::cpu!(), include_str!("widen.s"), options(raw));
+global_asm!(cpu!(), include_str!("im2col.s"), options(raw));
+global_asm!(cpu!(), include_str!("widen.s"), options(raw));

@@ -6,100 +6,95 @@
 use core::arch::x86_64::*;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-use super::requantize::Bounds;
-use super::wide::{Isa, Task};
+use super::isa::{Isa, Task};
+use crate::arch::portable;
+use crate::arch::requantize::Clamp;
 
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path(Kind);
+pub(super) struct Backend(Extension);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+enum Extension {
     Sse2,
     Avx2,
     AvxVnni,
     Avx512Vnni,
 }
 
-impl Kind {
+impl Extension {
     const ALL: [Self; 4] = [Self::Sse2, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Sse2 => "SSE2",
-            Self::Avx2 => "AVX2",
-            Self::AvxVnni => "AVX-VNNI",
-            Self::Avx512Vnni => "AVX512-VNNI",
-        }
-    }
 
     const fn bit(self) -> u8 {
         1 << self as u8
     }
 }
 
-impl Path {
+impl Backend {
     /// The fastest.
-    #[must_use]
-    pub fn best() -> Self {
+    pub(super) fn best() -> Self {
         let highest = found().ilog2() as usize;
-        Self(Kind::ALL[highest])
+        Self(Extension::ALL[highest])
     }
 
-    /// All that there are, by name: `None` where this processor lacks it.
-    pub fn all() -> impl Iterator<Item = (&'static str, Option<Self>)> {
-        let found = found();
-        let path = move |kind: Kind| (found & kind.bit() != 0).then_some(Self(kind));
-        Kind::ALL
-            .into_iter()
-            .map(move |kind| (kind.name(), path(kind)))
+    /// Calls `test` with each that this processor has, and says which it lacks.
+    #[cfg(test)]
+    pub(super) fn on_each(mut test: impl FnMut(Self)) {
+        for extension in Extension::ALL {
+            if found() & extension.bit() != 0 {
+                test(Self(extension));
+            } else {
+                println!("{extension:?}: not on this processor, not tested");
+            }
+        }
     }
 
     /// [`Isa::LANES`].
     pub(super) const fn lanes(self) -> usize {
         match self.0 {
-            Kind::Sse2 => Sse2::LANES,
-            Kind::Avx2 => Avx2::LANES,
-            Kind::AvxVnni => AvxVnni::LANES,
-            Kind::Avx512Vnni => Avx512Vnni::LANES,
+            Extension::Sse2 => Sse2::LANES,
+            Extension::Avx2 => Avx2::LANES,
+            Extension::AvxVnni => AvxVnni::LANES,
+            Extension::Avx512Vnni => Avx512Vnni::LANES,
         }
     }
 
     /// Bytes of an [`Isa::Input`].
     pub(super) const fn input_bytes(self) -> usize {
         match self.0 {
-            Kind::Sse2 | Kind::Avx2 => size_of::<i16>(),
-            Kind::AvxVnni | Kind::Avx512Vnni => size_of::<u8>(),
+            Extension::Sse2 | Extension::Avx2 => size_of::<i16>(),
+            Extension::AvxVnni | Extension::Avx512Vnni => size_of::<u8>(),
         }
     }
 
     /// Runs a task.
     pub(super) fn run<T: Task>(self, task: T) -> T::Output {
-        // SAFETY: the processor was found to have the instruction set of a `Path`
+        // SAFETY: a `Backend` is made only by `best` and `on_each`, of extensions that the processor was found to
+        // have
         unsafe {
             match self.0 {
-                Kind::Sse2 => Sse2::run(task),
-                Kind::Avx2 => Avx2::run(task),
-                Kind::AvxVnni => AvxVnni::run(task),
-                Kind::Avx512Vnni => Avx512Vnni::run(task),
+                Extension::Sse2 => Sse2::run(task),
+                Extension::Avx2 => Avx2::run(task),
+                Extension::AvxVnni => AvxVnni::run(task),
+                Extension::Avx512Vnni => Avx512Vnni::run(task),
             }
         }
     }
 }
 
-/// As [`scalar::dots_f32`](super::scalar::dots_f32), in vectors of eight where the processor has them:
+/// As [`portable::dots_f32`], in vectors of eight where the processor has them:
 /// products are rounded before they are added, whatever else it has.
 ///
 /// # Panics
 /// When a row of weights ends early.
-pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
-    if found() & Kind::Avx2.bit() == 0 {
-        return super::scalar::dots_f32(input, weights, pitch, sums);
+pub(super) fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
+    if found() & Extension::Avx2.bit() == 0 {
+        return portable::dots_f32(input, weights, pitch, sums);
     }
     let (fours, rest) = sums.as_chunks_mut::<4>();
     let mut first = 0_usize;
-    // SAFETY: the processor was found to have AVX2
+    // SAFETY: the processor was found to have AVX2, which is all that the function asks for
     unsafe {
         for sums in fours {
             rows_f32(input, &weights[first..], pitch, sums);
@@ -127,7 +122,7 @@ fn rows_f32<const ROWS: usize>(
     });
     let mut lanes = [_mm256_setzero_ps(); ROWS];
     for (i, x) in eights.iter().enumerate() {
-        // SAFETY: eight numbers each: a row has as many as the input
+        // SAFETY: `x` has eight numbers, and each row as many eights as the input, as both were cut to its length
         unsafe {
             let x = _mm256_loadu_ps(x.as_ptr());
             for row in 0..ROWS {
@@ -138,7 +133,7 @@ fn rows_f32<const ROWS: usize>(
     }
     for row in 0..ROWS {
         let mut all = [0.0_f32; 8];
-        // SAFETY: room for eight
+        // SAFETY: the array has room for the eight lanes
         unsafe { _mm256_storeu_ps(all.as_mut_ptr(), lanes[row]) };
         let products = rest.iter().zip(rows[row].1).map(|(x, w)| x * w);
         sums[row] += all.iter().sum::<f32>() + products.sum::<f32>();
@@ -147,8 +142,9 @@ fn rows_f32<const ROWS: usize>(
 
 /// Four rows of words as columns.
 #[inline(always)]
-pub(super) fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
-    // SAFETY: 16 bytes are read from each row and written to each column; SSE2 is always there
+fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
+    // SAFETY: 16 bytes are read from each row and written to each column, which are arrays of as many; SSE2 is
+    // always there, since this file is compiled only where the target has it
     unsafe {
         let [a, b, c, d] = rows.map(|row| _mm_loadu_si128(row.as_ptr().cast()));
         let low = [_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d)];
@@ -187,7 +183,7 @@ fn ask() -> u8 {
     const XSAVE_AND_AVX: u32 = 0b11 << 27;
     const YMM: u64 = 0b110;
     const ZMM: u64 = 0b1110_0110;
-    let mut found = Kind::Sse2.bit();
+    let mut found = Extension::Sse2.bit();
     let has = |word: u32, bits: &[u32]| bits.iter().all(|bit| word >> bit & 1 == 1);
     if __cpuid(0).eax < 7 || __cpuid(1).ecx & XSAVE_AND_AVX != XSAVE_AND_AVX {
         return found;
@@ -195,13 +191,13 @@ fn ask() -> u8 {
     let saved = xgetbv();
     let features = __cpuid_count(7, 0);
     if saved & YMM == YMM && has(features.ebx, &[5]) {
-        found |= Kind::Avx2.bit();
+        found |= Extension::Avx2.bit();
         if features.eax >= 1 && has(__cpuid_count(7, 1).eax, &[4]) {
-            found |= Kind::AvxVnni.bit();
+            found |= Extension::AvxVnni.bit();
         }
         let foundation_bytes_lengths = has(features.ebx, &[16, 30, 31]);
         if saved & ZMM == ZMM && foundation_bytes_lengths && has(features.ecx, &[11]) {
-            found |= Kind::Avx512Vnni.bit();
+            found |= Extension::Avx512Vnni.bit();
         }
     }
     found
@@ -211,25 +207,30 @@ fn ask() -> u8 {
 fn xgetbv() -> u64 {
     #[target_feature(enable = "xsave")]
     fn read() -> u64 {
-        // SAFETY: register 0 exists where the instruction does
+        // SAFETY: extended control register 0 exists wherever the instruction does
         unsafe { _xgetbv(0) }
     }
-    // SAFETY: the caller has seen that the operating system uses XSAVE
+    // SAFETY: the only caller has seen in CPUID that the operating system has enabled XSAVE
     unsafe { read() }
 }
 
-/// [`Isa::run`] in a function of these features.
+/// [`Isa::run`] in a function of these features, and [`Isa::transpose`].
 macro_rules! run {
     ($features:literal) => {
         #[inline(always)]
         unsafe fn run<T: Task>(task: T) -> T::Output {
             #[target_feature(enable = $features)]
             unsafe fn inner<T: Task, I: Isa>(task: T) -> T::Output {
-                // SAFETY: called by `Isa::run`
+                // SAFETY: the task is run inside `Isa::run`
                 unsafe { task.run::<I>() }
             }
-            // SAFETY: as this function's
+            // SAFETY: the caller has promised that the processor has the instruction set
             unsafe { inner::<T, Self>(task) }
+        }
+
+        #[inline(always)]
+        fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
+            transpose(rows)
         }
     };
 }
@@ -276,7 +277,8 @@ macro_rules! fours {
 #[derive(Clone, Copy)]
 struct Sse2;
 
-// SAFETY: `run` enables the features of all instructions used
+// SAFETY: `run` enables the features of all instructions used, and pointers are read and written for one vector
+// or one word at most, as the trait says
 unsafe impl Isa for Sse2 {
     type Vector = __m128i;
     const LANES: usize = 4;
@@ -286,37 +288,37 @@ unsafe impl Isa for Sse2 {
 
     #[inline(always)]
     unsafe fn load(sums: *const i32) -> __m128i {
-        // SAFETY: as this function's
+        // SAFETY: `LANES` sums are readable, as the caller has promised; it is inside `run`
         unsafe { _mm_loadu_si128(sums.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(sums: *mut i32, vector: __m128i) {
-        // SAFETY: as this function's
+        // SAFETY: `LANES` sums are writable, as the caller has promised; it is inside `run`
         unsafe { _mm_storeu_si128(sums.cast(), vector) }
     }
 
     #[inline(always)]
     unsafe fn splat(inputs: *const i16) -> __m128i {
-        // SAFETY: as this function's
+        // SAFETY: a word of inputs is readable, as the caller has promised; it is inside `run`
         unsafe { _mm_set1_epi32(inputs.cast::<i32>().read_unaligned()) }
     }
 
     #[inline(always)]
     unsafe fn inputs(inputs: *const i16) -> __m128i {
-        // SAFETY: as this function's
+        // SAFETY: words of `LANES` lanes are readable, as the caller has promised; it is inside `run`
         unsafe { _mm_loadu_si128(inputs.cast()) }
     }
 
     #[inline(always)]
     unsafe fn words(weights: *const i16) -> __m128i {
-        // SAFETY: as this function's
+        // SAFETY: words of `LANES` lanes are readable, as the caller has promised; it is inside `run`
         unsafe { _mm_loadu_si128(weights.cast()) }
     }
 
     #[inline(always)]
     unsafe fn bytes(weights: *const i8) -> __m128i {
-        // SAFETY: as this function's
+        // SAFETY: `LANES * TAPS` bytes are readable, as the caller has promised; it is inside `run`
         unsafe {
             let bytes = _mm_loadl_epi64(weights.cast());
             _mm_srai_epi16::<8>(_mm_unpacklo_epi8(bytes, bytes))
@@ -325,13 +327,13 @@ unsafe impl Isa for Sse2 {
 
     #[inline(always)]
     unsafe fn dot(sums: __m128i, inputs: __m128i, weights: __m128i) -> __m128i {
-        // SAFETY: as this function's
+        // SAFETY: only registers are read and written; the caller is inside `run`
         unsafe { _mm_add_epi32(sums, _mm_madd_epi16(inputs, weights)) }
     }
 
     #[inline(always)]
     unsafe fn total(sums: __m128i) -> i32 {
-        // SAFETY: as this function's
+        // SAFETY: only registers are read and written; the caller is inside `run`
         unsafe {
             let pairs = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
             let all = _mm_add_epi32(pairs, _mm_shuffle_epi32::<0b10_11_00_01>(pairs));
@@ -349,31 +351,31 @@ macro_rules! eight_lanes {
 
         #[inline(always)]
         unsafe fn load(sums: *const i32) -> __m256i {
-            // SAFETY: as this function's
+            // SAFETY: `LANES` sums are readable, as the caller has promised; it is inside `run`
             unsafe { _mm256_loadu_si256(sums.cast()) }
         }
 
         #[inline(always)]
         unsafe fn store(sums: *mut i32, vector: __m256i) {
-            // SAFETY: as this function's
+            // SAFETY: `LANES` sums are writable, as the caller has promised; it is inside `run`
             unsafe { _mm256_storeu_si256(sums.cast(), vector) }
         }
 
         #[inline(always)]
         unsafe fn splat(inputs: *const Self::Input) -> __m256i {
-            // SAFETY: as this function's
+            // SAFETY: a word of inputs is readable, as the caller has promised; it is inside `run`
             unsafe { _mm256_set1_epi32(inputs.cast::<i32>().read_unaligned()) }
         }
 
         #[inline(always)]
         unsafe fn inputs(inputs: *const Self::Input) -> __m256i {
-            // SAFETY: as this function's
+            // SAFETY: words of `LANES` lanes are readable, as the caller has promised; it is inside `run`
             unsafe { _mm256_loadu_si256(inputs.cast()) }
         }
 
         #[inline(always)]
         unsafe fn words(weights: *const Self::Weight) -> __m256i {
-            // SAFETY: as this function's
+            // SAFETY: words of `LANES` lanes are readable, as the caller has promised; it is inside `run`
             unsafe { _mm256_loadu_si256(weights.cast()) }
         }
 
@@ -382,25 +384,25 @@ macro_rules! eight_lanes {
             sums: __m256i,
             multiplier: __m256i,
             shift: __m256i,
-            bounds: Bounds,
+            clamp: Clamp,
         ) -> __m256i {
-            // SAFETY: as this function's
+            // SAFETY: only registers are read and written; the caller is inside `run`
             unsafe {
                 let even = _mm256_mul_epi32(sums, multiplier);
                 let [sums, multiplier] = [sums, multiplier].map(|x| _mm256_srli_epi64::<32>(x));
                 let odd = _mm256_mul_epi32(sums, multiplier);
                 let upper = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);
                 let twice = _mm256_srav_epi32(upper, shift);
-                let twice = _mm256_add_epi32(twice, _mm256_set1_epi32(bounds.offset));
+                let twice = _mm256_add_epi32(twice, _mm256_set1_epi32(clamp.offset));
                 let steps = _mm256_srai_epi32::<1>(twice);
-                let steps = _mm256_max_epi32(steps, _mm256_set1_epi32(bounds.low));
-                _mm256_min_epi32(steps, _mm256_set1_epi32(bounds.high))
+                let steps = _mm256_max_epi32(steps, _mm256_set1_epi32(clamp.low));
+                _mm256_min_epi32(steps, _mm256_set1_epi32(clamp.high))
             }
         }
 
         #[inline(always)]
         unsafe fn store_results(to: *mut i8, results: __m256i) {
-            // SAFETY: as this function's
+            // SAFETY: `LANES` bytes are writable, as the caller has promised; it is inside `run`
             unsafe {
                 let [low, high] = [
                     _mm256_castsi256_si128(results),
@@ -413,7 +415,7 @@ macro_rules! eight_lanes {
 
         #[inline(always)]
         unsafe fn total(sums: __m256i) -> i32 {
-            // SAFETY: as this function's
+            // SAFETY: only registers are read and written; the caller is inside `run`
             unsafe {
                 let [low, high] = [
                     _mm256_castsi256_si128(sums),
@@ -429,7 +431,8 @@ macro_rules! eight_lanes {
 #[derive(Clone, Copy)]
 struct Avx2;
 
-// SAFETY: `run` enables the features of all instructions used
+// SAFETY: `run` enables the features of all instructions used, and pointers are read and written for one vector
+// or one word at most, as the trait says
 unsafe impl Isa for Avx2 {
     eight_lanes!();
     pairs!();
@@ -437,13 +440,13 @@ unsafe impl Isa for Avx2 {
 
     #[inline(always)]
     unsafe fn bytes(weights: *const i8) -> __m256i {
-        // SAFETY: as this function's
+        // SAFETY: `LANES * TAPS` bytes are readable, as the caller has promised; it is inside `run`
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.cast())) }
     }
 
     #[inline(always)]
     unsafe fn dot(sums: __m256i, inputs: __m256i, weights: __m256i) -> __m256i {
-        // SAFETY: as this function's
+        // SAFETY: only registers are read and written; the caller is inside `run`
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(inputs, weights)) }
     }
 }
@@ -452,7 +455,8 @@ unsafe impl Isa for Avx2 {
 #[derive(Clone, Copy)]
 struct AvxVnni;
 
-// SAFETY: `run` enables the features of all instructions used
+// SAFETY: `run` enables the features of all instructions used, and pointers are read and written for one vector
+// or one word at most, as the trait says
 unsafe impl Isa for AvxVnni {
     eight_lanes!();
     fours!();
@@ -460,25 +464,25 @@ unsafe impl Isa for AvxVnni {
 
     #[inline(always)]
     unsafe fn bytes(weights: *const i8) -> __m256i {
-        // SAFETY: as this function's
+        // SAFETY: `LANES * TAPS` bytes are readable, as the caller has promised; it is inside `run`
         unsafe { Self::words(weights) }
     }
 
     #[inline(always)]
     unsafe fn dot(sums: __m256i, inputs: __m256i, weights: __m256i) -> __m256i {
-        // SAFETY: as this function's
+        // SAFETY: only registers are read and written; the caller is inside `run`
         unsafe { _mm256_dpbusd_avx_epi32(sums, inputs, weights) }
     }
 }
 
-/// The first 16 bytes of four rows, a pitch apart.
+/// The first 16 bytes of four rows, a pitch pitch.
 ///
 /// # Safety
-/// They can be read.
+/// They are readable.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn quarters(rows: *const u8, pitch: usize) -> __m512i {
-    // SAFETY: as this function's
+    // SAFETY: the caller has promised 16 readable bytes of each of the four rows
     let [a, b, c, d] = [0, 1, 2, 3].map(|i| unsafe { _mm_loadu_si128(rows.add(i * pitch).cast()) });
     let rows = _mm512_castsi128_si512(a);
     let rows = _mm512_inserti32x4::<1>(rows, b);
@@ -490,7 +494,8 @@ unsafe fn quarters(rows: *const u8, pitch: usize) -> __m512i {
 #[derive(Clone, Copy)]
 struct Avx512Vnni;
 
-// SAFETY: `run` enables the features of all instructions used
+// SAFETY: `run` enables the features of all instructions used, and pointers are read and written for one vector
+// or one word at most, as the trait says
 unsafe impl Isa for Avx512Vnni {
     type Vector = __m512i;
     const LANES: usize = 16;
@@ -500,43 +505,43 @@ unsafe impl Isa for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn load(sums: *const i32) -> __m512i {
-        // SAFETY: as this function's
+        // SAFETY: `LANES` sums are readable, as the caller has promised; it is inside `run`
         unsafe { _mm512_loadu_si512(sums.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(sums: *mut i32, vector: __m512i) {
-        // SAFETY: as this function's
+        // SAFETY: `LANES` sums are writable, as the caller has promised; it is inside `run`
         unsafe { _mm512_storeu_si512(sums.cast(), vector) }
     }
 
     #[inline(always)]
     unsafe fn splat(inputs: *const u8) -> __m512i {
-        // SAFETY: as this function's
+        // SAFETY: a word of inputs is readable, as the caller has promised; it is inside `run`
         unsafe { _mm512_set1_epi32(inputs.cast::<i32>().read_unaligned()) }
     }
 
     #[inline(always)]
     unsafe fn inputs(inputs: *const u8) -> __m512i {
-        // SAFETY: as this function's
+        // SAFETY: words of `LANES` lanes are readable, as the caller has promised; it is inside `run`
         unsafe { _mm512_loadu_si512(inputs.cast()) }
     }
 
     #[inline(always)]
     unsafe fn words(weights: *const i8) -> __m512i {
-        // SAFETY: as this function's
+        // SAFETY: words of `LANES` lanes are readable, as the caller has promised; it is inside `run`
         unsafe { _mm512_loadu_si512(weights.cast()) }
     }
 
     #[inline(always)]
     unsafe fn bytes(weights: *const i8) -> __m512i {
-        // SAFETY: as this function's
+        // SAFETY: `LANES * TAPS` bytes are readable, as the caller has promised; it is inside `run`
         unsafe { Self::words(weights) }
     }
 
     #[inline(always)]
     unsafe fn columns(rows: *const u8, pitch: usize) -> [__m512i; 4] {
-        // SAFETY: as this function's
+        // SAFETY: 16 bytes of each of the 16 rows are readable, as the caller has promised; it is inside `run`
         unsafe {
             // a row of each four in each vector
             let a = quarters(rows, 4 * pitch);
@@ -556,7 +561,7 @@ unsafe impl Isa for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn dot(sums: __m512i, inputs: __m512i, weights: __m512i) -> __m512i {
-        // SAFETY: as this function's
+        // SAFETY: only registers are read and written; the caller is inside `run`
         unsafe { _mm512_dpbusd_epi32(sums, inputs, weights) }
     }
 
@@ -565,32 +570,32 @@ unsafe impl Isa for Avx512Vnni {
         sums: __m512i,
         multiplier: __m512i,
         shift: __m512i,
-        bounds: Bounds,
+        clamp: Clamp,
     ) -> __m512i {
         const EVEN: __mmask16 = 0b0101_0101_0101_0101;
-        // SAFETY: as this function's
+        // SAFETY: only registers are read and written; the caller is inside `run`
         unsafe {
             let even = _mm512_mul_epi32(sums, multiplier);
             let [sums, multiplier] = [sums, multiplier].map(|x| _mm512_srli_epi64::<32>(x));
             let odd = _mm512_mul_epi32(sums, multiplier);
             let upper = _mm512_mask_shuffle_epi32::<_MM_PERM_DDBB>(odd, EVEN, even);
             let twice = _mm512_srav_epi32(upper, shift);
-            let twice = _mm512_add_epi32(twice, _mm512_set1_epi32(bounds.offset));
+            let twice = _mm512_add_epi32(twice, _mm512_set1_epi32(clamp.offset));
             let steps = _mm512_srai_epi32::<1>(twice);
-            let steps = _mm512_max_epi32(steps, _mm512_set1_epi32(bounds.low));
-            _mm512_min_epi32(steps, _mm512_set1_epi32(bounds.high))
+            let steps = _mm512_max_epi32(steps, _mm512_set1_epi32(clamp.low));
+            _mm512_min_epi32(steps, _mm512_set1_epi32(clamp.high))
         }
     }
 
     #[inline(always)]
     unsafe fn store_results(to: *mut i8, results: __m512i) {
-        // SAFETY: as this function's
+        // SAFETY: `LANES` bytes are writable, as the caller has promised; it is inside `run`
         unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(results)) }
     }
 
     #[inline(always)]
     unsafe fn total(sums: __m512i) -> i32 {
-        // SAFETY: as this function's
+        // SAFETY: only registers are read and written; the caller is inside `run`
         unsafe { _mm512_reduce_add_epi32(sums) }
     }
 }

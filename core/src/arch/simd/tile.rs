@@ -1,77 +1,24 @@
-//! The sums of strips: tiles of pixels and vectors of channels in registers.
+//! Tiles of pixels and vectors of channels, whose sums stay in registers.
 
 #![expect(unsafe_code, reason = "loads and products of vectors")]
 
-use super::strips::{Grid, Segments, Strip, Strips};
-use super::{Isa, Task, end};
+use super::epilogue::Epilogue;
+use super::geometry::{CHANNELS, end, words};
+use super::isa::{Isa, Task};
+use crate::arch::strips::{KernelRows, OutputGrid, Strip};
 
-/// Where the sums of tiles go.
-///
-/// # Safety
-/// Where [`has_room`](Self::has_room) says so, [`put`](Self::put) writes nothing but what the sink has
-/// borrowed, for each pixel before `pixels` and each vector that has one of the channels.
-pub(super) unsafe trait Sink {
-    /// Whether there is room for so many pixels' sums in so many channels.
-    fn has_room<I: Isa>(&self, pixels: usize, channels: usize) -> bool;
-    /// Takes the sums of a tile: its first pixel, and its first vector of channels.
-    ///
-    /// # Safety
-    /// There is room for these pixels, and some channel in each vector; called by a task.
-    unsafe fn put<I: Isa, const PIXELS: usize, const VECTORS: usize>(
-        &mut self,
-        pixel: usize,
-        vector: usize,
-        sums: [[I::Vector; VECTORS]; PIXELS],
-    );
-}
-
-/// Sums as they are.
-pub(super) struct Plain<'a> {
-    pub(super) to: &'a mut [i32],
-    /// From the sums of a pixel to those of the next, room for whole vectors.
-    pub(super) pitch: usize,
-}
-
-// SAFETY: the last vector of a pixel ends within the pixel's pitch, since all its vectors do, and the last
-// pixel's pitch within the slice; the product saturates, and no slice is so long
-unsafe impl Sink for Plain<'_> {
-    fn has_room<I: Isa>(&self, pixels: usize, channels: usize) -> bool {
-        let vectors = channels.div_ceil(I::LANES);
-        vectors.saturating_mul(I::LANES) <= self.pitch
-            && pixels.saturating_mul(self.pitch) <= self.to.len()
-    }
-
-    #[inline(always)]
-    unsafe fn put<I: Isa, const PIXELS: usize, const VECTORS: usize>(
-        &mut self,
-        pixel: usize,
-        vector: usize,
-        sums: [[I::Vector; VECTORS]; PIXELS],
-    ) {
-        for (p, sums) in sums.into_iter().enumerate() {
-            for (v, sum) in sums.into_iter().enumerate() {
-                // SAFETY: a pixel's pitch is whole vectors, and there is room for the pixels
-                unsafe {
-                    let to = self.to.as_mut_ptr().add((pixel + p) * self.pitch);
-                    I::store(to.add((vector + v) * I::LANES), sum);
-                }
-            }
-        }
-    }
-}
-
-/// The sums of a grid.
-pub(super) struct Sums<'a, S> {
+/// Accumulates the sums of a grid.
+pub(super) struct Accumulate<'a, E> {
     pub(super) inputs: &'a [u8],
     pub(super) weights: &'a [u8],
-    pub(super) bias: &'a [i32; Strips::CHANNELS],
-    pub(super) shape: Segments,
+    pub(super) bias: &'a [i32; CHANNELS],
+    pub(super) shape: KernelRows,
     pub(super) channels: usize,
-    pub(super) grid: Grid,
-    pub(super) sink: S,
+    pub(super) grid: OutputGrid,
+    pub(super) epilogue: E,
 }
 
-impl<S: Sink> Task for Sums<'_, S> {
+impl<E: Epilogue> Task for Accumulate<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -81,13 +28,13 @@ impl<S: Sink> Task for Sums<'_, S> {
             shape,
             channels,
             grid,
-            mut sink,
+            mut epilogue,
             ..
         } = self;
         let strip = grid.strip;
         let inputs: &[I::Input] = bytemuck::cast_slice(self.inputs);
         let weights: &[I::Weight] = bytemuck::cast_slice(self.weights);
-        let words = shape.words(I::TAPS);
+        let words = words(shape, I::TAPS);
         let vectors = channels.div_ceil(I::LANES);
         let vector_len = shape
             .count
@@ -97,11 +44,11 @@ impl<S: Sink> Task for Sums<'_, S> {
         else {
             return;
         };
-        let last_segment = shape.count.saturating_sub(1);
+        let last_kernel_row = shape.count.saturating_sub(1);
         let steps = [
             (last_row, grid.step),
             (last, strip.step),
-            (last_segment, strip.pitch),
+            (last_kernel_row, strip.pitch),
             (words, I::TAPS),
         ];
         assert!(end(strip.at, steps) <= inputs.len(), "inputs for all taps");
@@ -114,29 +61,30 @@ impl<S: Sink> Task for Sums<'_, S> {
             "biases of all channels"
         );
         assert!(
-            sink.has_room::<I>(grid.rows.saturating_mul(strip.pixels), channels),
+            epilogue.has_room::<I>(grid.rows.saturating_mul(strip.pixels), channels),
             "room for all sums"
         );
-        let mut job = Job::<I, S> {
+        let mut tiles = Tiles::<I, E> {
             inputs: inputs.as_ptr(),
             grid,
-            segments: shape.count,
+            kernel_rows: shape.count,
             words,
             weights: weights.as_ptr(),
             vector_len,
             bias: bias.as_ptr(),
-            sink: &mut sink,
+            epilogue: &mut epilogue,
         };
         let mut vector = 0;
         while vector < vectors {
-            // SAFETY: the inputs up to `end`, the vectors' weights and biases and the pixels' room are
-            // there, as was checked
+            // SAFETY: it was asserted that the inputs of the last pixel's last word are there, and so are those
+            // before it; that there are weights and biases of all vectors; and that the epilogue has room for
+            // all pixels in all channels, of which each vector has one. This function is a task's
             unsafe {
                 if vectors - vector > 1 {
-                    job.pixels::<2>(vector);
+                    tiles.pixels::<2>(vector);
                     vector += 2;
                 } else {
-                    job.pixels::<1>(vector);
+                    tiles.pixels::<1>(vector);
                     vector += 1;
                 }
             }
@@ -144,27 +92,32 @@ impl<S: Sink> Task for Sums<'_, S> {
     }
 }
 
-/// What the innermost loops work on.
-struct Job<'s, I: Isa, S> {
+/// Operands of the innermost loops.
+struct Tiles<'e, I: Isa, E> {
     inputs: *const I::Input,
-    grid: Grid,
-    segments: usize,
+    grid: OutputGrid,
+    kernel_rows: usize,
     words: usize,
     weights: *const I::Weight,
     vector_len: usize,
     bias: *const i32,
-    sink: &'s mut S,
+    epilogue: &'e mut E,
 }
 
-impl<I: Isa, S: Sink> Job<'_, I, S> {
+impl<I: Isa, E: Epilogue> Tiles<'_, I, E> {
+    /// Accumulates `VECTORS` vectors of all pixels, from vector `vector` on.
+    ///
     /// # Safety
-    /// The pixels' inputs and the vectors' weights, biases and room are there; called by a task.
+    /// - `words` words of inputs are readable for each pixel of the grid in each kernel row.
+    /// - The vectors' weights, `vector_len` each, and biases are readable.
+    /// - The epilogue has room for all pixels in these vectors.
+    /// - Called inside [`Isa::run`].
     #[inline(always)]
     unsafe fn pixels<const VECTORS: usize>(&mut self, vector: usize) {
         // sums that fit the registers
         let most = I::PIXELS * 2 / VECTORS;
         for row in 0..self.grid.rows {
-            // SAFETY: as this function's
+            // SAFETY: the caller has promised as much for all pixels of all rows
             unsafe {
                 let next = self.tiles::<16, VECTORS>([row, 0], vector, most);
                 let next = self.tiles::<8, VECTORS>([row, next], vector, most);
@@ -174,11 +127,11 @@ impl<I: Isa, S: Sink> Job<'_, I, S> {
         }
     }
 
-    /// As many tiles of so many pixels, if no more than `most`, as there are from a pixel of a row on; gives
-    /// the next one.
+    /// Accumulates as many tiles of `PIXELS` pixels, if that is no more than `most`, as there are from a pixel
+    /// of a row on; returns the next pixel.
     ///
     /// # Safety
-    /// As [`Self::pixels`]'.
+    /// That of [`Self::pixels`].
     #[inline(always)]
     unsafe fn tiles<const PIXELS: usize, const VECTORS: usize>(
         &mut self,
@@ -187,33 +140,37 @@ impl<I: Isa, S: Sink> Job<'_, I, S> {
         most: usize,
     ) -> usize {
         while PIXELS <= most && self.grid.strip.pixels - pixel >= PIXELS {
-            // SAFETY: as this function's
+            // SAFETY: the caller has promised as much for all pixels, and there are `PIXELS` left in this row
             unsafe { self.tile::<PIXELS, VECTORS>([row, pixel], vector) };
             pixel += PIXELS;
         }
         pixel
     }
 
+    /// Accumulates one tile and hands it to the epilogue.
+    ///
     /// # Safety
-    /// As [`Self::pixels`]', of so many pixels.
+    /// That of [`Self::pixels`], and the row has `PIXELS` pixels from `pixel` on.
     #[inline(always)]
     unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(
         &mut self,
         [row, pixel]: [usize; 2],
         vector: usize,
     ) {
-        let Grid { strip, .. } = self.grid;
+        let OutputGrid { strip, .. } = self.grid;
         let Strip { pitch, step, .. } = strip;
         let first = strip.at + row * self.grid.step + pixel * step;
-        // SAFETY: as this function's
+        // SAFETY: the caller has promised the inputs of every pixel and kernel row, of which the loops read
+        // `words` words each, and weights and biases of `VECTORS` vectors. Pointers move just behind what was
+        // read; only the one to the kernel row may then be further outside, where it wraps and is not read
         unsafe {
             let bias = self.bias.add(vector * I::LANES);
             let bias: [_; VECTORS] = core::array::from_fn(|v| I::load(bias.add(v * I::LANES)));
             let mut sums = [bias; PIXELS];
-            let mut segment = self.inputs.add(first);
+            let mut kernel_row = self.inputs.add(first);
             let mut weights = self.weights.add(vector * self.vector_len);
-            for _ in 0..self.segments {
-                let mut inputs = segment;
+            for _ in 0..self.kernel_rows {
+                let mut inputs = kernel_row;
                 for _ in 0..self.words {
                     let words: [_; VECTORS] =
                         core::array::from_fn(|v| I::words(weights.add(v * self.vector_len)));
@@ -226,10 +183,10 @@ impl<I: Isa, S: Sink> Job<'_, I, S> {
                     inputs = inputs.add(I::TAPS);
                     weights = weights.add(I::LANES * I::TAPS);
                 }
-                segment = segment.wrapping_add(pitch);
+                kernel_row = kernel_row.wrapping_add(pitch);
             }
             let pixel = row * strip.pixels + pixel;
-            self.sink.put::<I, PIXELS, VECTORS>(pixel, vector, sums);
+            self.epilogue.put::<I, PIXELS, VECTORS>(pixel, vector, sums);
         }
     }
 }

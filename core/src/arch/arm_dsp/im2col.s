@@ -1,7 +1,7 @@
-// Products of patches and rows of packed weights.
+// Products of taps and rows of packed weights.
 //
-// r0: patches; r1: weights; r2 to r5: sums; r6 to r9: taps; r10: a word of weights; lr: a counter;
-// [sp]: the same where lr is needed; [sp, 8]: the job
+// r0: taps; r1: weights; r2 to r5: sums; r6 to r9: taps; r10: a word of weights; lr: a counter;
+// [sp]: the same where lr is needed; [sp, 8]: the arguments
 .syntax unified
 
 // the next word of taps of each pixel with the pairs of weights in \w
@@ -121,7 +121,7 @@
     .endif
 .endm
 
-// weights were 2^\shift times too large; [sp]: a counter, [sp, 4] and on: the job
+// weights were 2^\shift times too large; [sp]: a counter, [sp, 4] and on: the arguments
 .macro bb_dots name, word, pixels, shift
 .section .text.\name,"ax",%progbits
 .p2align 2

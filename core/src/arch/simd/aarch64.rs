@@ -6,15 +6,17 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::requantize::Bounds;
-use super::wide::{Isa, Task};
+use super::isa::{Isa, Task};
+use crate::arch::requantize::Clamp;
+
+pub(super) use crate::arch::portable::dots_f32;
 
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Path(Kind);
+pub(super) struct Backend(Extension);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Extension {
     Neon,
     Dot,
 }
@@ -30,17 +32,25 @@ const fn has_dot() -> bool {
     cfg!(target_feature = "dotprod")
 }
 
-impl Path {
+impl Backend {
     /// The fastest.
-    #[must_use]
-    pub fn best() -> Self {
-        Self(if has_dot() { Kind::Dot } else { Kind::Neon })
+    pub(super) fn best() -> Self {
+        Self(if has_dot() {
+            Extension::Dot
+        } else {
+            Extension::Neon
+        })
     }
 
-    /// All that there are, by name: `None` where this processor lacks it.
-    pub fn all() -> impl Iterator<Item = (&'static str, Option<Self>)> {
-        let dot = has_dot().then_some(Self(Kind::Dot));
-        [("NEON", Some(Self(Kind::Neon))), ("dotprod", dot)].into_iter()
+    /// Calls `test` with each that this processor has, and says which it lacks.
+    #[cfg(test)]
+    pub(super) fn on_each(mut test: impl FnMut(Self)) {
+        test(Self(Extension::Neon));
+        if has_dot() {
+            test(Self(Extension::Dot));
+        } else {
+            println!("dot products: not on this processor, not tested");
+        }
     }
 
     /// [`Isa::LANES`].
@@ -51,18 +61,19 @@ impl Path {
     /// Bytes of an [`Isa::Input`].
     pub(super) const fn input_bytes(self) -> usize {
         match self.0 {
-            Kind::Neon => size_of::<i16>(),
-            Kind::Dot => size_of::<i8>(),
+            Extension::Neon => size_of::<i16>(),
+            Extension::Dot => size_of::<i8>(),
         }
     }
 
     /// Runs a task.
     pub(super) fn run<T: Task>(self, task: T) -> T::Output {
-        // SAFETY: the processor has the instruction set of a `Path`
+        // SAFETY: a `Backend` is made only by `best` and `on_each`, of extensions that the processor was found to
+        // have
         unsafe {
             match self.0 {
-                Kind::Neon => Neon::run(task),
-                Kind::Dot => Dot::run(task),
+                Extension::Neon => Neon::run(task),
+                Extension::Dot => Dot::run(task),
             }
         }
     }
@@ -70,8 +81,9 @@ impl Path {
 
 /// Four rows of words as columns.
 #[inline(always)]
-pub(super) fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
-    // SAFETY: 16 bytes are read from each row and written to each column; NEON is always there
+fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
+    // SAFETY: 16 bytes are read from each row and written to each column, which are arrays of as many; NEON is
+    // always there, since this file is compiled only where the target has it
     unsafe {
         let [a, b, c, d] = rows.map(|row| vreinterpretq_u32_u8(vld1q_u8(row.as_ptr())));
         let low = [vzip1q_u32(a, c), vzip1q_u32(b, d)];
@@ -90,7 +102,7 @@ pub(super) fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
     }
 }
 
-/// What both have in common.
+/// What both extensions have in common.
 macro_rules! four_lanes {
     () => {
         type Vector = int32x4_t;
@@ -100,8 +112,13 @@ macro_rules! four_lanes {
 
         #[inline(always)]
         unsafe fn run<T: Task>(task: T) -> T::Output {
-            // SAFETY: as this function's
+            // SAFETY: the caller has promised that the processor has the instruction set
             unsafe { task.run::<Self>() }
+        }
+
+        #[inline(always)]
+        fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
+            transpose(rows)
         }
 
         #[inline(always)]
@@ -116,31 +133,31 @@ macro_rules! four_lanes {
 
         #[inline(always)]
         unsafe fn load(sums: *const i32) -> int32x4_t {
-            // SAFETY: as this function's
+            // SAFETY: `LANES` sums are readable, as the caller has promised; it is inside `run`
             unsafe { vld1q_s32(sums) }
         }
 
         #[inline(always)]
         unsafe fn store(sums: *mut i32, vector: int32x4_t) {
-            // SAFETY: as this function's
+            // SAFETY: `LANES` sums are writable, as the caller has promised; it is inside `run`
             unsafe { vst1q_s32(sums, vector) }
         }
 
         #[inline(always)]
         unsafe fn splat(inputs: *const Self::Input) -> int32x4_t {
-            // SAFETY: as this function's
+            // SAFETY: a word of inputs is readable, as the caller has promised; it is inside `run`
             unsafe { vdupq_n_s32(inputs.cast::<i32>().read_unaligned()) }
         }
 
         #[inline(always)]
         unsafe fn inputs(inputs: *const Self::Input) -> int32x4_t {
-            // SAFETY: as this function's
+            // SAFETY: words of `LANES` lanes are readable, as the caller has promised; it is inside `run`
             unsafe { vreinterpretq_s32_s8(vld1q_s8(inputs.cast())) }
         }
 
         #[inline(always)]
         unsafe fn words(weights: *const Self::Weight) -> int32x4_t {
-            // SAFETY: as this function's
+            // SAFETY: words of `LANES` lanes are readable, as the caller has promised; it is inside `run`
             unsafe { vreinterpretq_s32_s8(vld1q_s8(weights.cast())) }
         }
 
@@ -149,24 +166,24 @@ macro_rules! four_lanes {
             sums: int32x4_t,
             multiplier: int32x4_t,
             shift: int32x4_t,
-            bounds: Bounds,
+            clamp: Clamp,
         ) -> int32x4_t {
-            // SAFETY: as this function's
+            // SAFETY: only registers are read and written; the caller is inside `run`
             unsafe {
                 let low = vmull_s32(vget_low_s32(sums), vget_low_s32(multiplier));
                 let high = vmull_high_s32(sums, multiplier);
                 let upper = vuzp2q_s32(vreinterpretq_s32_s64(low), vreinterpretq_s32_s64(high));
                 let twice = vshlq_s32(upper, vnegq_s32(shift));
-                let twice = vaddq_s32(twice, vdupq_n_s32(bounds.offset));
+                let twice = vaddq_s32(twice, vdupq_n_s32(clamp.offset));
                 let steps = vshrq_n_s32::<1>(twice);
-                let steps = vmaxq_s32(steps, vdupq_n_s32(bounds.low));
-                vminq_s32(steps, vdupq_n_s32(bounds.high))
+                let steps = vmaxq_s32(steps, vdupq_n_s32(clamp.low));
+                vminq_s32(steps, vdupq_n_s32(clamp.high))
             }
         }
 
         #[inline(always)]
         unsafe fn store_results(to: *mut i8, results: int32x4_t) {
-            // SAFETY: as this function's
+            // SAFETY: `LANES` bytes are writable, as the caller has promised; it is inside `run`
             unsafe {
                 let words = vmovn_s32(results);
                 let bytes = vmovn_s16(vcombine_s16(words, words));
@@ -177,7 +194,7 @@ macro_rules! four_lanes {
 
         #[inline(always)]
         unsafe fn total(sums: int32x4_t) -> i32 {
-            // SAFETY: as this function's
+            // SAFETY: only registers are read and written; the caller is inside `run`
             unsafe { vaddvq_s32(sums) }
         }
     };
@@ -187,7 +204,8 @@ macro_rules! four_lanes {
 #[derive(Clone, Copy)]
 struct Neon;
 
-// SAFETY: every processor has all instructions used
+// SAFETY: every processor has all instructions used, and pointers are read and written for one vector or one word
+// at most, as the trait says
 unsafe impl Isa for Neon {
     type Input = i16;
     type Weight = i16;
@@ -195,13 +213,13 @@ unsafe impl Isa for Neon {
 
     #[inline(always)]
     unsafe fn bytes(weights: *const i8) -> int32x4_t {
-        // SAFETY: as this function's
+        // SAFETY: `LANES * TAPS` bytes are readable, as the caller has promised; it is inside `run`
         unsafe { vreinterpretq_s32_s16(vmovl_s8(vld1_s8(weights))) }
     }
 
     #[inline(always)]
     unsafe fn dot(sums: int32x4_t, inputs: int32x4_t, weights: int32x4_t) -> int32x4_t {
-        // SAFETY: as this function's
+        // SAFETY: only registers are read and written; the caller is inside `run`
         unsafe {
             let [inputs, weights] = [inputs, weights].map(|words| vreinterpretq_s16_s32(words));
             let low = vmull_s16(vget_low_s16(inputs), vget_low_s16(weights));
@@ -215,7 +233,8 @@ unsafe impl Isa for Neon {
 #[derive(Clone, Copy)]
 struct Dot;
 
-// SAFETY: it runs where the processor has dot products
+// SAFETY: `run` is called where the processor has dot products, and pointers are read and written for one vector
+// or one word at most, as the trait says
 unsafe impl Isa for Dot {
     type Input = i8;
     type Weight = i8;
@@ -223,13 +242,14 @@ unsafe impl Isa for Dot {
 
     #[inline(always)]
     unsafe fn bytes(weights: *const i8) -> int32x4_t {
-        // SAFETY: as this function's
+        // SAFETY: `LANES * TAPS` bytes are readable, as the caller has promised; it is inside `run`
         unsafe { Self::words(weights) }
     }
 
     #[inline(always)]
     unsafe fn dot(mut sums: int32x4_t, inputs: int32x4_t, weights: int32x4_t) -> int32x4_t {
-        // SAFETY: reads and writes registers only
+        // SAFETY: the instruction reads and writes registers only; the caller is inside `run`, where the processor
+        // has it
         unsafe {
             asm!(
                 ".arch_extension dotprod",

@@ -1,100 +1,67 @@
-//! The reference loops in plain Rust.
+//! The reference: every kernel in safe Rust, compiled for every target.
 
+use super::im2col::{Im2col, Rows};
 use super::pixels::Pixels;
 use crate::level::{Rounding, Width};
 use crate::quant::QParams;
+
+/// Any processor.
+pub(crate) struct Portable;
 
 /// Σ a·b in 32 bits, over the shorter length.
 ///
 /// The caller bounds the length by [`Op::MAX_REDUCTION`](crate::op::Op::MAX_REDUCTION), so that the
 /// sum cannot overflow.
-#[must_use]
-pub fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
+fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     let product = |(a, b): (&i8, &i8)| i32::from(*a) * i32::from(*b);
     a.iter().zip(b).map(product).sum()
 }
 
-/// The inputs under the windows of one pixel or four, in rows of taps (im2col).
+/// Taps of a pixel side by side, as they are.
 #[derive(Clone, Debug)]
-pub struct Patches {
+pub(crate) struct PortableIm2col {
     taps: [i8; Self::TAPS],
     pixels: Pixels,
 }
 
-impl Default for Patches {
-    fn default() -> Self {
-        Self::new()
+impl PortableIm2col {
+    const TAPS: usize = Pixels::MOST * 288;
+
+    fn row(&mut self, pixel: usize) -> &mut [i8] {
+        let capacity = Self::capacity(self.pixels);
+        &mut self.taps[pixel * capacity..][..capacity]
     }
 }
 
-impl Patches {
-    const TAPS: usize = Pixels::MOST * 288;
-
-    /// Room for patches.
-    #[must_use]
-    pub const fn new() -> Self {
+impl Im2col for PortableIm2col {
+    fn new() -> Self {
         Self {
             taps: [0; Self::TAPS],
             pixels: Pixels::Four,
         }
     }
 
-    /// The most taps of each of `pixels`; a multiple of 16.
-    #[must_use]
-    pub const fn capacity(pixels: Pixels) -> usize {
+    fn capacity(pixels: Pixels) -> usize {
         Self::TAPS / pixels.count()
     }
 
-    /// Makes ready for the patches of `pixels`.
-    pub fn begin(&mut self, pixels: Pixels) {
+    fn begin(&mut self, pixels: Pixels) {
         self.pixels = pixels;
     }
 
-    /// Writes inputs as the taps from `at` on of a pixel.
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
+    fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
         self.row(pixel)[at..][..from.len()].copy_from_slice(from);
     }
 
-    /// Writes `rows` runs of `run` inputs, which begin `pitch` inputs apart, as the first taps of a pixel.
-    ///
-    /// # Panics
-    /// Past the capacity, or when the inputs end early.
-    pub fn put_rows(&mut self, pixel: usize, from: &[i8], rows: usize, run: usize, pitch: usize) {
-        for row in 0..rows {
-            self.put(pixel, row * run, &from[row.saturating_mul(pitch)..][..run]);
-        }
-    }
-
-    /// Writes `value` as `len` taps from `at` on of a pixel.
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
+    fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
         self.row(pixel)[at..][..len].fill(value);
     }
 
-    fn row(&mut self, pixel: usize) -> &mut [i8] {
-        let capacity = Self::capacity(self.pixels);
-        &mut self.taps[pixel * capacity..][..capacity]
-    }
-
-    /// Ends the patches, whose taps 0..`len` were all written, for weights of this width.
-    ///
-    /// # Panics
-    /// Past the capacity.
-    pub fn seal(&mut self, len: usize, _: Width) {
+    fn seal(&mut self, len: usize, _: Width) {
         assert!(len <= Self::capacity(self.pixels), "room for the taps");
     }
 
-    /// Adds to `sums`, one for each pixel of each row of weights, the products of taps 0..`len` and
-    /// weights; the patches were sealed for this length and width.
-    ///
-    /// # Panics
-    /// When a row of weights ends early.
-    pub fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
+    fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
         let taps = self.taps.chunks_exact(Self::capacity(self.pixels));
         for (channel, sums) in sums.chunks_exact_mut(self.pixels.count()).enumerate() {
             let row = rows.row(channel, len);
@@ -105,34 +72,12 @@ impl Patches {
     }
 }
 
-/// Rows of integer weights, one for each output channel.
-#[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    /// How they are packed.
-    pub width: Width,
-    /// From the first row's first weight to the last row's last.
-    pub bytes: &'a [u8],
-    /// From the beginning of a row to the next.
-    pub pitch: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// The first `len` weights of a row.
-    ///
-    /// # Panics
-    /// When they are not there.
-    #[must_use]
-    pub fn row(&self, channel: usize, len: usize) -> &'a [u8] {
-        &self.bytes[channel.saturating_mul(self.pitch)..][..self.width.row_bytes(len)]
-    }
-}
-
 /// Weight `i` of a packed row.
 ///
 /// # Panics
 /// When it is not there.
 #[must_use]
-pub fn weight(row: &[u8], i: usize, width: Width) -> i8 {
+pub(crate) fn weight(row: &[u8], i: usize, width: Width) -> i8 {
     match width {
         Width::Int8 => row[i].cast_signed(),
         Width::Int4 => int4(row[i / 2], i % 2) as i8,
@@ -173,12 +118,12 @@ fn dot_packed<const PER_BYTE: usize>(
     products.sum()
 }
 
-/// Gives the sums of a bias and the products of `input` and of a row of weights, for each bias in order: each
-/// of some sums, the first of which is that of the given row. Rows begin `pitch` weights apart.
+/// Calls `each(first row, sums)` for blocks of rows in order, with a sum for each row: its bias and the products
+/// of `input` and the row's weights. Rows begin `pitch` weights apart.
 ///
 /// # Panics
 /// When a row of weights ends early.
-pub fn dots_i8(
+pub(crate) fn dots_i8(
     input: &[i8],
     weights: &[i8],
     pitch: usize,
@@ -204,12 +149,12 @@ pub fn dots_i8(
     }
 }
 
-/// Adds to each of `sums` the products of `input` and of a row of weights, rows beginning `pitch` weights
-/// apart: each in eight interleaved partial sums.
+/// Adds to each of `sums` the products of `input` and its row of weights, in eight interleaved partial sums.
+/// Rows begin `pitch` weights apart.
 ///
 /// # Panics
 /// When a row of weights ends early.
-pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
+pub(crate) fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) {
     dots_lanes(input, weights, pitch, sums, |weight| weight);
 }
 
@@ -217,14 +162,14 @@ pub fn dots_f32(input: &[f32], weights: &[f32], pitch: usize, sums: &mut [f32]) 
 ///
 /// # Panics
 /// When a row of weights ends early.
-pub fn dots_f16(input: &[f32], weights: &[u16], pitch: usize, sums: &mut [f32]) {
+pub(crate) fn dots_f16(input: &[f32], weights: &[u16], pitch: usize, sums: &mut [f32]) {
     dots_lanes(input, weights, pitch, sums, half);
 }
 
 /// The real number of a finite binary16: its exponent and mantissa read as those of an `f32` are
 /// 2^112 times too small, which a multiplication makes up for without rounding.
 #[must_use]
-pub fn half(bits: u16) -> f32 {
+pub(crate) fn half(bits: u16) -> f32 {
     const SCALE: f32 = f32::from_bits((127 + 112) << 23);
     let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * SCALE;
     f32::from_bits(magnitude.to_bits() | u32::from(bits & 0x8000) << 16)
@@ -253,13 +198,13 @@ fn dots_lanes<T: Copy>(
     }
 }
 
-/// Writes the sums of each four neighbouring channels: their biases and the products of their taps and
-/// weights, of which each channel has its own. Tap `t` of the first channel is the input at `offsets[t]`;
-/// weights come by fours of channels, then by tap.
+/// Depthwise convolution of one pixel: writes the sums of fours of neighbouring channels, each its bias and
+/// the products of its own taps and weights. Tap `t` of the first channel is the input at `offsets[t]`;
+/// weights are `[channels / 4, taps, 4]`.
 ///
 /// # Panics
 /// When the input, the weights or the biases end early.
-pub fn depthwise(
+pub(crate) fn depthwise(
     input: &[i8],
     offsets: &[u32],
     weights: &[[i16; 4]],
@@ -278,13 +223,13 @@ pub fn depthwise(
     }
 }
 
-/// Adds to the sums of each eight neighbouring channels the products of their taps, of which there are
-/// `count`, `step` inputs apart, and weights, of which each channel has its own: eights of them by tap, those
-/// of the next channels `pitch` eights further.
+/// Depthwise convolution of one pixel by one kernel row: adds to the sums of eights of neighbouring channels
+/// the products of `count` taps, `step` inputs apart, and each channel's own weights. Weights are eights of
+/// channels by tap, those of the next eight channels `pitch` taps further.
 ///
 /// # Panics
 /// When the input or the weights end early.
-pub fn depthwise_f32(
+pub(crate) fn depthwise_f32(
     input: &[f32],
     (step, count): (usize, usize),
     weights: &[[f32; 8]],
@@ -303,7 +248,7 @@ pub fn depthwise_f32(
 }
 
 /// Writes [`QParams::quantize`] of each real number, but at least `low` and at most `high`.
-pub fn quantize(
+pub(crate) fn quantize(
     reals: &[f32],
     q: QParams,
     rounding: Rounding,
@@ -320,14 +265,14 @@ pub fn quantize(
 }
 
 /// Adds each element to its sum.
-pub fn add_i8(sums: &mut [i32], elements: &[i8]) {
+pub(crate) fn add_i8(sums: &mut [i32], elements: &[i8]) {
     for (sum, element) in sums.iter_mut().zip(elements) {
         *sum += i32::from(*element);
     }
 }
 
 /// Writes the larger of each two elements.
-pub fn max_i8(to: &mut [i8], from: &[i8]) {
+pub(crate) fn max_i8(to: &mut [i8], from: &[i8]) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = (*to).max(*from);
     }

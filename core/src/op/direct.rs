@@ -1,25 +1,28 @@
-//! Convolution in strips of pixels, for processors with vectors.
+//! Direct convolution, for processors with vectors.
 
 use core::iter;
 use core::ops::Range;
 
-use crate::arch::{self, FloatStrips, Frame, Grid, Pixels, Segments, Strip, StripSums, Strips};
+use crate::arch::pixels::Pixels;
+use crate::arch::strips::{KernelRows, OutputGrid, Padding, Strip};
+use crate::arch::{Float, FloatKernels, Int, IntKernels, portable};
 use crate::op::Activation;
-use crate::op::conv2d::Geometry;
+use crate::op::geometry::Geometry;
 use crate::op::weights::{FloatRows, FloatWeights, IntOutput, IntWeights};
 use crate::shape::Span;
 use crate::tensor::ViewMut;
 
-/// Convolves INT8 with integers in 32 bits; padding is the input's zero point. Gives whether it did: there
-/// may be no room for the layer, or more than one group.
+/// Convolves INT8 with integers in 32 bits; padding is the input's zero point. Returns whether it did: there
+/// may be no direct convolution, no room for the layer, or more than one group.
 #[inline(never)]
-pub fn int(
+pub(crate) fn int(
     geometry: &Geometry,
     input: &[i8],
     zero_point: i8,
     weights: &IntWeights<'_>,
     output: &mut IntOutput<'_, '_>,
 ) -> bool {
+    use crate::arch::strips::Strips as _;
     let Geometry {
         window,
         groups,
@@ -31,50 +34,52 @@ pub fn int(
     let [step_y, step_x] = window.stride.map(usize::from);
     let depth = usize::from(from.c);
     let row = usize::from(from.w) * depth;
-    let frame = Frame {
+    let padding = Padding {
         row,
         top,
         left: left * depth,
         bottom,
         right: right * depth,
     };
-    let pitch = frame.pitch();
-    let shape = Segments {
+    let pitch = padding.pitch();
+    let shape = KernelRows {
         count: kernel_height,
         len: kernel_width * depth,
     };
-    let mut strips = Strips::new();
+    let mut strips = <Int as IntKernels>::Strips::new();
+    let Some(strips) = &mut strips else {
+        return false;
+    };
     let room = strips.room(shape);
-    if groups != 1 || room == 0 || frame.len(input.len()) > strips.capacity() {
+    if groups != 1 || room == 0 || padding.len(input.len()) > strips.capacity() {
         return false;
     }
-    strips.put(input, frame, zero_point);
-    let mut sums = StripSums::new();
+    strips.copy_inputs(input, padding, zero_point);
     let channels = weights.bias.len();
     let [height, width] = [to.h, to.w].map(usize::from);
     for first in (0..channels).step_by(room) {
         let block = first..channels.min(first + room);
-        strips.weigh(&weights.rows, block.clone(), shape, weights.bias);
+        strips.pack(&weights.rows, block.clone(), shape, weights.bias);
         let strip = |y: usize, x: Range<usize>| Strip {
             at: y * step_y * pitch + x.start * step_x * depth,
             pitch,
             step: step_x * depth,
             pixels: x.len(),
         };
-        if let Some((factors, to)) = output.results(block.clone()) {
-            let grid = Grid {
+        if let Some((requants, to)) = output.results(block.clone()) {
+            let grid = OutputGrid {
                 strip: strip(0, 0..width),
                 rows: height,
                 step: step_y * pitch,
             };
-            strips.scale(&factors);
+            strips.set_requants(&requants);
             strips.results(grid, to, channels);
             continue;
         }
-        let apart = strips.pitch();
-        for (y, x) in (0..height).flat_map(|y| pieces(&(0..width)).map(move |x| (y, x))) {
+        let pitch_of_sums = strips.pitch();
+        for (y, x) in (0..height).flat_map(|y| chunks(&(0..width)).map(move |x| (y, x))) {
             let pixels = y * width + x.start..;
-            let sums = strips.sums(strip(y, x), &mut sums).chunks_exact(apart);
+            let sums = strips.sums(strip(y, x)).chunks_exact(pitch_of_sums);
             for (pixel, sums) in pixels.zip(sums) {
                 output.put(pixel, Pixels::One, first, &sums[..block.len()]);
             }
@@ -83,15 +88,16 @@ pub fn int(
     true
 }
 
-/// Convolves FP32 with floats. Gives whether it did, as [`int`].
+/// Convolves FP32 with floats. Returns whether it did, as [`int`].
 #[inline(never)]
-pub fn float(
+pub(crate) fn float(
     geometry: &Geometry,
     input: &[f32],
     weights: &FloatWeights<'_>,
     activation: Activation,
     output: &mut ViewMut<'_>,
 ) -> bool {
+    use crate::arch::strips::FloatStrips as _;
     let Geometry {
         window,
         groups,
@@ -100,11 +106,14 @@ pub fn float(
     } = *geometry;
     let depth = usize::from(from.c);
     let row = usize::from(from.w) * depth;
-    let shape = Segments {
+    let shape = KernelRows {
         count: usize::from(window.kernel[0]),
         len: usize::from(window.kernel[1]) * depth,
     };
-    let mut strips = FloatStrips::new();
+    let mut strips = <Float as FloatKernels>::Strips::new();
+    let Some(strips) = &mut strips else {
+        return false;
+    };
     let room = strips.room(shape);
     if groups != 1 || room == 0 {
         return false;
@@ -115,8 +124,8 @@ pub fn float(
         let bias = &weights.bias[first..channels.min(first + room)];
         let first_weight = first * shape.count * shape.len;
         match &weights.rows {
-            FloatRows::F32(rows) => strips.weigh(bias, &rows[first_weight..], shape, |x| x),
-            FloatRows::F16(rows) => strips.weigh(bias, &rows[first_weight..], shape, arch::half),
+            FloatRows::F32(rows) => strips.pack(bias, &rows[first_weight..], shape, |x| x),
+            FloatRows::F16(rows) => strips.pack(bias, &rows[first_weight..], shape, portable::half),
         }
         let mut put = |y: Range<usize>, x: Range<usize>| {
             let rows = window.rows(y.start, from.h);
@@ -130,21 +139,21 @@ pub fn float(
                 pixels: y.len() * x.len(),
             };
             let taps = columns.tap * depth..(columns.tap + columns.len) * depth;
-            let apart = strips.pitch();
+            let pitch_of_sums = strips.pitch();
             let sums = strips.sums(input, strip, rows.tap..rows.tap + rows.len, taps);
             let pixels = (y.start * width + x.start..).step_by(if is_row { 1 } else { width });
-            for (pixel, sums) in pixels.zip(sums.chunks_exact(apart)) {
+            for (pixel, sums) in pixels.zip(sums.chunks_exact(pitch_of_sums)) {
                 output.put(pixel * channels + first, &sums[..bias.len()], activation);
             }
         };
         // rectangles of pixels with the same taps inside, along their longer sides
-        for y in alike(to.h, |y| window.rows(y, from.h)) {
-            for x in alike(to.w, |x| window.columns(x, from.w)) {
+        for y in equal_spans(to.h, |y| window.rows(y, from.h)) {
+            for x in equal_spans(to.w, |x| window.columns(x, from.w)) {
                 if x.len() >= y.len() {
                     y.clone()
-                        .for_each(|y| pieces(&x).for_each(|x| put(y..y + 1, x)));
+                        .for_each(|y| chunks(&x).for_each(|x| put(y..y + 1, x)));
                 } else {
-                    x.for_each(|x| pieces(&y).for_each(|y| put(y, x..x + 1)));
+                    x.for_each(|x| chunks(&y).for_each(|y| put(y, x..x + 1)));
                 }
             }
         }
@@ -153,7 +162,7 @@ pub fn float(
 }
 
 /// Ranges of positions whose windows have the same taps inside.
-fn alike(len: u16, span: impl Fn(usize) -> Span) -> impl Iterator<Item = Range<usize>> {
+fn equal_spans(len: u16, span: impl Fn(usize) -> Span) -> impl Iterator<Item = Range<usize>> {
     let len = usize::from(len);
     let taps = move |i| {
         let span = span(i);
@@ -168,8 +177,8 @@ fn alike(len: u16, span: impl Fn(usize) -> Span) -> impl Iterator<Item = Range<u
     })
 }
 
-/// Pieces of a range that fit a strip.
-fn pieces(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+/// Chunks of a range that fit a strip.
+fn chunks(range: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
     let end = range.end;
     let starts = range.clone().step_by(Strip::PIXELS);
     starts.map(move |start| start..end.min(start + Strip::PIXELS))
