@@ -111,7 +111,7 @@ fn activate(to: &mut [f32], reals: impl Iterator<Item = f32>, activation: Activa
     }
 }
 
-/// The way of an integer result into an INT8 tensor: rounding, zero point and activation bounds.
+/// Requantizes integer results into an INT8 tensor: rounding, zero point and activation bounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Requantizer {
     /// Offset and clamp of the result or, if `up`, of its negation.
@@ -121,7 +121,7 @@ pub(crate) struct Requantizer {
 }
 
 impl Requantizer {
-    /// The sink of a tensor with parameters `q`, behind `activation`.
+    /// For a tensor with parameters `q`, behind `activation`.
     #[must_use]
     pub(crate) fn new(q: QParams, rounding: Rounding, activation: Activation) -> Self {
         let [low, high] = activation.bounds(q, rounding).map(i32::from);

@@ -2,7 +2,7 @@
 
 use super::pixels::Pixels;
 
-/// What accumulators of some channels are requantized with.
+/// Multipliers, shifts and clamp that requantize the accumulators of some channels.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Requants<'a> {
     /// A multiplier for each channel.

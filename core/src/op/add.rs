@@ -10,13 +10,13 @@ use crate::tensor::{Requantizer, View, ViewMut};
 pub(crate) fn run(a: View<'_>, b: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     match (a, b, &mut *output) {
         (View::I8(a, qa), View::I8(b, qb), ViewMut::I8(data, q, rounding)) => {
-            let sink = Requantizer::new(*q, *rounding, activation);
+            let requantizer = Requantizer::new(*q, *rounding, activation);
             let [fa, fb] = Requant::pair(qa.scale / q.scale, qb.scale / q.scale);
             let (za, zb) = (i64::from(qa.zero_point), i64::from(qb.zero_point));
             let (ma, mb) = (i64::from(fa.multiplier), i64::from(fb.multiplier));
             let zero = -za * ma - zb * mb;
             let sum = |(a, b): (&i8, &i8)| zero + i64::from(*a) * ma + i64::from(*b) * mb;
-            sink.shift(a.iter().zip(b).map(sum), fa.shift, data);
+            requantizer.shift(a.iter().zip(b).map(sum), fa.shift, data);
         }
         (View::F32(a), View::F32(b), output) => {
             output.put_each(0, a.iter().zip(b).map(|(a, b)| a + b), activation);

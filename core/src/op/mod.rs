@@ -51,14 +51,14 @@ pub enum Op {
         /// Whether padding counts as zeros (else the mean is over the elements inside).
         count_padding: bool,
     },
-    /// The same elements in `[H, W, C]` order under another shape; also carries an activation that
+    /// Another shape for the elements, kept in `[H, W, C]` order; also carries an activation that
     /// no other operator could take in.
     Reshape,
     /// exp(x) / Σ exp(x) over all elements; always reads and computes FP32.
     Softmax,
 }
 
-/// What follows an operator, on its way out.
+/// The activation that follows an operator, on its way out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Activation {
@@ -109,9 +109,9 @@ impl Activation {
 pub enum OpError {
     /// The number of inputs is not what the operator takes.
     InputCount {
-        /// What it takes.
+        /// How many it takes.
         expected: usize,
-        /// What it was given.
+        /// How many it was given.
         found: usize,
     },
     /// The inputs' shapes do not go together.
@@ -122,9 +122,9 @@ pub enum OpError {
     Groups(u16),
     /// The operator gives another shape than the layer says.
     OutputShape {
-        /// What the operator gives.
+        /// The shape that the operator gives.
         expected: Shape,
-        /// What the layer says.
+        /// The shape that the layer says.
         found: Shape,
     },
     /// One output sums more than [`Op::MAX_REDUCTION`] products: 32 bits could overflow.
@@ -254,7 +254,7 @@ impl Op {
     /// Checks that inputs of these shapes give an output of that shape.
     ///
     /// # Errors
-    /// Whatever does not fit, with its numbers.
+    /// Says what does not fit, with its numbers.
     pub fn check(&self, inputs: &[Shape], output: Shape) -> Result<(), OpError> {
         let expected = self.input_count();
         if inputs.len() != expected {

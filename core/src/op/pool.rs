@@ -78,13 +78,13 @@ pub(crate) fn max(
             geometry.fold(input, i8::MIN, Int::max_i8, |first, largest, _| {
                 data[first..][..largest.len()].copy_from_slice(largest);
             });
-            let sink = Requantizer::new(*q, *rounding, activation);
+            let requantizer = Requantizer::new(*q, *rounding, activation);
             let factor = Requant::from_real(qi.scale / q.scale);
             let zero = i32::from(qi.zero_point);
             let mut table = Table::new();
             table.fill(|all, to| {
                 let steps = all.iter().map(|x| i32::from(*x) - zero);
-                sink.rescale(steps, factor, to);
+                requantizer.rescale(steps, factor, to);
             });
             data.iter_mut().for_each(|x| *x = table.get(*x));
         }
@@ -120,7 +120,7 @@ pub(crate) fn average(
         }
     };
     if let (View::I8(input, qi), ViewMut::I8(data, q, rounding)) = (input, &mut *output) {
-        let sink = Requantizer::new(*q, *rounding, activation);
+        let requantizer = Requantizer::new(*q, *rounding, activation);
         let mut factor = (0, Requant::from_real(1.0));
         geometry.fold(input, 0, Int::add_i8, |first, sums, inside| {
             let count = count(inside);
@@ -130,7 +130,7 @@ pub(crate) fn average(
             }
             let zero = inside as i32 * i32::from(qi.zero_point);
             let steps = sums.iter().map(|sum| sum - zero);
-            sink.rescale(steps, factor.1, &mut data[first..]);
+            requantizer.rescale(steps, factor.1, &mut data[first..]);
         });
         return;
     }

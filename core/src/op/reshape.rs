@@ -1,4 +1,4 @@
-//! The same elements under another shape, in another form, or behind an activation.
+//! Reshape: copies the elements, in another form or behind an activation where asked for.
 
 use crate::op::Activation;
 use crate::op::table::Table;
@@ -10,12 +10,12 @@ use crate::tensor::{Requantizer, View, ViewMut};
 pub(crate) fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     match (input, &mut *output) {
         (View::I8(input, qi), ViewMut::I8(data, q, rounding)) => {
-            let sink = Requantizer::new(*q, *rounding, activation);
+            let requantizer = Requantizer::new(*q, *rounding, activation);
             let factor = Requant::from_real(qi.scale / q.scale);
             let zero = i32::from(qi.zero_point);
             map(input, data, |input, data| {
                 let steps = input.iter().map(|x| i32::from(*x) - zero);
-                sink.rescale(steps, factor, data);
+                requantizer.rescale(steps, factor, data);
             });
         }
         (View::I8(input, q), ViewMut::F32(data)) => dequantize(input, q, activation, data),
@@ -32,7 +32,7 @@ fn dequantize(input: &[i8], q: QParams, activation: Activation, data: &mut [f32]
     });
 }
 
-/// Writes what `each` makes of each element; of many, it makes a table.
+/// Writes what `each` makes of each element, by way of a table where there are many.
 #[inline(always)]
 fn map<T: Copy + Default>(input: &[i8], to: &mut [T], each: impl Fn(&[i8], &mut [T])) {
     if input.len() <= Table::<T>::LEN {

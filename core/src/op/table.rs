@@ -1,4 +1,4 @@
-//! What becomes of each byte.
+//! Lookup tables over INT8.
 
 /// A result for each INT8, or for each byte as one.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ impl<T: Copy + Default> Table<T> {
     /// Takes the results that `fill` writes for the given elements.
     #[inline(always)]
     pub(crate) fn fill(&mut self, fill: impl FnOnce(&[i8], &mut [T])) {
-        /// Those of bytes 0 and up.
+        /// Every element, in the order of its byte.
         const ALL: [i8; 256] = {
             let mut all = [0; 256];
             let mut i = 0;

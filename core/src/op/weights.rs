@@ -145,14 +145,14 @@ impl<'w, 'o> IntOutput<'w, 'o> {
         let target = match output {
             ViewMut::F32(data) => Target::F32(data, output_q.scale),
             ViewMut::I8(data, q, rounding) => {
-                let sink = Requantizer::new(*q, *rounding, activation);
+                let requantizer = Requantizer::new(*q, *rounding, activation);
                 // negative if any shift is below 33
                 let beyond = |all, shift: &u8| all | (i32::from(*shift) - 33);
                 let is_short = || weights.shift.iter().fold(0, beyond) >= 0;
-                if !sink.up && is_short() {
-                    Target::Short(data, sink.clamp)
+                if !requantizer.up && is_short() {
+                    Target::Short(data, requantizer.clamp)
                 } else {
-                    Target::Any(data, sink)
+                    Target::Any(data, requantizer)
                 }
             }
         };
@@ -175,9 +175,9 @@ impl<'w, 'o> IntOutput<'w, 'o> {
                 let requants = weights.requants(channels, *clamp);
                 Int::requantize(sums, &requants, pixels, &mut data[first..], all);
             }
-            Target::Any(data, sink) => {
-                let requants = weights.requants(channels, sink.clamp);
-                requantize_any(sums, &requants, sink.up, &mut data[first..], all);
+            Target::Any(data, requantizer) => {
+                let requants = weights.requants(channels, requantizer.clamp);
+                requantize_any(sums, &requants, requantizer.up, &mut data[first..], all);
             }
             Target::F32(data, scale) => {
                 let steps = weights.steps(channels, *scale);

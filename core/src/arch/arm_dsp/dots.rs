@@ -59,7 +59,8 @@ pub(super) fn dots_i8(
         }
         args.tiles = rows % 5;
         if args.tiles > 0 {
-            // SAFETY: as for the fives of rows; the loop goes on behind them, where it left the pointers
+            // SAFETY: the loop goes on behind the fives of rows, where that loop left the pointers: it reads and
+            // writes the rows that are left, which the same assertions cover
             unsafe { bitbudget_dots_i8_1(&raw mut args) };
         }
         // SAFETY: the two loops have written one sum for each of the `rows` rows
@@ -71,7 +72,7 @@ pub(super) fn dots_i8(
 #[repr(C)]
 struct DotsArgs {
     input: *const i8,
-    /// Of the next tile, as are the biases and the sums.
+    /// Weights, biases and sums begin at the next tile's.
     weights: *const i8,
     /// Once and three times.
     pitch: usize,

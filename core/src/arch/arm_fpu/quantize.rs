@@ -57,7 +57,7 @@ struct QuantizeArgs {
     /// FPSCR's way to round: up or down.
     mode: u32,
     scale: f32,
-    /// What is added before it is rounded.
+    /// Added before rounding.
     addend: f32,
 }
 

@@ -102,7 +102,7 @@ fn transpose(rows: [&[u8; 16]; 4]) -> [[u8; 16]; 4] {
     }
 }
 
-/// What both extensions have in common.
+/// The part that both extensions share.
 macro_rules! four_lanes {
     () => {
         type Vector = int32x4_t;

@@ -1,4 +1,4 @@
-//! What becomes of the sums of a tile while they are in registers.
+//! Epilogues: the sums of a tile are stored, or requantized while they are in registers.
 
 #![expect(unsafe_code, reason = "loads and stores of vectors")]
 

@@ -1,4 +1,4 @@
-//! What the instruction sets have in common.
+//! The vectors and words of an instruction set, and loops over any of them.
 
 #![expect(unsafe_code, reason = "instructions of some processors")]
 

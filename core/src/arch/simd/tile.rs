@@ -131,7 +131,7 @@ impl<I: Isa, E: Epilogue> Tiles<'_, I, E> {
     /// of a row on; returns the next pixel.
     ///
     /// # Safety
-    /// That of [`Self::pixels`].
+    /// As for [`Self::pixels`].
     #[inline(always)]
     unsafe fn tiles<const PIXELS: usize, const VECTORS: usize>(
         &mut self,
@@ -150,7 +150,7 @@ impl<I: Isa, E: Epilogue> Tiles<'_, I, E> {
     /// Accumulates one tile and hands it to the epilogue.
     ///
     /// # Safety
-    /// That of [`Self::pixels`], and the row has `PIXELS` pixels from `pixel` on.
+    /// As for [`Self::pixels`], and the row has `PIXELS` pixels from `pixel` on.
     #[inline(always)]
     unsafe fn tile<const PIXELS: usize, const VECTORS: usize>(
         &mut self,

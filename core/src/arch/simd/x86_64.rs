@@ -478,7 +478,7 @@ unsafe impl Isa for AvxVnni {
 /// The first 16 bytes of four rows, a pitch pitch.
 ///
 /// # Safety
-/// They are readable.
+/// 16 bytes of each row are readable; the processor has AVX-512 F.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn quarters(rows: *const u8, pitch: usize) -> __m512i {
