@@ -270,18 +270,20 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         self.load(plan)
     }
 
-    /// Works out what planning needs of the network and does not depend on the budget; the first plan
-    /// does so if this was not called before.
+    /// Works out what planning needs of the network and does not depend on the budget, by visiting at
+    /// most [`SMALLEST_NODES`](crate::plan::SMALLEST_NODES) nodes; the first plan does so if this was not
+    /// called before.
     pub fn prepare(&mut self) {
         if self.planner.is_empty() {
             self.planner.set_network(self.image.network());
+            self.planner.find_smallest(self.image.network());
         }
     }
 
     /// The plan that [`replan`](Self::replan) would make resident.
     ///
     /// # Errors
-    /// [`BudgetTooSmall`] with the smallest budget that would do.
+    /// [`BudgetTooSmall`] with the smallest budget that is known to do.
     pub fn solve(&mut self, budget: Budget, node_limit: u64) -> Result<Plan<N>, BudgetTooSmall> {
         self.prepare();
         self.planner.plan(self.image.network(), budget, node_limit)

@@ -89,6 +89,7 @@ impl<'a, const N: usize, const K: usize> StoredPlans<'a, N, K> {
         Err(BudgetTooSmall {
             budget: Budget::Total(bytes),
             smallest_bytes: walk.total,
+            proven: true,
         })
     }
 }

@@ -4,6 +4,7 @@ use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
 
 use crate::capacity::{HostNetwork, HostPlan, HostPlanner};
+use crate::search::{self, Effort};
 
 /// The neighbours of an optimal plan.
 #[derive(Clone, Debug)]
@@ -23,17 +24,19 @@ pub fn neighbours(
     planner: &mut HostPlanner,
     budget: Budget,
     plan: &HostPlan,
+    effort: &Effort<'_>,
 ) -> Neighbours {
     let more = budget.with_bytes(budget.bytes().saturating_add(1024));
-    let next_kib = planner.plan(network, more, u64::MAX).ok();
+    let next_kib = search::plan(network, planner, more, effort).ok();
     let all = budget.with_bytes(u64::MAX);
+    let better = search::cheapest(network, planner, all, plan.price - 1, effort);
     let less = plan.bytes(budget).checked_sub(1);
     Neighbours {
-        better: planner.cheapest(network, all, plan.price - 1),
+        better: better.map(|(plan, _)| plan),
         next_kib: next_kib.filter(|next| next.price < plan.price),
         smaller: less.and_then(|bytes| {
-            let smaller = planner.plan(network, budget.with_bytes(bytes), u64::MAX);
-            smaller.ok()
+            let budget = budget.with_bytes(bytes);
+            search::plan(network, planner, budget, effort).ok()
         }),
     }
 }

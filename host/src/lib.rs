@@ -40,4 +40,5 @@ pub mod problem;
 pub mod profile;
 mod random;
 pub mod rules;
+pub mod search;
 pub mod simulate;

@@ -2,10 +2,9 @@
 
 use bitbudget_core::image::{ImageError, emit};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::Budget;
 use bitbudget_core::price::PriceItem;
 
-use crate::capacity::{HostImage, HostNetwork, HostPlan, HostPlanner, MAX_LEVELS};
+use crate::capacity::{HostImage, HostNetwork, HostPlan, MAX_LEVELS};
 use crate::graph::{Graph, graph_fingerprint};
 use crate::profile::Profile;
 
@@ -34,8 +33,9 @@ pub enum PackError {
     Check(#[from] ImageError),
 }
 
-/// The image of `profile`, with the weights of `graph`, as bytes that [`Image::parse`](bitbudget_core::image::Image::parse) takes; `plans`
-/// are those that a device may look up ([`optimal_plans`]), or none.
+/// The image of `profile`, with the weights of `graph`, as bytes that
+/// [`Image::parse`](bitbudget_core::image::Image::parse) takes; `plans` are those that a device may look
+/// up ([`crate::search::staircase`]), or none.
 ///
 /// # Errors
 /// [`PackError`].
@@ -64,21 +64,6 @@ pub fn pack(graph: &Graph, profile: &Profile, plans: &[HostPlan]) -> Result<Vec<
     }
     let names: Vec<&str> = profile.names.iter().map(String::as_str).collect();
     write(&profile.network, &names, plans, &weights)
-}
-
-/// The optimal plans of a network for all budgets, by rising bytes in all and strictly falling price.
-#[must_use]
-pub fn optimal_plans(network: &HostNetwork, planner: &mut HostPlanner) -> Vec<HostPlan> {
-    let mut plans: Vec<HostPlan> = Vec::new();
-    for plan in planner.staircase(network, Budget::Total(u64::MAX)) {
-        // of equally good layouts the smaller one counts
-        if plans.last().is_some_and(|last| last.price == plan.price) {
-            plans.pop();
-        }
-        plans.push(plan);
-    }
-    plans.reverse();
-    plans
 }
 
 /// This image with the level `fp32` on offer for every layer, at price 0: the baseline of an

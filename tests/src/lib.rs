@@ -7,6 +7,7 @@ pub mod builder;
 pub mod check;
 pub mod digits;
 pub mod emulated;
+pub mod equal;
 pub mod generate;
 pub mod instances;
 pub mod model;

@@ -41,7 +41,9 @@ fn outputs_for_64_digits_at_five_budgets_are_the_hosts() {
     for part in [4, 0, 3, 1, 2] {
         let budget = Budget::Total(smallest + (largest - smallest) * part / 4);
         let host = planner.plan(image.network(), budget, u64::MAX);
-        let answer = session.run(budget, &host, &samples).expect("an answer");
+        let answer = session
+            .run(budget, u64::MAX, &host, &samples)
+            .expect("an answer");
         assert!(answer.matches(), "{budget:?}: {answer:?}");
         let Answer::Run(row) = answer else {
             panic!("{budget:?}: {answer:?}");
@@ -76,8 +78,18 @@ fn plans_for_200_random_budgets_are_the_hosts() {
                 assert_eq!(without_ticks(device), on_wire(&host), "{budget:?}");
                 planned_count += 1;
             }
-            (Err(DeviceError::Refused(Refusal::BudgetTooSmall { smallest_bytes })), Err(host)) => {
-                assert_eq!(smallest_bytes, host.smallest_bytes, "{budget:?}");
+            (
+                Err(DeviceError::Refused(Refusal::BudgetTooSmall {
+                    smallest_bytes,
+                    proven,
+                })),
+                Err(host),
+            ) => {
+                assert_eq!(
+                    (smallest_bytes, proven),
+                    (host.smallest_bytes, host.proven),
+                    "{budget:?}"
+                );
             }
             (device, host) => panic!("{budget:?}: device {device:?}, host {host:?}"),
         }
@@ -192,7 +204,9 @@ fn the_other_boards_run_or_build() {
         assert_eq!(session.board(), board.name);
         for budget in [u64::MAX, range(&image).0].map(Budget::Total) {
             let host = planner(&image).plan(image.network(), budget, u64::MAX);
-            let answer = session.run(budget, &host, &samples).expect("an answer");
+            let answer = session
+                .run(budget, u64::MAX, &host, &samples)
+                .expect("an answer");
             assert!(answer.matches(), "{}: {answer:?}", board.name);
         }
     }

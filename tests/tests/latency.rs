@@ -3,6 +3,7 @@
 use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::latency::{Core, cycles, instructions};
 use bitbudget::problem::{CYCLES, PRICE, Problem, WEIGHTS};
+use bitbudget::search::Effort;
 use bitbudget_core::level::Level;
 use bitbudget_core::op::Op;
 use bitbudget_core::plan::Budget;
@@ -144,7 +145,7 @@ fn a_network_can_be_solved_within_weights_and_cycles() {
         .plan(network, Budget::Weights(weights), u64::MAX)
         .expect("a plan");
     problem.limits.insert(WEIGHTS.into(), weights as f64);
-    let answer = problem.solve(PRICE, u64::MAX).expect("a layout");
+    let answer = problem.solve(PRICE, &Effort::UNLIMITED).expect("a layout");
     assert!(answer.optimal);
     let loss = network.prices.to_loss(plan.price);
     assert!(
@@ -153,11 +154,11 @@ fn a_network_can_be_solved_within_weights_and_cycles() {
         answer.price
     );
     // the least cycles that there are within the weights, and a hundredth more
-    let fastest = problem.solve(CYCLES, u64::MAX).expect("a layout");
+    let fastest = problem.solve(CYCLES, &Effort::UNLIMITED).expect("a layout");
     let limit = fastest.costs[CYCLES] + fastest.costs[CYCLES] / 100;
     assert!(limit < answer.costs[CYCLES]);
     problem.limits.insert(CYCLES.into(), limit as f64);
-    let both = problem.solve(PRICE, u64::MAX).expect("a layout");
+    let both = problem.solve(PRICE, &Effort::UNLIMITED).expect("a layout");
     assert!(both.optimal && both.price >= answer.price);
     let layers = (0..network.layers.len()).filter(|layer| !network.prices.rows[*layer].is_empty());
     let all = layers.zip(&both.levels).map(|(layer, level)| {

@@ -1,5 +1,6 @@
 //! Plans under rules, the smallest plans for a price, and stored plans, against every layout there is.
 
+use bitbudget::search::{self, Effort};
 use bitbudget_core::image::{ImageError, emit};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::NetworkError;
@@ -135,7 +136,10 @@ fn the_cheapest_plan_for_a_price_is_the_smallest_layout_with_it() {
                     let all = all.iter();
                     all.filter(|(size, own)| *own <= price && *size <= most)
                 };
-                let plan = planner.cheapest(&model.network, of(most), price);
+                let effort = Effort::UNLIMITED;
+                let plan = search::cheapest(&model.network, &mut planner, of(most), price, &effort);
+                assert!(plan.as_ref().is_none_or(|(_, proven)| *proven));
+                let plan = plan.map(|(plan, _)| plan);
                 let smallest = good().map(|(size, _)| *size).min();
                 assert_eq!(plan.as_ref().map(|plan| plan.bytes(of(0))), smallest);
                 if let Some(plan) = plan {
@@ -152,10 +156,8 @@ fn the_cheapest_plan_for_a_price_is_the_smallest_layout_with_it() {
 fn with_plans(model: &Model) -> (Vec<u8>, Vec<Plan<LAYERS>>) {
     let network = &model.network;
     let mut planner = Box::new(TestPlanner::new(network));
-    let mut plans: Vec<_> = planner
-        .staircase(network, Budget::Total(u64::MAX))
-        .collect();
-    plans.reverse();
+    let all = Budget::Total(u64::MAX);
+    let plans = search::staircase(network, &mut planner, all, &Effort::UNLIMITED).plans;
     let section = model.section();
     let mut buffer = vec![0; section.len() + 256 * 1024];
     let names = model.names.iter().map(String::as_str);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use bitbudget::problem::{Item as ProblemItem, Layer, PRICE, Problem};
+use bitbudget::search::Effort;
 use bitbudget_core::mckp::{Item, Solver};
 use bitbudget_tests::instances::{self, Family};
 use bitbudget_tests::shared;
@@ -124,7 +125,7 @@ fn integer_prices_change_no_optimum() {
                 continue;
             };
             problem.limits.insert("ram".into(), limit as f64);
-            let answer = problem.solve(PRICE, u64::MAX).expect("a layout");
+            let answer = problem.solve(PRICE, &Effort::UNLIMITED).expect("a layout");
             let sum = pairs.iter().flatten().map(|item| item.1.abs()).sum::<f64>();
             let tolerance = if noise > 0.0 { 1e-14 } else { 1e-8 };
             let difference = answer.price - optimum;
@@ -198,7 +199,7 @@ fn published_integer_programs_are_solved() {
         for limited in ["size", "bops", "latency"] {
             for (i, part) in [0.25, 0.5, 0.75].into_iter().enumerate() {
                 let problem = published(&file[name], limited, part);
-                let answer = problem.solve(PRICE, u64::MAX).expect("a layout");
+                let answer = problem.solve(PRICE, &Effort::UNLIMITED).expect("a layout");
                 assert!(answer.optimal && answer.bound == answer.price);
                 // the limit is the published one
                 let limit = &file[name]["limits_at_r_0.25_0.50_0.75"][limited][i];

@@ -6,6 +6,7 @@ use bitbudget::graph::Graph;
 use bitbudget::layout::{self, Bytes};
 use bitbudget::pack::pack;
 use bitbudget::profile::{Options, Profile};
+use bitbudget::search::{Effort, staircase};
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError};
 use bitbudget_core::plan::{Budget, Planner};
@@ -94,9 +95,8 @@ fn an_arena_of_the_plans_bytes_suffices_and_one_byte_less_does_not() {
         let image = HostImage::parse(&bytes).expect("a sound image");
         let network = image.network();
         let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));
-        let plans: Vec<_> = planner
-            .staircase(network, Budget::Total(u64::MAX))
-            .collect();
+        let all = Budget::Total(u64::MAX);
+        let plans = staircase(network, &mut planner, all, &Effort::UNLIMITED).plans;
         for _ in 0..12 {
             let plan = &plans[rng.random_range(0..plans.len())];
             let needed = plan.total_bytes() as usize;

@@ -15,6 +15,7 @@
 //! | `table` | lower bounds for the groups that are still open | yes |
 //! | `exchange` | dominance between partial layouts | no |
 //! | `search`, `frame` | depth-first search with a deepening gap | yes |
+//! | `least` | the layout of smallest cost, surcharge included | |
 //! | `surcharge` | what a caller says about costs that do not add up | |
 //! | `sort` | sorting | |
 //! | `solution` | what the caller gets | |
@@ -34,6 +35,7 @@ mod exchange;
 #[cfg(test)]
 mod extremes;
 mod frame;
+mod least;
 mod multipliers;
 mod problem;
 mod relaxation;
@@ -45,7 +47,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use solution::{Infeasible, ProblemError, Solution, Status};
+pub use solution::{Infeasible, Least, ProblemError, Solution, Status};
 pub use surcharge::{OPEN, Surcharge};
 
 use problem::Problem;
@@ -229,6 +231,12 @@ impl<const N: usize, const K: usize, const D: usize> Solver<N, K, D> {
                 Status::NodeLimit
             },
         })
+    }
+
+    /// Whether the search that was begun has ended: the answer is optimal, or there is none.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.search.is_done()
     }
 
     fn run<'a>(&'a mut self, surcharge: &'a dyn Surcharge<N>) -> Run<'a, N, K, D> {

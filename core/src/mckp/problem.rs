@@ -101,12 +101,16 @@ impl<const K: usize, const D: usize> Group<K, D> {
         Some(fitting.min_by_key(|(choice, _)| choice.price)?.1)
     }
 
-    /// Returns the items of the same class as this one, itself too: what each costs more, and how much
-    /// lower its price is.
-    pub(super) fn alike(&self, item: u8) -> impl Iterator<Item = (u8, [i64; D], i64)> {
+    /// Returns the items of the same class as this one, or of all if not `by_class`, itself too: what each
+    /// costs more, and how much lower its price is.
+    pub(super) fn alike(
+        &self,
+        item: u8,
+        by_class: bool,
+    ) -> impl Iterator<Item = (u8, [i64; D], i64)> {
         let old = self.choice(item);
         let choices = (0..).zip(&self.choices);
-        let alike = choices.filter(move |(_, new)| new.class == old.class);
+        let alike = choices.filter(move |(_, new)| !by_class || new.class == old.class);
         alike.map(move |(place, new)| {
             let more = |d: usize| i64::from(new.cost[d]) - i64::from(old.cost[d]);
             let gain = i64::from(old.price) - i64::from(new.price);

@@ -47,11 +47,20 @@ enum Stage {
     /// Nothing: the incumbent is optimal, or there is no layout.
     Done,
     /// Enter the part of the threshold.
-    Enter,
+    Enter(Part),
     /// Begin a round.
     Round,
     /// Go on from the frame of this depth.
     Walk(u16),
+}
+
+/// Which part a search enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The one that every search begins with.
+    First,
+    /// One behind it, which counts as a node.
+    Next,
 }
 
 #[derive(Clone, Debug)]
@@ -164,7 +173,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         search.stage = Stage::Done;
         if surcharge.is_none() {
             search.best.price = self.problem.price_span + 1;
-            search.stage = Stage::Enter;
+            search.stage = Stage::Enter(Part::First);
         }
     }
 
@@ -191,7 +200,13 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         loop {
             let goes_on = match self.search.stage {
                 Stage::Done => return,
-                Stage::Enter => self.enter(),
+                Stage::Enter(Part::First) => self.enter(),
+                // a part's relaxation takes about as long as a node
+                Stage::Enter(Part::Next) if self.search.nodes == node_limit => return,
+                Stage::Enter(Part::Next) => {
+                    self.search.nodes += 1;
+                    self.enter()
+                }
                 Stage::Round => self.begin_round(node_limit),
                 Stage::Walk(depth) => self.walk(depth.into(), node_limit),
             };
@@ -206,7 +221,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         let search = &*self.search;
         match search.stage {
             Stage::Done => search.best.price,
-            Stage::Enter => search.floor,
+            Stage::Enter(_) => search.floor,
             Stage::Round | Stage::Walk(_) => {
                 let part = self.price_of(search.proven + 1);
                 let bound = part.min(self.bound_of_rest()).min(search.best.price);
@@ -230,11 +245,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         if (0..D).any(|d| cost[d] > spare[d]) {
             return None;
         }
-        let mut classes = [OPEN; N];
-        let chosen = self.problem.groups.iter().zip(&layout.items);
-        for (class, (group, &item)) in classes.iter_mut().zip(chosen) {
-            *class = group.choice(item).class;
-        }
+        let classes = self.classes(layout);
         if i64::from(self.surcharge.at_least(&classes)) > room {
             return None;
         }
@@ -242,8 +253,21 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         (i64::from(surcharge) <= room).then_some(surcharge)
     }
 
+    fn classes(&self, layout: &Layout<N>) -> [u8; N] {
+        let mut classes = [OPEN; N];
+        let chosen = self.problem.groups.iter().zip(&layout.items);
+        for (class, (group, &item)) in classes.iter_mut().zip(chosen) {
+            *class = group.choice(item).class;
+        }
+        classes
+    }
+
+    pub(super) fn surcharge_of(&self, layout: &Layout<N>) -> u32 {
+        self.surcharge.of(&self.classes(layout))
+    }
+
     /// The least surcharge that allows a class in every group.
-    fn first_threshold(&self) -> u32 {
+    pub(super) fn first_threshold(&self) -> u32 {
         let groups = self.problem.groups.iter().enumerate();
         let least = groups.map(|(index, group)| {
             let classes = group.choices().iter().map(|choice| choice.class);
@@ -254,22 +278,28 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         least.flatten().max().unwrap_or(0)
     }
 
-    /// The least surcharge of a class that is larger than the threshold.
-    fn find_next_threshold(&self) -> Option<u32> {
+    /// The least surcharge of a class that is larger than a threshold.
+    pub(super) fn next_threshold(&self, threshold: u32) -> Option<u32> {
         let groups = self.problem.groups.iter().enumerate();
         let all = groups.flat_map(|(index, group)| {
             let classes = group.choices().iter().map(|choice| choice.class);
             classes.map(move |class| self.surcharge.of_class(index, class))
         });
-        all.filter(|&value| value > self.search.threshold).min()
+        all.filter(|&value| value > threshold).min()
+    }
+
+    /// Allows the choices whose classes have at most this surcharge.
+    pub(super) fn allow_up_to(&mut self, threshold: u32) {
+        let surcharge = self.surcharge;
+        self.problem
+            .allow(|group, class| surcharge.of_class(group, class) <= threshold);
     }
 
     /// Enters the part of the threshold: solves its relaxation and improves the incumbent.
     fn enter(&mut self) -> bool {
-        let (threshold, surcharge) = (self.search.threshold, self.surcharge);
-        self.problem
-            .allow(|group, class| surcharge.of_class(group, class) <= threshold);
-        self.search.next_threshold = self.find_next_threshold();
+        let threshold = self.search.threshold;
+        self.allow_up_to(threshold);
+        self.search.next_threshold = self.next_threshold(threshold);
         let mut capacity = self.search.spare;
         capacity[0] -= i64::from(threshold);
         if !self.problem.has_room(&capacity) {
@@ -290,7 +320,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
 
     /// Leaves a part that is searched: goes on to the next one, if there may be anything better.
     fn leave(&mut self) -> bool {
-        let has_relaxation = self.search.stage != Stage::Enter;
+        let has_relaxation = !matches!(self.search.stage, Stage::Enter(_));
         if has_relaxation {
             let rest = self.bound_of_rest();
             if rest >= self.search.best.price {
@@ -302,7 +332,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         self.search.stage = match self.search.next_threshold {
             Some(next) if i64::from(next) <= self.search.spare[0] => {
                 self.search.threshold = next;
-                Stage::Enter
+                Stage::Enter(Part::Next)
             }
             _ => Stage::Done,
         };
@@ -525,8 +555,8 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         self.search.classes[index] = OPEN;
     }
 
-    /// Improves the incumbent by exchanging the choices of two groups for others of their classes, as
-    /// long as that helps.
+    /// Improves the incumbent by exchanging the choices of two groups for others that leave the
+    /// surcharge as it is, as long as that helps.
     fn polish(&mut self) {
         let Some(surcharge) = self.search.best_surcharge else {
             return;
@@ -542,7 +572,10 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         }
         let groups = self.search.order.rchunks(POLISH_GROUPS).nth(window);
         let groups = groups.unwrap_or(&[]);
-        while let Some([first, second]) = best_exchange(self.problem, groups, &best.items, &room) {
+        let by_class = self.surcharge.tells_classes_apart();
+        while let Some([first, second]) =
+            best_exchange(self.problem, groups, &best.items, &room, by_class)
+        {
             for (group, item) in [first, second] {
                 let old = self.problem.groups[group].choice(best.items[group]);
                 let new = self.problem.groups[group].choice(item);
@@ -575,6 +608,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         let decided = &self.search.order[depth.saturating_sub(EXCHANGE_GROUPS)..depth];
         let groups = &self.problem.groups;
         let choice = groups[index].choice(item);
+        let by_class = self.surcharge.tells_classes_apart();
         decided.iter().rev().any(|&other| {
             let other = usize::from(other);
             improves(
@@ -582,6 +616,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
                 self.search.items[other],
                 &groups[index],
                 choice,
+                by_class,
             )
         })
     }

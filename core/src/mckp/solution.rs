@@ -17,7 +17,8 @@ pub struct Solution<const N: usize, const D: usize = 1> {
     pub price: i64,
     /// A proven lower bound of the optimal price; equal to `price` if that is optimal.
     pub bound: i64,
-    /// The number of partial layouts that the search opened.
+    /// The number of partial layouts that the search opened; with a surcharge, also of parts that it
+    /// entered behind the first one.
     pub nodes: u64,
     /// Whether the layout is proven to be optimal.
     pub status: Status,
@@ -29,6 +30,19 @@ impl<const N: usize, const D: usize> Solution<N, D> {
     pub const fn gap(&self) -> u64 {
         self.price.abs_diff(self.bound)
     }
+}
+
+/// The layout of smallest first cost, surcharge included, and how well that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Least<const N: usize> {
+    /// The index of the chosen item for every group.
+    pub choice: Vec<u8, N>,
+    /// The layout's first cost with its surcharge.
+    pub total: u64,
+    /// No layout has less; equal to `total` if that is proven to be the smallest.
+    pub bound: u64,
+    /// The number of nodes that finding it took.
+    pub nodes: u64,
 }
 
 /// Why the search ended.

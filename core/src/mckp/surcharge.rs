@@ -8,6 +8,12 @@ pub const OPEN: u8 = u8::MAX;
 ///
 /// `N` is the solver's: classes stand by group, and those of groups that are not there are [`OPEN`].
 pub trait Surcharge<const N: usize> {
+    /// Whether a layout's surcharge depends on its classes; if not, choices of all classes are as good as
+    /// each other.
+    fn tells_classes_apart(&self) -> bool {
+        true
+    }
+
     /// The least surcharge of any layout in which `group` has an item of `class`.
     fn of_class(&self, group: usize, class: u8) -> u32;
 
@@ -24,6 +30,10 @@ pub trait Surcharge<const N: usize> {
 
 /// No surcharge.
 impl<const N: usize> Surcharge<N> for () {
+    fn tells_classes_apart(&self) -> bool {
+        false
+    }
+
     fn of_class(&self, _: usize, _: u8) -> u32 {
         0
     }

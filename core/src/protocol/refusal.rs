@@ -57,10 +57,12 @@ pub enum Refusal {
     },
     /// The bytes are not a usable image.
     Image(ImageFault),
-    /// No layout fits the budget.
+    /// No layout fits the budget, or none is known to.
     BudgetTooSmall {
-        /// The smallest budget of the same kind that some layout fits.
+        /// The smallest budget of the same kind that some layout is known to fit.
         smallest_bytes: u64,
+        /// Whether it is proven that no layout takes less.
+        proven: bool,
     },
     /// The device has less RAM than the plan takes.
     ArenaTooSmall {
@@ -168,8 +170,12 @@ impl fmt::Display for Refusal {
                 "the image's checksum is {found:#010x}, announced was {expected:#010x}"
             ),
             Self::Image(fault) => write!(f, "{fault}"),
-            Self::BudgetTooSmall { smallest_bytes } => {
-                write!(f, "the smallest layout takes {smallest_bytes} bytes")
+            Self::BudgetTooSmall {
+                smallest_bytes,
+                proven,
+            } => {
+                let known = if *proven { "" } else { " that is known" };
+                write!(f, "the smallest layout{known} takes {smallest_bytes} bytes")
             }
             Self::ArenaTooSmall {
                 needed_bytes,
@@ -222,8 +228,10 @@ impl From<ImageError> for Refusal {
 
 impl From<BudgetTooSmall> for Refusal {
     fn from(error: BudgetTooSmall) -> Self {
-        let smallest_bytes = error.smallest_bytes;
-        Self::BudgetTooSmall { smallest_bytes }
+        Self::BudgetTooSmall {
+            smallest_bytes: error.smallest_bytes,
+            proven: error.proven,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod report;
 mod run;
 mod settings;
 mod solve;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -61,7 +61,7 @@ impl Job<'_> {
         for text in self.budgets {
             let budget = planned.resolve(text);
             let host = planned.plan(budget);
-            let answer = session.run(budget, &host, &samples)?;
+            let answer = session.run(budget, planned.effort.node_limit, &host, &samples)?;
             rows.push((text.clone(), budget.bytes(), answer));
         }
         let report = Report {

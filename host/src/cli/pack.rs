@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use bitbudget::capacity::HostPlanner;
 use bitbudget::profile::Profile;
-use bitbudget::{file, import, pack};
+use bitbudget::{file, import, pack, search};
+use bitbudget_core::plan::Budget;
 use clap::Args;
 use serde_json::json;
 
 use super::planned::{IMAGE, RuleArgs};
-use super::{Outcome, report};
+use super::watch::SearchArgs;
+use super::{Outcome, report, watch};
 
 /// Pack a model and its profile into one image for the device
 #[derive(Args, Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Pack {
     store_plans: bool,
     #[command(flatten)]
     rules: RuleArgs,
+    #[command(flatten)]
+    search: SearchArgs,
     /// The image to write
     #[arg(short, long, value_name = "NAME.image")]
     output: PathBuf,
@@ -45,7 +49,15 @@ impl Pack {
         rules.apply(&mut profile.network, &profile.names)?;
         let network = &profile.network;
         let plans = if self.store_plans {
-            pack::optimal_plans(network, &mut HostPlanner::new(network))
+            let mut planner = Box::new(HostPlanner::new(network));
+            let all = Budget::Total(u64::MAX);
+            let stairs = search::staircase(network, &mut planner, all, &self.search.effort());
+            watch::clear();
+            if !stairs.proven {
+                let what = "not all stored plans are proven optimal (see --node-limit)";
+                report::complain("warning", what);
+            }
+            stairs.plans
         } else {
             Vec::new()
         };

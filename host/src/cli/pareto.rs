@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use bitbudget::capacity::HostPlan;
 use bitbudget::file::{self, Content};
+use bitbudget::search::Staircase;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::planned::{Planned, RuleArgs};
+use super::watch::SearchArgs;
 use super::{Outcome, chart, report};
 
 /// Show every optimal layout, from the smallest to the best
@@ -25,6 +27,8 @@ pub(crate) struct Pareto {
     svg: Option<PathBuf>,
     #[command(flatten)]
     rules: RuleArgs,
+    #[command(flatten)]
+    search: SearchArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -36,7 +40,11 @@ impl Pareto {
             file::check_output(path, Content::SVG, &[&self.file])?;
         }
         let mut planned = Planned::open(&self.file, &self.rules.rules())?;
-        let layouts = planned.staircase();
+        planned.effort = self.search.effort();
+        let Staircase {
+            plans: layouts,
+            proven,
+        } = planned.staircase();
         let fp32 = planned.fp32();
         if let Some(path) = &self.svg {
             let point = |plan: &HostPlan| (plan.total_bytes(), planned.loss(plan.price));
@@ -48,6 +56,7 @@ impl Pareto {
             return report::print_json(&json!({
                 "layouts": layouts.collect::<Vec<_>>(),
                 "fp32": layout_json(&planned, &fp32),
+                "optimal": proven,
             }));
         }
         let mut table = report::table(&["total", "weights", "of FP32", "price", "levels"]);
@@ -62,10 +71,12 @@ impl Pareto {
             ]);
         }
         report::print_table(&table);
-        say!(
-            "\n{} optimal layouts; the last line is all-FP32, for comparison",
-            layouts.len()
-        );
+        let count = layouts.len();
+        let what = match proven {
+            true => "optimal layouts",
+            false => "layouts, not all proven optimal (see --node-limit)",
+        };
+        say!("\n{count} {what}; the last line is all-FP32, for comparison");
         Ok(())
     }
 }

@@ -10,7 +10,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::planned::{Planned, RuleArgs};
-use super::{Outcome, report};
+use super::watch::SearchArgs;
+use super::{Outcome, report, watch};
 
 /// Choose every layer's level under a memory budget
 ///
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     max_loss: Option<f64>,
     #[command(flatten)]
     rules: RuleArgs,
+    #[command(flatten)]
+    search: SearchArgs,
     /// Tell what more and less memory would change
     #[arg(long)]
     explain: bool,
@@ -55,6 +58,7 @@ struct TooLow {
 impl Plan {
     pub(crate) fn run(self) -> Outcome {
         let mut planned = Planned::open(&self.file, &self.rules.rules())?;
+        planned.effort = self.search.effort();
         let budget = match &self.budget {
             Some(text) => planned.resolve(text),
             None => Budget::Total(u64::MAX),
@@ -65,19 +69,23 @@ impl Plan {
                 .plan(budget)
                 .map_err(|error| miette::miette!(error))?,
         };
-        let (budget, plan) = match self.max_loss {
-            None => (budget, best),
+        let (budget, plan, proven) = match self.max_loss {
+            None => {
+                let proven = best.is_optimal();
+                (budget, best, proven)
+            }
             Some(limit) => {
                 let least = planned.loss(best.price);
                 let plan = planned.cheapest(budget, limit);
-                let plan = plan.ok_or(TooLow { limit, least })?;
-                (budget.with_bytes(plan.bytes(budget)), plan)
+                let (plan, proven) = plan.ok_or(TooLow { limit, least })?;
+                (budget.with_bytes(plan.bytes(budget)), plan, proven)
             }
         };
         let neighbours = self.explain.then(|| planned.neighbours(budget, &plan));
         if self.json {
             let mut json = planned.json(&plan);
             json["budget_bytes"] = budget.bytes().into();
+            json["optimal"] = proven.into();
             if let Some(neighbours) = &neighbours {
                 json["explain"] = explained_json(&planned, budget, &plan, neighbours);
             }
@@ -108,10 +116,10 @@ impl Plan {
         say!(
             "price   {} predicted change of the loss; {} (bound {}, gap {:.6}, {} nodes)",
             report::change(planned.loss(plan.price)),
-            if plan.is_optimal() {
-                "proven optimal"
-            } else {
-                "not proven optimal"
+            match (proven, watch::is_interrupted()) {
+                (true, _) => "proven optimal",
+                (false, true) => "interrupted, not proven optimal",
+                (false, false) => "not proven optimal within --node-limit",
             },
             report::change(planned.loss(plan.bound)),
             planned.loss(plan.price - plan.bound),

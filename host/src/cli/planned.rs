@@ -3,26 +3,27 @@
 use std::path::Path;
 
 use bitbudget::budget::BudgetText;
-use bitbudget::capacity::{HostImage, HostNetwork, HostPlan, HostPlanner};
+use bitbudget::capacity::{HostImage, HostNetwork, HostPlan, HostPlanner, MAX_LAYERS};
 use bitbudget::explain::{self, Neighbours};
 use bitbudget::file::{self, Content, FileError};
-use bitbudget::pack;
 use bitbudget::profile::Profile;
 use bitbudget::rules::{LayerLevel, Rules, Tie};
+use bitbudget::search::{self, Effort, Staircase};
 use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::report;
+use super::{report, watch};
 
-/// A budget that no layout fits, and the smallest that would do.
+/// A budget that no layout fits, or is known to fit, and the smallest that does.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("the budget {text} is too small")]
-#[diagnostic(help("the smallest budget that does: --budget {smallest}, of which {parts}"))]
+#[diagnostic(help("the smallest budget that {does}: --budget {smallest}, of which {parts}"))]
 struct TooSmall {
     text: String,
+    does: &'static str,
     smallest: String,
     parts: String,
     source: BudgetTooSmall,
@@ -57,6 +58,8 @@ pub(crate) struct Planned {
     pub(crate) network: Box<HostNetwork>,
     pub(crate) names: Vec<String>,
     planner: Box<HostPlanner>,
+    /// What every search may do.
+    pub(crate) effort: Effort<'static>,
 }
 
 /// What an image's file holds.
@@ -116,6 +119,7 @@ impl Planned {
     pub(crate) fn new(network: Box<HostNetwork>, names: Vec<String>) -> Self {
         Self {
             planner: Box::new(HostPlanner::new(&network)),
+            effort: watch::effort(),
             network,
             names,
         }
@@ -127,17 +131,22 @@ impl Planned {
         budget.resolve(network.fp32_weight_bytes(), network.fp32_arena_bytes())
     }
 
-    /// The optimal plan for a budget.
+    /// The best plan for a budget.
     pub(crate) fn plan(&mut self, budget: Budget) -> Result<HostPlan, BudgetTooSmall> {
-        self.planner.plan(&self.network, budget, u64::MAX)
+        let plan = search::plan(&self.network, &mut self.planner, budget, &self.effort);
+        watch::clear();
+        plan
     }
 
-    /// The optimal plans by rising bytes in all and strictly falling price.
-    pub(crate) fn staircase(&mut self) -> Vec<HostPlan> {
-        pack::optimal_plans(&self.network, &mut self.planner)
+    /// The best plans for all budgets on all the RAM.
+    pub(crate) fn staircase(&mut self) -> Staircase<MAX_LAYERS> {
+        let all = Budget::Total(u64::MAX);
+        let stairs = search::staircase(&self.network, &mut self.planner, all, &self.effort);
+        watch::clear();
+        stairs
     }
 
-    /// The optimal plan for a budget as written; an error tells the smallest budget.
+    /// The best plan for a budget as written; an error tells the smallest budget.
     pub(crate) fn plan_for(&mut self, text: &BudgetText) -> miette::Result<HostPlan> {
         let budget = self.resolve(text);
         self.plan(budget).map_err(|source| {
@@ -148,6 +157,11 @@ impl Planned {
             };
             let too_small = TooSmall {
                 text: text.to_string(),
+                does: if source.proven {
+                    "does"
+                } else {
+                    "is known to do"
+                },
                 smallest: format!("{measure}{bytes} ({})", report::bytes(bytes)),
                 parts: self.largest_parts(budget.with_bytes(bytes)),
                 source,
@@ -173,15 +187,32 @@ impl Planned {
         format!("most is for: {}", parts.collect::<Vec<_>>().join(", "))
     }
 
-    /// The plan of fewest bytes whose predicted change of the loss is at most `loss`, within a budget.
-    pub(crate) fn cheapest(&mut self, budget: Budget, loss: f64) -> Option<HostPlan> {
+    /// The plan of fewest bytes whose predicted change of the loss is at most `loss`, within a budget,
+    /// and whether it is proven to be that.
+    pub(crate) fn cheapest(&mut self, budget: Budget, loss: f64) -> Option<(HostPlan, bool)> {
         let price = (loss / self.network.prices.unit).round() as i64;
-        self.planner.cheapest(&self.network, budget, price)
+        let Self {
+            network,
+            planner,
+            effort,
+            ..
+        } = self;
+        let plan = search::cheapest(network, planner, budget, price, effort);
+        watch::clear();
+        plan
     }
 
     /// The next plans up and down from an optimal one.
     pub(crate) fn neighbours(&mut self, budget: Budget, plan: &HostPlan) -> Neighbours {
-        explain::neighbours(&self.network, &mut self.planner, budget, plan)
+        let Self {
+            network,
+            planner,
+            effort,
+            ..
+        } = self;
+        let neighbours = explain::neighbours(network, planner, budget, plan, effort);
+        watch::clear();
+        neighbours
     }
 
     /// The plan that keeps every layer FP32, whether or not it is on offer.

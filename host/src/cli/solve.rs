@@ -13,7 +13,8 @@ use miette::miette;
 use serde_json::{Map, Value, json};
 
 use super::planned::Planned;
-use super::{Outcome, report};
+use super::watch::SearchArgs;
+use super::{Outcome, report, watch};
 
 /// Solve a layout problem with prices and costs of your own
 ///
@@ -42,9 +43,8 @@ pub(crate) struct Solve {
     /// What is minimised: the price or a cost
     #[arg(long, value_name = "NAME", default_value = PRICE)]
     minimize: String,
-    /// End the search after so many nodes, with the gap that is left
-    #[arg(long, value_name = "NODES", default_value_t = u64::MAX, hide_default_value = true)]
-    node_limit: u64,
+    #[command(flatten)]
+    search: SearchArgs,
     /// Tell what more and less of each limit would change
     #[arg(long)]
     explain: bool,
@@ -83,8 +83,16 @@ impl Solve {
         }
         let checked = problem.check_measure(&self.minimize);
         checked.map_err(|error| miette!("--minimize {}: {error}", self.minimize))?;
-        let answer = problem.solve(&self.minimize, self.node_limit)?;
-        let neighbours = self.explain.then(|| problem.neighbours(&answer));
+        let effort = self.search.effort();
+        let answer = problem.solve(&self.minimize, &effort);
+        let neighbours = |answer: &Answer| problem.neighbours(answer, &effort);
+        let neighbours = answer
+            .as_ref()
+            .ok()
+            .filter(|_| self.explain)
+            .map(neighbours);
+        watch::clear();
+        let answer = answer?;
         if self.json {
             let mut json = answer_json(&problem, &answer);
             if let Some(neighbours) = &neighbours {

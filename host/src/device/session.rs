@@ -158,20 +158,21 @@ impl<'i, P: Read + Write> Session<'i, P> {
         self.client.stats()
     }
 
-    /// Plans for a budget and runs the samples, on the device and on the host, whose plan for it
-    /// is `host`.
+    /// Plans for a budget, visiting at most `node_limit` nodes, and runs the samples, on the device and
+    /// on the host, whose plan for it is `host`.
     ///
     /// # Errors
     /// [`DeviceError`].
     pub fn run(
         &mut self,
         budget: Budget,
+        node_limit: u64,
         host: &Result<HostPlan, BudgetTooSmall>,
         samples: &[Input<'_>],
     ) -> Result<Answer, DeviceError> {
-        let plan = match self.client.replan(budget, u64::MAX) {
+        let plan = match self.client.replan(budget, node_limit) {
             Ok(plan) => plan,
-            Err(DeviceError::Refused(Refusal::BudgetTooSmall { smallest_bytes })) => {
+            Err(DeviceError::Refused(Refusal::BudgetTooSmall { smallest_bytes, .. })) => {
                 return Ok(Answer::TooSmall {
                     smallest_bytes,
                     matches: matches!(host, Err(error) if error.smallest_bytes == smallest_bytes),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bitbudget_core::mckp::{Item, Solver, Status};
 
 use super::error::{Infeasible, Shortage, SolveError};
-use super::{Group, MAX_ITEMS, MAX_LAYERS, PRICE, Problem};
+use super::{Group, MAX_COST, MAX_ITEMS, MAX_LAYERS, PRICE, Problem};
+use crate::search::{Effort, Progress, SLICE};
 
 /// The most limits at a time.
 const MAX_LIMITS: usize = 4;
@@ -53,8 +54,10 @@ struct Measure {
     values: Vec<Vec<f64>>,
     /// The least of every group.
     least: Vec<f64>,
-    /// What counts as 1: a power of two.
+    /// What counts as 1: the greatest common divisor of whole differences that fit, else a power of two.
     unit: f64,
+    /// Whether every difference is a whole number of units.
+    exact: bool,
 }
 
 impl Measure {
@@ -84,14 +87,18 @@ impl Measure {
         let least: Vec<f64> = values.iter().map(least).collect();
         let spreads = values.iter().zip(&least);
         let spreads = spreads.flat_map(|(row, least)| row.iter().map(move |value| value - least));
-        let widest = spreads.fold(0.0, f64::max);
-        let whole = values.iter().flatten().all(|value| value.fract() == 0.0);
-        let mut unit = 1.0;
+        let widest = spreads.clone().fold(0.0, f64::max);
+        // sums of whole values below 2^53 are exact
+        let magnitudes = values.iter().flatten().map(|value| value.abs());
+        let whole = values.iter().flatten().all(|value| value.fract() == 0.0)
+            && magnitudes.sum::<f64>() < MAX_COST as f64;
+        let divisor = spreads.map(|spread| spread as u64).fold(0, gcd).max(1) as f64;
+        let exact = whole && widest / divisor < UNITS;
+        let mut unit = if exact { divisor } else { 1.0 };
         while widest / unit >= UNITS {
             unit *= 2.0;
         }
-        // whole values that fit are exact in ones
-        while !whole && widest > 0.0 && widest / unit < UNITS / 2.0 && unit > f64::MIN_POSITIVE {
+        while !exact && widest > 0.0 && widest / unit < UNITS / 2.0 && unit > f64::MIN_POSITIVE {
             unit /= 2.0;
         }
         Self {
@@ -99,6 +106,7 @@ impl Measure {
             values,
             least,
             unit,
+            exact,
         }
     }
 
@@ -120,16 +128,27 @@ impl Measure {
     /// The limit in units that no layout within `limit` exceeds, rounding included; `None` where that
     /// is negative.
     fn limit_units(&self, limit: f64) -> Option<u64> {
-        let slack = self.values.len() as f64;
+        let slack = match self.exact {
+            true => 0.0,
+            false => self.values.len() as f64,
+        };
         let units = ((limit - self.least_sum()) / self.unit).floor() + slack;
         (units >= 0.0).then_some(units as u64)
     }
 
     /// What rounding may add up to in a comparison of two sums.
     fn tolerance(&self) -> f64 {
+        if self.exact {
+            return 0.0;
+        }
         let magnitudes = self.values.iter().flatten().map(|value| value.abs());
         magnitudes.sum::<f64>() * f64::EPSILON
     }
+}
+
+/// The greatest common divisor; that of 0 and a number is the number.
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// A limit on a measure; a strict one must not be reached.
@@ -149,6 +168,13 @@ impl Limit<'_> {
             sum <= self.most + self.measure.tolerance()
         }
     }
+
+    /// The most units that a layout within the limit has.
+    fn units(&self) -> Option<u64> {
+        let units = self.measure.limit_units(self.most)?;
+        // the limit of an exact measure that is strict is the sum of a layout
+        units.checked_sub(u64::from(self.strict && self.measure.exact))
+    }
 }
 
 /// What a search found: one item per group.
@@ -165,18 +191,19 @@ struct Nothing {
 }
 
 impl Problem {
-    /// The layout in which the sum of what is called `minimize` is least, within the limits, found by
-    /// visiting at most `node_limit` nodes (`u64::MAX`: proven optimal).
+    /// The layout in which the sum of what is called `minimize` is least, within the limits, as far as
+    /// the effort goes.
     ///
     /// Values are counted in a power of two at most 2^-30 of the largest difference within a layer, and
-    /// whole numbers whose differences are below 2^31 exactly; limits hold for the values as given.
+    /// whole numbers exactly, if their differences divided by their greatest common divisor are below
+    /// 2^31; limits hold for the values as given.
     ///
     /// # Errors
     /// [`SolveError`].
     ///
     /// # Panics
     /// When `minimize` or a limit is none of the problem's measures.
-    pub fn solve(&self, minimize: &str, node_limit: u64) -> Result<Answer, SolveError> {
+    pub fn solve(&self, minimize: &str, effort: &Effort<'_>) -> Result<Answer, SolveError> {
         let measures = Measures::new(self);
         let given = self.limits.len();
         if given > MAX_LIMITS {
@@ -185,10 +212,10 @@ impl Problem {
         }
         let objective = measures.get(minimize);
         let limits = measures.limits();
-        match search(objective, &limits, node_limit) {
+        match search(objective, &limits, effort) {
             Ok(found) => Ok(measures.answer(objective, &found)),
             Err(nothing) => Err(SolveError::Infeasible(Infeasible {
-                shortages: measures.shortages(),
+                shortages: measures.shortages(effort),
                 interrupted: nothing.interrupted,
             })),
         }
@@ -200,7 +227,8 @@ impl Problem {
     /// # Panics
     /// As [`Self::solve`].
     #[must_use]
-    pub fn neighbours(&self, answer: &Answer) -> Vec<Neighbour> {
+    pub fn neighbours(&self, answer: &Answer, effort: &Effort<'_>) -> Vec<Neighbour> {
+        let effort = &explaining(effort);
         let measures = Measures::new(self);
         let objective = measures.get(&answer.minimized);
         let choice = measures.choice(answer);
@@ -213,14 +241,14 @@ impl Problem {
                 most: objective.sum(&choice),
                 strict: true,
             };
-            let better = search(moved, &others, EXPLAIN_NODES).ok();
+            let better = search(moved, &others, effort).ok();
             let mut less = limits.clone();
             less[at] = Limit {
                 measure: moved,
                 most: moved.sum(&choice),
                 strict: true,
             };
-            let smaller = search(objective, &less, EXPLAIN_NODES).ok();
+            let smaller = search(objective, &less, effort).ok();
             Neighbour {
                 limit: moved.name.clone(),
                 better: better.map(|found| measures.answer(objective, &found)),
@@ -311,16 +339,17 @@ impl<'a> Measures<'a> {
         choice.collect()
     }
 
-    fn shortages(&self) -> Vec<Shortage> {
+    fn shortages(&self, effort: &Effort<'_>) -> Vec<Shortage> {
+        let effort = &explaining(effort);
         let limits = self.limits();
         let shortage = |at: usize| {
             let Limit { measure, most, .. } = limits[at];
             let mut others = limits.clone();
             others.remove(at);
-            let found = search(measure, &others, EXPLAIN_NODES).ok();
+            let found = search(measure, &others, effort).ok();
             let choice = match &found {
                 Some(found) => found.choice.clone(),
-                None => search(measure, &[], EXPLAIN_NODES)
+                None => search(measure, &[], effort)
                     .map(|found| found.choice)
                     .unwrap_or_default(),
             };
@@ -346,13 +375,26 @@ impl<'a> Measures<'a> {
     }
 }
 
+/// The effort for an explanation.
+fn explaining<'a>(effort: &Effort<'a>) -> Effort<'a> {
+    let node_limit = effort.node_limit.min(EXPLAIN_NODES);
+    Effort {
+        node_limit,
+        ..*effort
+    }
+}
+
 /// Minimises one measure within limits on others.
-fn search(objective: &Measure, limits: &[Limit<'_>], nodes: u64) -> Result<Found, Nothing> {
+fn search(
+    objective: &Measure,
+    limits: &[Limit<'_>],
+    effort: &Effort<'_>,
+) -> Result<Found, Nothing> {
     match limits.len() {
-        0 | 1 => on_a_thread::<1>(objective, limits, nodes),
-        2 => on_a_thread::<2>(objective, limits, nodes),
-        3 => on_a_thread::<3>(objective, limits, nodes),
-        _ => on_a_thread::<4>(objective, limits, nodes),
+        0 | 1 => on_a_thread::<1>(objective, limits, effort),
+        2 => on_a_thread::<2>(objective, limits, effort),
+        3 => on_a_thread::<3>(objective, limits, effort),
+        _ => on_a_thread::<4>(objective, limits, effort),
     }
 }
 
@@ -360,15 +402,15 @@ fn search(objective: &Measure, limits: &[Limit<'_>], nodes: u64) -> Result<Found
 fn on_a_thread<const D: usize>(
     objective: &Measure,
     limits: &[Limit<'_>],
-    nodes: u64,
+    effort: &Effort<'_>,
 ) -> Result<Found, Nothing> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let run = || {
             if objective.values.len() <= 64 {
-                within::<64, D>(objective, limits, nodes)
+                within::<64, D>(objective, limits, effort)
             } else {
-                within::<MAX_LAYERS, D>(objective, limits, nodes)
+                within::<MAX_LAYERS, D>(objective, limits, effort)
             }
         };
         let thread = thread.spawn_scoped(scope, run).expect("a thread");
@@ -379,12 +421,11 @@ fn on_a_thread<const D: usize>(
 fn within<const N: usize, const D: usize>(
     objective: &Measure,
     limits: &[Limit<'_>],
-    nodes: u64,
+    effort: &Effort<'_>,
 ) -> Result<Found, Nothing> {
     let mut most = [u64::MAX; D];
     for (most, limit) in most.iter_mut().zip(limits) {
-        let units = limit.measure.limit_units(limit.most);
-        *most = units.ok_or(Nothing { interrupted: false })?;
+        *most = limit.units().ok_or(Nothing { interrupted: false })?;
     }
     let item = |group: usize, item: usize| Item {
         cost: core::array::from_fn(|d| {
@@ -402,11 +443,33 @@ fn within<const N: usize, const D: usize>(
     fits.expect("the problem was checked");
     let mut spent = 0;
     loop {
-        let solution = solver.solve(most, nodes - spent);
+        solver.start(most, &());
+        let mut goes_on = true;
+        let before = spent;
+        let solution = loop {
+            let slice = SLICE.min(effort.node_limit - spent);
+            let solution = solver.solve_for(slice, &());
+            spent = before
+                + solution
+                    .as_ref()
+                    .map_or(spent - before + slice, |s| s.nodes);
+            if solver.is_done() || spent >= effort.node_limit || !goes_on {
+                break solution;
+            }
+            let gap = solution
+                .as_ref()
+                .map(|solution| solution.gap() as f64 * objective.unit);
+            goes_on = (effort.watch)(Progress {
+                nodes: spent,
+                gap: gap.ok(),
+            });
+            if !goes_on {
+                break solution;
+            }
+        };
         let solution = solution.map_err(|error| Nothing {
             interrupted: !error.proven,
         })?;
-        spent += solution.nodes;
         let choice: Vec<usize> = solution
             .choice
             .iter()
@@ -415,7 +478,10 @@ fn within<const N: usize, const D: usize>(
         // a sum in units may hide that a limit is exceeded by less than rounding
         let exceeded = limits.iter().position(|limit| !limit.allows(&choice));
         let Some(d) = exceeded else {
-            let slack = choice.len() as f64 / 2.0;
+            let slack = match objective.exact {
+                true => 0.0,
+                false => choice.len() as f64 / 2.0,
+            };
             let optimal = solution.status == Status::Optimal;
             let sum = objective.sum(&choice);
             let bound = objective.least_sum() + (solution.bound as f64 - slack) * objective.unit;
@@ -426,6 +492,9 @@ fn within<const N: usize, const D: usize>(
                 choice,
             });
         };
+        if !goes_on || spent >= effort.node_limit {
+            return Err(Nothing { interrupted: true });
+        }
         let less = solution.cost[d].checked_sub(1);
         most[d] = less.ok_or(Nothing { interrupted: false })?;
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::search::Effort;
 
 fn parse(text: &str) -> Result<Problem, Malformed> {
     Problem::parse(Path::new("p.json"), text)
@@ -20,7 +21,9 @@ const SMALL: &str = r#"{
 }"#;
 
 fn solved(problem: &Problem, minimize: &str) -> Answer {
-    problem.solve(minimize, u64::MAX).expect("a layout")
+    problem
+        .solve(minimize, &Effort::UNLIMITED)
+        .expect("a layout")
 }
 
 #[test]
@@ -51,7 +54,9 @@ fn ties_and_pins_hold() {
     problem.pins = BTreeMap::from([("c".to_owned(), "int8".to_owned())]);
     assert_eq!(solved(&problem, PRICE).levels, ["int8", "int8", "int8"]);
     problem.pins.insert("b".into(), "fp32".into());
-    let error = problem.solve(PRICE, u64::MAX).expect_err("121 bytes");
+    let error = problem
+        .solve(PRICE, &Effort::UNLIMITED)
+        .expect_err("121 bytes");
     let SolveError::Infeasible(infeasible) = error else {
         panic!("{error:?}");
     };
@@ -67,7 +72,9 @@ fn limits_that_exclude_each_other_are_told() {
     problem.limits.insert("cycles".into(), 16.0);
     problem.limits.insert("ram".into(), 70.0);
     problem.limits.insert(PRICE.into(), 0.2);
-    let error = problem.solve(PRICE, u64::MAX).expect_err("too much asked");
+    let error = problem
+        .solve(PRICE, &Effort::UNLIMITED)
+        .expect_err("too much asked");
     let SolveError::Infeasible(infeasible) = error else {
         panic!("{error:?}");
     };
@@ -87,7 +94,7 @@ fn limits_that_exclude_each_other_are_told() {
 fn neighbours_are_the_next_steps() {
     let problem = parse(SMALL).expect("a problem");
     let answer = solved(&problem, PRICE);
-    let neighbours = problem.neighbours(&answer);
+    let neighbours = problem.neighbours(&answer, &Effort::UNLIMITED);
     assert_eq!(neighbours.len(), 1);
     let better = neighbours[0].better.as_ref().expect("a better one");
     assert_eq!((better.costs["ram"], better.price), (121, -0.1875));
@@ -313,7 +320,7 @@ fn random_problems_agree_with_exhaustive_search() {
         }
         problem.check().expect("level v0 is in every layer");
         let best = exhaustive(&problem, minimize);
-        match problem.solve(minimize, u64::MAX) {
+        match problem.solve(minimize, &Effort::UNLIMITED) {
             Ok(answer) => {
                 let sum = answer
                     .costs
@@ -342,4 +349,93 @@ fn random_problems_agree_with_exhaustive_search() {
         }
     }
     assert!(solved > 500 && refused > 100, "{solved} {refused}");
+}
+
+/// A problem of `count` layers of two items each: nothing, and a cost with a gain.
+fn two_items(count: usize, limit: f64, item: impl Fn(usize) -> (u64, f64)) -> Problem {
+    let layer = |i: usize| {
+        let (cost, gain) = item(i);
+        let item = |level: &str, cost: u64, price: f64| Item {
+            level: level.into(),
+            price,
+            costs: BTreeMap::from([("ram".to_owned(), cost)]),
+        };
+        Layer {
+            name: format!("l{i}"),
+            items: vec![item("none", 0, 0.0), item("all", cost, -gain)],
+        }
+    };
+    Problem {
+        layers: (0..count).map(layer).collect(),
+        limits: BTreeMap::from([("ram".to_owned(), limit)]),
+        ties: Vec::new(),
+        pins: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn costs_are_divided_by_their_common_divisor() {
+    let mut numbers = Numbers(3);
+    let costs: Vec<u64> = (0..30).map(|_| 2 * (500 + numbers.below(5_000))).collect();
+    let total: u64 = costs.iter().sum();
+    // even costs and an odd limit: no layout reaches it
+    let problem = two_items(30, ((total / 2) | 1) as f64, |i| {
+        (costs[i], costs[i] as f64)
+    });
+    let answer = problem
+        .solve(PRICE, &Effort::nodes(20_000))
+        .expect("a layout");
+    assert!(answer.optimal, "{} nodes", answer.nodes);
+    assert_eq!(answer.costs["ram"] as f64, -answer.price);
+}
+
+#[test]
+fn whole_limits_are_met_exactly_by_one_search() {
+    let mut numbers = Numbers(4);
+    for round in 0..20 {
+        let costs: Vec<u64> = (0..14).map(|_| 1 + numbers.below(10_000)).collect();
+        let total: u64 = costs.iter().sum();
+        let limit = total * (20 + 3 * round) / 100;
+        let problem = two_items(14, limit as f64, |i| (costs[i], (costs[i] + 10) as f64));
+        let answer = problem.solve(PRICE, &Effort::UNLIMITED).expect("a layout");
+        assert_eq!(Some(answer.price), exhaustive(&problem, PRICE));
+        // what the core's solver takes on the same numbers
+        let group = |cost: &u64| {
+            let item = |cost: u64, price: i32| bitbudget_core::mckp::Item {
+                cost: [cost as u32],
+                price,
+                class: 0,
+            };
+            [item(0, 0), item(*cost, -(*cost as i32 + 10))]
+        };
+        let groups = costs.iter().map(group);
+        let mut solver = bitbudget_core::mckp::Solver::<14, 2>::new(groups).expect("room");
+        let solution = solver.solve([limit], u64::MAX).expect("a layout");
+        assert_eq!(answer.nodes, solution.nodes);
+        // cut, it is near the optimum all the same
+        let cut = problem.solve(PRICE, &Effort::nodes(50)).expect("a layout");
+        assert!(cut.bound <= answer.price && cut.price - answer.price < 0.01 * total as f64);
+    }
+}
+
+#[test]
+fn a_watcher_ends_a_search_with_its_incumbent() {
+    let mut numbers = Numbers(5);
+    let costs: Vec<u64> = (0..200).map(|_| 1 + numbers.below(1_000_000)).collect();
+    let total: u64 = costs.iter().sum();
+    let problem = two_items(200, (total / 3) as f64, |i| {
+        (costs[i], (costs[i] + 10_000) as f64)
+    });
+    let watched = std::sync::atomic::AtomicU64::new(0);
+    let effort = Effort {
+        node_limit: u64::MAX,
+        watch: &|progress| {
+            watched.store(progress.nodes, std::sync::atomic::Ordering::Relaxed);
+            assert!(progress.gap.is_some());
+            false
+        },
+    };
+    let answer = problem.solve(PRICE, &effort).expect("a layout");
+    assert!(!answer.optimal && answer.bound < answer.price);
+    assert_eq!(watched.into_inner(), answer.nodes);
 }

@@ -26,12 +26,15 @@ use super::run::Run;
 use crate::capacity::{HostNetwork, MAX_LAYERS, MAX_LEVELS};
 use crate::layout::{self, Layout};
 use crate::metric::{Estimate, Replay};
+use crate::search::{self, Effort};
 use crate::simulate::{self, Mean};
 
 /// The most layouts that one round measures.
 const LAYOUTS: usize = 48;
 /// How strongly prices are held while they are fitted to optimal layouts.
 const RIDGE: f64 = 0.1;
+/// Nodes of the search for each of the optimal layouts: a layout that is nearly optimal serves as well.
+const PLAN_NODES: u64 = 100_000;
 /// Random layouts of every [`RANDOM_SAMPLES`] samples.
 pub(super) const RANDOM_LAYOUTS: usize = 48;
 /// Samples that are measured under the same random layouts, so that each of these has a variance.
@@ -47,8 +50,11 @@ type Observation = (Layout, f64);
 /// of them evenly spread.
 fn optimal_layouts(network: &HostNetwork) -> Result<Vec<Layout>, ProfileError> {
     let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));
-    let plans = planner.staircase(network, Budget::Weights(u64::MAX));
-    let layouts = plans.map(|plan| layout::layout_of(&plan.levels));
+    let effort = Effort::nodes(PLAN_NODES);
+    let budget = Budget::Weights(u64::MAX);
+    let plans = search::staircase(network, &mut planner, budget, &effort).plans;
+    let layouts = plans.iter().rev();
+    let layouts = layouts.map(|plan| layout::layout_of(&plan.levels));
     let layouts: Vec<Layout> = layouts.collect();
     let count = layouts.len();
     if count <= LAYOUTS {

@@ -1,0 +1,117 @@
+//! The activation arena as the solver sees it: a surcharge of the forms in which layers read.
+
+use crate::arena::Lifetimes;
+use crate::level::{Form, Level, Rounding};
+use crate::mckp::{OPEN, Surcharge};
+use crate::network::Network;
+
+/// How a layer and those tied to it read their inputs, as far as the arena is concerned.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reader {
+    /// The layer whose level this one has: itself unless it is tied to an earlier one.
+    pub(super) leader: u16,
+    /// By form of the input: the least arena of any layout with it; nothing for layers that follow.
+    least: [u32; Form::ALL.len()],
+    /// Whether other layers with weights read the same tensor. Only then the rounding counts.
+    is_shared: bool,
+}
+
+impl Reader {
+    pub(super) fn new<const N: usize, const K: usize>(
+        network: &Network<N, K>,
+        lifetimes: &Lifetimes<N>,
+        layer: usize,
+    ) -> Self {
+        let leader = network.prices.leader(layer);
+        let reader = Self {
+            leader: leader as u16,
+            ..Self::default()
+        };
+        if leader != layer || !network.layers[layer].op.has_weights() {
+            return reader;
+        }
+        let follows = |other: usize| network.prices.leader(other) == layer;
+        let least = |form: Form| {
+            let forms = network.least_forms(|other| follows(other).then_some(form));
+            lifetimes.live_bytes(&forms)
+        };
+        let is_shared = |layer: usize| {
+            let inputs = &network.layers[layer].inputs;
+            let mut others = network.layers.iter().enumerate();
+            others.any(|(other, reader)| {
+                let reads = reader.inputs.iter().any(|tensor| inputs.contains(tensor));
+                other != layer && reader.op.has_weights() && reads
+            })
+        };
+        Self {
+            least: Form::ALL.map(least),
+            is_shared: network.prices.followers(layer).any(is_shared),
+            ..reader
+        }
+    }
+
+    /// The class of a level: the place in [`Form::ALL`] of a form that takes as much.
+    pub(super) fn class(&self, level: Level) -> u8 {
+        match level.input_form() {
+            Form::I8(_) if !self.is_shared => Form::I8(Rounding::Nearest).index(),
+            form @ (Form::F32 | Form::I8(_)) => form.index(),
+        }
+    }
+}
+
+/// The activation arena as the solver sees it: a surcharge of the forms in which the layers read
+/// their inputs.
+pub(super) struct Arena<'a, const N: usize, const K: usize> {
+    network: &'a Network<N, K>,
+    lifetimes: &'a Lifetimes<N>,
+    pub(super) readers: &'a [Reader],
+}
+
+impl<'a, const N: usize, const K: usize> Arena<'a, N, K> {
+    pub(super) const fn new(
+        network: &'a Network<N, K>,
+        lifetimes: &'a Lifetimes<N>,
+        readers: &'a [Reader],
+    ) -> Self {
+        Self {
+            network,
+            lifetimes,
+            readers,
+        }
+    }
+
+    pub(super) fn classes(&self, levels: &[Option<Level>]) -> [u8; N] {
+        let mut classes = [OPEN; N];
+        for (class, (level, reader)) in classes.iter_mut().zip(levels.iter().zip(self.readers)) {
+            *class = level.map_or(0, |level| reader.class(level));
+        }
+        classes
+    }
+
+    /// The form in which a layer reads its input; `None` where that is open.
+    fn form(&self, classes: &[u8; N], layer: usize) -> Option<Form> {
+        let class = classes[usize::from(self.readers[layer].leader)];
+        Form::ALL.get(usize::from(class)).copied()
+    }
+}
+
+impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
+    fn of_class(&self, group: usize, class: u8) -> u32 {
+        self.readers[group].least[usize::from(class)]
+    }
+
+    fn can_raise(&self, group: usize, class: u8) -> bool {
+        // an open layer counts as the narrowest form that it offers, whatever the rounding
+        self.readers[group].is_shared || class == Form::F32.index()
+    }
+
+    fn at_least(&self, classes: &[u8; N]) -> u32 {
+        let forms = self.network.least_forms(|layer| self.form(classes, layer));
+        self.lifetimes.live_bytes(&forms)
+    }
+
+    fn of(&self, classes: &[u8; N]) -> u32 {
+        let forms = self.network.least_forms(|layer| self.form(classes, layer));
+        self.lifetimes.place(&forms).bytes()
+    }
+}

@@ -1,0 +1,123 @@
+//! Planning takes a bounded number of nodes, whatever the network.
+
+use bitbudget::capacity::{HostImage, HostPlanner};
+use bitbudget_core::plan::{Budget, Planner, SMALLEST_NODES};
+use bitbudget_tests::builder::Style;
+use bitbudget_tests::model::{LAYERS, LEVELS};
+use bitbudget_tests::{equal, generate, shared};
+
+#[test]
+fn preparing_and_planning_keep_to_their_nodes_on_large_random_graphs() {
+    let mut unproven = 0;
+    for seed in 0..60 {
+        let model = generate::model(seed, Style::Real, 14 + seed as usize % 6);
+        let network = &model.network;
+        let mut planner = Box::new(Planner::<LAYERS, LEVELS>::new(network));
+        let smallest = planner.find_smallest(network).clone();
+        assert!(smallest.nodes <= SMALLEST_NODES && smallest.bound <= smallest.total);
+        let proven = smallest.bound == smallest.total;
+        unproven += usize::from(!proven);
+        let total = |planner: &mut Planner<LAYERS, LEVELS>, bytes, nodes| {
+            planner.plan(network, Budget::Total(bytes), nodes)
+        };
+        // the smallest layout that is known can be had, with few nodes, too
+        for nodes in [0, 10, 200] {
+            let plan = total(&mut planner, smallest.total, nodes).expect("it is known to fit");
+            assert!(plan.nodes <= nodes && plan.total_bytes() <= smallest.total);
+        }
+        let error = total(&mut planner, smallest.bound - 1, 200).expect_err("too small");
+        assert_eq!(
+            (error.smallest_bytes, error.proven),
+            (smallest.total, proven)
+        );
+        assert_eq!(error.to_string().contains("known"), !proven);
+        for part in [30, 60] {
+            let more = network.fp32_weight_bytes() * part / 100;
+            let plan = total(&mut planner, smallest.total + more, 200).expect("it fits");
+            assert!(plan.nodes <= 200);
+        }
+    }
+    println!("{unproven} of 60 smallest totals are not proven");
+}
+
+#[test]
+fn a_budget_on_weights_needs_no_smallest_total() {
+    let network = equal::convolutions(20, 0.0, 1);
+    let mut planner = Box::new(HostPlanner::new(&network));
+    let plan = planner
+        .plan(&network, Budget::Weights(u64::MAX), 0)
+        .expect("it fits");
+    assert!(plan.is_optimal());
+    let error = planner
+        .plan(&network, Budget::Weights(1), 0)
+        .expect_err("too small");
+    assert!(error.proven);
+    let fits = planner.plan(&network, Budget::Weights(error.smallest_bytes), 0);
+    assert_eq!(
+        u64::from(fits.expect("it fits").weight_bytes),
+        error.smallest_bytes
+    );
+}
+
+#[test]
+fn images_whose_every_arena_is_above_its_bound_are_planned() {
+    let Some(folder) = shared::folder() else {
+        return;
+    };
+    for name in ["hang_22", "hang_26", "hang_30"] {
+        let path = folder
+            .join("cases/planner-hang")
+            .join(format!("{name}.image"));
+        let Ok(bytes) = std::fs::read(&path) else {
+            println!("{} is not there", path.display());
+            return;
+        };
+        let image = HostImage::parse(&bytes).expect("a sound image");
+        let network = image.network();
+        let mut planner = Box::new(HostPlanner::new(network));
+        let smallest = planner.find_smallest(network).clone();
+        assert!(smallest.nodes <= SMALLEST_NODES);
+        println!("{name}: {} to {} bytes", smallest.bound, smallest.total);
+        let plan = planner.plan(network, Budget::Total(smallest.total), 1_000);
+        assert!(plan.expect("it is known to fit").nodes <= 1_000);
+    }
+}
+
+#[test]
+fn equal_convolutions_are_planned_in_a_thousand_nodes() {
+    for seed in 0..6 {
+        let network = equal::convolutions(60, 0.0, seed);
+        let all = network.fp32_weight_bytes();
+        let mut planner = Box::new(HostPlanner::new(&network));
+        for percent in 20..=90 {
+            let budget = Budget::Weights(all * percent / 100);
+            let plan = planner.plan(&network, budget, 1_000).expect("it fits");
+            assert!(plan.is_optimal(), "seed {seed}, {percent} %");
+        }
+    }
+}
+
+#[test]
+fn equal_convolutions_in_all_the_ram_are_planned_nearly_in_a_thousand_nodes() {
+    let mut worst = 0.0_f64;
+    for seed in 0..6 {
+        let network = equal::convolutions(60, 0.0, seed);
+        let all = network.fp32_weight_bytes() + network.fp32_arena_bytes();
+        let mut planner = Box::new(HostPlanner::new(&network));
+        let range: i64 = network
+            .prices
+            .rows
+            .iter()
+            .map(|row| i64::from(row[3].price))
+            .sum();
+        for percent in 20..=90 {
+            let budget = Budget::Total(all * percent / 100);
+            let plan = planner.plan(&network, budget, 1_000).expect("it fits");
+            assert!(plan.nodes <= 1_000);
+            let gap = (plan.price - plan.bound) as f64 / range as f64;
+            worst = worst.max(gap);
+        }
+    }
+    println!("gap of at most {worst:e} of the price range");
+    assert!(worst < 0.01, "{worst}");
+}
