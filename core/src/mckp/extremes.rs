@@ -75,6 +75,10 @@ impl Neighbours {
 }
 
 impl Surcharge<GROUPS> for Neighbours {
+    fn tells_classes_apart(&self) -> bool {
+        self.sizes.iter().flatten().any(|size| *size > 0)
+    }
+
     fn of_class(&self, group: usize, class: u8) -> u32 {
         self.most(|g| if g == group { class } else { OPEN })
     }
