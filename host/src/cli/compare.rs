@@ -1,26 +1,20 @@
 //! `bitbudget compare`
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bitbudget::batches::Batches;
 use bitbudget::budget::BudgetText;
-use bitbudget::capacity::HostPlan;
-use bitbudget::compare::{self, MAX_LAYOUTS, Oracle};
+use bitbudget::compare::{Choice, Comparison, Extent, MAX_LAYOUTS, Pass, Subject};
 use bitbudget::dataset::Dataset;
 use bitbudget::file::{self, Content};
 use bitbudget::graph::{FloatModel, Graph};
 use bitbudget::import;
-use bitbudget::layout::{self, Layout};
-use bitbudget::loss::mean_and_error;
-use bitbudget::metric::{Metric, Replay};
+use bitbudget::layout;
+use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Profile};
-use bitbudget::simulate::{self, Each, Mean, Sum};
-use bitbudget_core::arena::Lifetimes;
-use bitbudget_core::level::Level;
-use bitbudget_core::plan::Budget;
 use clap::Args;
 use miette::{IntoDiagnostic, miette};
 use serde_json::{Map, Value, json};
@@ -100,15 +94,28 @@ impl Compare {
             sets: [calibration, test],
         };
         self.check_oracle(&subject)?;
-        let comparison = self.compare(&subject)?;
+        let choices = self.choices(&subject.profiles)?;
+        let extent = Extent {
+            layouts: self.layouts,
+            layout_samples: self.layout_samples,
+            oracle: self.oracle,
+            oracle_samples: self.oracle_samples,
+        };
+        let phases = Phases::new();
+        let progress = |pass: Pass, done: usize, total: usize| {
+            phases.show(pass as usize, message(pass), done, total);
+        };
+        let comparison = subject.compare(choices, &extent, &progress);
+        phases.clear();
+        let report = Report(comparison.into_diagnostic()?);
         if let Some(path) = &self.svg {
-            let drawn = comparison.series(&self.budgets);
+            let drawn = report.series(&self.budgets);
             file::write(path, chart::lines(&drawn.0, &drawn.1)?.as_bytes())?;
         }
         if self.json {
-            return report::print_json(&comparison.json());
+            return report::print_json(&report.json());
         }
-        comparison.print();
+        report.print();
         Ok(())
     }
 
@@ -153,194 +160,58 @@ impl Compare {
         Ok(())
     }
 
-    fn compare(&self, subject: &Subject) -> miette::Result<Comparison> {
-        let mut planners = Vec::new();
-        for profile in &subject.profiles {
+    /// The plan of every metric within every budget.
+    fn choices(&self, profiles: &[Profile]) -> miette::Result<Vec<Choice>> {
+        let planner = |profile: &Profile| {
             let planned = Planned::new(profile.network.clone(), profile.names.clone());
-            planners.push((profile.origin.metric, planned));
-        }
-        let mut chosen = Vec::new();
+            (profile.origin.metric, planned)
+        };
+        let mut planners: Vec<(Metric, Planned)> = profiles.iter().map(planner).collect();
+        let mut choices = Vec::new();
         for budget in &self.budgets {
             for (metric, planned) in &mut planners {
                 let plan = planned.plan_for(budget)?;
-                chosen.push((budget.clone(), *metric, planned.resolve(budget), plan));
+                choices.push(Choice {
+                    budget: budget.clone(),
+                    limit: planned.resolve(budget),
+                    metric: *metric,
+                    predicted: planned.loss(plan.price),
+                    plan,
+                });
             }
         }
-        let (_, first) = &planners[0];
-        let mut layouts = vec![layout::layout_of(&first.fp32().levels)];
-        layouts.extend(chosen.iter().map(|row| layout::layout_of(&row.3.levels)));
-        let mut unique: Vec<Layout> = Vec::new();
-        for layout in layouts {
-            if !unique.contains(&layout) {
-                unique.push(layout);
-            }
-        }
-        let [calibration, test] = [0, 1].map(|set| subject.measure::<Each>(set, &unique, None));
-        let (calibration, test) = (calibration?, test?);
-        let test_means: Vec<Mean> = test.iter().map(|each| each.mean).collect();
-        let test_losses: Vec<Vec<f64>> = test.into_iter().map(Each::into_losses).collect();
-        let rows = chosen.into_iter().map(|(budget, metric, limit, plan)| {
-            let layout = layout::layout_of(&plan.levels);
-            let at = unique.iter().position(|other| *other == layout);
-            let at = at.unwrap_or_default();
-            let pairs = test_losses[at].iter().zip(&test_losses[0]);
-            let changes: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
-            let planner = planners.iter().find(|(other, _)| *other == metric);
-            let predicted = planner.map_or(0.0, |(_, planned)| planned.loss(plan.price));
-            Row {
-                budget,
-                limit,
-                metric,
-                predicted_loss: calibration[0].mean.loss() + predicted,
-                calibration: calibration[at].mean,
-                test: test_means[at],
-                test_se: mean_and_error(&changes).1,
-                plan,
-            }
-        });
-        let rows = rows.collect();
-        Ok(Comparison {
-            names: first.names.clone(),
-            efforts: subject
-                .profiles
-                .iter()
-                .map(|profile| (profile.origin.metric, profile.effort))
-                .collect(),
-            loss: subject.profiles[0].origin.loss,
-            fp32: [calibration[0].mean, test_means[0]],
-            rows,
-            spearman: self.spearman(subject)?,
-            oracle: self.oracle(subject)?,
-        })
-    }
-
-    fn spearman(&self, subject: &Subject) -> miette::Result<Vec<(Metric, f64)>> {
-        if self.layouts < 2 {
-            return Ok(Vec::new());
-        }
-        let network = &subject.profiles[0].network;
-        let layouts = layout::random_layouts(network, self.layouts, 1);
-        let measured = subject.measure::<Mean>(0, &layouts, self.layout_samples)?;
-        let measured: Vec<f64> = measured.iter().map(Mean::loss).collect();
-        let correlations = subject.profiles.iter().map(|profile| {
-            let price = |layout: &Layout| layout::bytes_and_price(&profile.network, layout).1;
-            let predicted: Vec<f64> = layouts.iter().map(price).collect();
-            let rho = compare::spearman(&predicted, &measured);
-            (profile.origin.metric, rho)
-        });
-        Ok(correlations.collect())
-    }
-
-    fn oracle(&self, subject: &Subject) -> miette::Result<Option<Oracle>> {
-        if !self.oracle {
-            return Ok(None);
-        }
-        let network = &subject.profiles[0].network;
-        let layouts = layout::all_layouts(network);
-        let lifetimes = Lifetimes::new(network);
-        let bytes = |layout: &Layout| layout::Bytes::of(network, &lifetimes, layout);
-        Ok(Some(Oracle {
-            bytes: layouts.iter().map(bytes).collect(),
-            calibration: subject.measure(0, &layouts, self.oracle_samples)?,
-            test: subject.measure(1, &layouts, self.oracle_samples)?,
-            layouts,
-        }))
+        Ok(choices)
     }
 }
 
-/// A model, its profiles, calibration and test set.
-struct Subject {
-    model: FloatModel,
-    profiles: Vec<Profile>,
-    sets: [Dataset; 2],
-}
-
-impl Subject {
-    /// The sums of every layout over a set, or its first samples.
-    fn measure<S: Sum + Default>(
-        &self,
-        set: usize,
-        layouts: &[Layout],
-        samples: Option<usize>,
-    ) -> miette::Result<Vec<S>> {
-        let data = &self.sets[set];
-        let limited = samples.filter(|samples| *samples < data.len);
-        let limited = limited.map(|samples| data.first(samples));
-        let data = limited.as_ref().unwrap_or(data);
-        let profile = &self.profiles[0];
-        let preprocess = &profile.network.preprocess;
-        let batches = Batches::new(&self.model, data, preprocess, profile.origin.loss);
-        let replay = Replay::new(&self.model, &profile.network, &profile.grids);
-        let replay = replay.into_diagnostic()?;
-        let what = ["calibration", "test"][set];
-        let bar = report::progress(what, data.len);
-        let sums = simulate::measure(&batches, &replay, layouts, &|done| bar.inc(done as u64));
-        bar.finish_and_clear();
-        sums.into_diagnostic()
+/// What a pass is called in progress.
+const fn message(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Calibration => "calibration",
+        Pass::Test => "test",
+        Pass::Random => "random",
+        Pass::OracleCalibration | Pass::OracleTest => "oracle",
     }
 }
 
-/// What one metric chose for one budget.
-struct Row {
-    budget: BudgetText,
-    limit: Budget,
-    metric: Metric,
-    plan: HostPlan,
-    predicted_loss: f64,
-    calibration: Mean,
-    test: Mean,
-    test_se: f64,
-}
+/// A comparison as it is shown.
+struct Report(Comparison);
 
-/// All that was found out.
-struct Comparison {
-    names: Vec<String>,
-    efforts: Vec<(Metric, profile::Effort)>,
-    loss: bitbudget::loss::Loss,
-    fp32: [Mean; 2],
-    rows: Vec<Row>,
-    spearman: Vec<(Metric, f64)>,
-    oracle: Option<Oracle>,
-}
+impl Deref for Report {
+    type Target = Comparison;
 
-/// The least test loss within one budget, and what choices came to on the same samples.
-struct Floor {
-    fp32: f64,
-    floor: f64,
-    calibration_chosen: f64,
-    metrics: Vec<(Metric, f64)>,
-}
-
-impl Comparison {
-    fn floor(&self, budget: &BudgetText) -> Option<Floor> {
-        let oracle = self.oracle.as_ref()?;
-        let rows = || self.rows.iter().filter(|row| row.budget == *budget);
-        let limit = rows().next()?.limit;
-        let test = |at: usize| oracle.test[at].loss();
-        let chosen = rows().filter_map(|row| {
-            let at = oracle.find(&layout::layout_of(&row.plan.levels))?;
-            Some((row.metric, test(at)))
-        });
-        Some(Floor {
-            fp32: test(oracle.find(&vec![Level::Fp32; self.names.len()])?),
-            floor: test(oracle.best(&oracle.test, limit)?),
-            calibration_chosen: test(oracle.best(&oracle.calibration, limit)?),
-            metrics: chosen.collect(),
-        })
+    fn deref(&self) -> &Comparison {
+        &self.0
     }
+}
 
-    fn budgets(&self) -> Vec<&BudgetText> {
-        let mut budgets: Vec<&BudgetText> = self.rows.iter().map(|row| &row.budget).collect();
-        budgets.dedup();
-        budgets
-    }
-
+impl Report {
     /// What the chart shows: the budgets' names, and for each metric the changes of the test loss.
     fn series(&self, budgets: &[BudgetText]) -> (Vec<String>, Vec<(String, Vec<f64>)>) {
         let names = budgets.iter().map(ToString::to_string).collect();
         let mut series = Vec::new();
         for (metric, _) in &self.efforts {
-            let rows = self.rows.iter().filter(|row| row.metric == *metric);
+            let rows = self.rows.iter().filter(|row| row.choice.metric == *metric);
             let changes = rows.map(|row| row.test.loss() - self.fp32[1].loss());
             series.push((metric.to_string(), changes.collect()));
         }
@@ -376,15 +247,15 @@ impl Comparison {
         ]);
         for row in &self.rows {
             table.add_row([
-                row.budget.to_string(),
-                row.metric.to_string(),
-                report::bytes(u64::from(row.plan.weight_bytes)),
+                row.choice.budget.to_string(),
+                row.choice.metric.to_string(),
+                report::bytes(u64::from(row.choice.plan.weight_bytes)),
                 report::change(row.predicted_loss - self.fp32[0].loss()),
                 report::change(row.calibration.loss() - self.fp32[0].loss()),
                 report::change(row.test.loss() - self.fp32[1].loss()),
                 format!("{:.6}", row.test_se),
                 report::percent(row.test.accuracy()),
-                report::levels_short(&row.plan.levels),
+                report::levels_short(&row.choice.plan.levels),
             ]);
         }
         report::print_table(&table);
@@ -458,12 +329,12 @@ impl Comparison {
     fn json(&self) -> Value {
         let rows = self.rows.iter().map(|row| {
             json!({
-                "budget": row.budget.to_string(),
-                "budget_bytes": row.limit.bytes(),
-                "metric": row.metric.name(),
-                "levels": report::levels_json(&self.names, &row.plan.levels),
-                "weight_bytes": row.plan.weight_bytes,
-                "total_bytes": row.plan.total_bytes(),
+                "budget": row.choice.budget.to_string(),
+                "budget_bytes": row.choice.limit.bytes(),
+                "metric": row.choice.metric.name(),
+                "levels": report::levels_json(&self.names, &row.choice.plan.levels),
+                "weight_bytes": row.choice.plan.weight_bytes,
+                "total_bytes": row.choice.plan.total_bytes(),
                 "predicted_loss": row.predicted_loss,
                 "calib_loss": row.calibration.loss(),
                 "test_loss": row.test.loss(),
