@@ -1,0 +1,53 @@
+//! The library on a small stack: networks, planners and engines of the host's capacities are large values.
+
+use std::path::Path;
+use std::thread;
+
+use bitbudget::capacity::{HostImage, HostPlanner};
+use bitbudget::evaluate::{Against, evaluate};
+use bitbudget::loss::Loss;
+use bitbudget::pack::{optimal_plans, pack, with_fp32};
+use bitbudget::profile::{Options, Profile};
+use bitbudget_core::plan::Budget;
+use bitbudget_tests::digits;
+
+/// The main thread's stack on Windows.
+const STACK_BYTES: usize = 1 << 20;
+
+fn whole_path() {
+    let (graph, data, options) = digits::model();
+    let data = data.first(8);
+    let options = Options {
+        refine: 1,
+        ..options
+    };
+    let profile = digits::profiled(graph.clone(), &data, &options);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("digits.profile");
+    profile.save(&path).expect("a file");
+    let bytes = std::fs::read(&path).expect("a file");
+    let profile = Profile::decode(&path, &bytes).expect("the profile");
+    let mut planner = Box::new(HostPlanner::new(&profile.network));
+    let plans = optimal_plans(&profile.network, &mut planner);
+    let image = pack(&graph, &profile, &plans).expect("an image");
+    let image = HostImage::parse(&image).expect("the image");
+    let reference = with_fp32(&image).expect("an image");
+    assert!(HostImage::parse(&reference).is_ok());
+    let budget = Budget::Weights(profile.network.fp32_weight_bytes() / 2);
+    let plan = planner.plan(image.network(), budget, u64::MAX);
+    let plan = plan.expect("a plan");
+    let against = Against {
+        loss: Loss::Labels,
+        fp32: None,
+        data_path: Path::new("the digits"),
+    };
+    let evaluation = evaluate(&image, &plan, &data, against, &|_| ());
+    assert!(evaluation.expect("an evaluation").loss.is_finite());
+}
+
+#[test]
+fn a_stack_of_1_mib_is_enough() {
+    let thread = thread::Builder::new().stack_size(STACK_BYTES);
+    let thread = thread.spawn(whole_path).expect("a thread");
+    assert!(thread.join().is_ok());
+}
