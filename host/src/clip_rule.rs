@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use bitbudget_core::clip::{Clip, Density};
 
+use crate::name::UnknownName;
+
 /// A rule for clip ranges by its name in commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClipRule {
@@ -68,12 +70,14 @@ impl fmt::Display for ClipRule {
 }
 
 impl FromStr for ClipRule {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         let rule = Self::ALL.into_iter().find(|rule| rule.name() == name);
-        let names = Self::ALL.map(Self::name).join(", ");
-        rule.ok_or_else(|| format!("unknown rule; the rules are {names}"))
+        rule.ok_or_else(|| UnknownName {
+            what: "rule",
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 

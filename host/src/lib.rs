@@ -35,6 +35,7 @@ pub mod latency;
 pub mod layout;
 pub mod loss;
 pub mod metric;
+pub mod name;
 pub mod pack;
 pub mod problem;
 pub mod profile;

@@ -8,6 +8,7 @@ use bitbudget_core::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
+use crate::name::UnknownName;
 
 /// The loss of one sample and how much of it came out right.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,12 +88,14 @@ impl fmt::Display for Loss {
 }
 
 impl FromStr for Loss {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         let loss = Self::ALL.into_iter().find(|loss| loss.name() == name);
-        let names = Self::ALL.map(Self::name).join(", ");
-        loss.ok_or_else(|| format!("unknown loss; the losses are {names}"))
+        loss.ok_or_else(|| UnknownName {
+            what: "loss",
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 

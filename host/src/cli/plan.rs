@@ -113,17 +113,20 @@ impl Plan {
             plan.weight_bytes,
             plan.arena_bytes,
         );
-        say!(
-            "price   {} predicted change of the loss; {} (bound {}, gap {:.6}, {} nodes)",
-            report::change(planned.loss(plan.price)),
-            match (proven, watch::is_interrupted()) {
-                (true, _) => "proven optimal",
-                (false, true) => "interrupted, not proven optimal",
-                (false, false) => "not proven optimal within --node-limit",
-            },
+        let open = format!(
+            "not proven optimal (bound {}, gap {:.6}, {} nodes)",
             report::change(planned.loss(plan.bound)),
             planned.loss(plan.price - plan.bound),
             plan.nodes,
+        );
+        say!(
+            "price   {} predicted change of the loss; {}",
+            report::change(planned.loss(plan.price)),
+            match (proven, watch::is_interrupted()) {
+                (true, _) => "proven optimal".to_owned(),
+                (false, true) => format!("interrupted, {open}"),
+                (false, false) => format!("{open} within --node-limit"),
+            },
         );
         if let Some(neighbours) = &neighbours {
             say!("");

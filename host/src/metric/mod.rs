@@ -17,6 +17,7 @@ use bitbudget_core::price::SignedMeans;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::mean_and_error;
+use crate::name::UnknownName;
 
 pub use replay::Replay;
 
@@ -113,12 +114,14 @@ impl fmt::Display for Metric {
 }
 
 impl FromStr for Metric {
-    type Err = String;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
         let metric = Self::ALL.into_iter().find(|metric| metric.name() == name);
-        let names = Self::ALL.map(Self::name).join(", ");
-        metric.ok_or_else(|| format!("unknown metric; the metrics are {names}"))
+        metric.ok_or_else(|| UnknownName {
+            what: "metric",
+            known: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }
 

@@ -43,8 +43,7 @@ pub(super) fn estimate(
     rounding: Rounding,
 ) -> Estimate {
     let step = subject.input_steps[layer];
-    let at = Rounding::ALL.iter().position(|other| *other == rounding);
-    let noise = subject.input_noise[layer][at.unwrap_or_default()];
+    let noise = subject.input_noise[layer][rounding as usize];
     let mut prices = along(losses, rounding, f64::from(step), noise, |direction| {
         let shift = direction * step;
         Probe::InputShift { layer, shift }
