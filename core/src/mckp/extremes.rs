@@ -218,8 +218,8 @@ fn one_limit() {
 
 #[test]
 fn several_limits() {
-    extremes_equal_brute_force::<2>(12, 1500);
-    extremes_equal_brute_force::<3>(13, 1000);
+    extremes_equal_brute_force::<2>(12, 500);
+    extremes_equal_brute_force::<3>(13, 250);
 }
 
 /// Undominated pairs of cost and price, group by group (Nemhauser and Ullmann 1969).
