@@ -37,6 +37,7 @@ fn main() {
     println!("cargo:rustc-link-search={}", out.display());
     for argument in ["--nmagic", "--icf=all", "-Tlink.x", "-Tdefmt.x"] {
         println!("cargo:rustc-link-arg-bins={argument}");
+        println!("cargo:rustc-link-arg-examples={argument}");
     }
 }
 

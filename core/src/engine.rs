@@ -6,6 +6,7 @@ use core::ops::Range;
 use bytemuck::cast_slice;
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 use crate::arena::{Lifetimes, Placement};
 use crate::image::Image;
@@ -41,7 +42,7 @@ impl Input<'_> {
 }
 
 /// Why the engine could not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum EngineError {

@@ -22,18 +22,28 @@
 //!
 //! n + m + p is a multiple of four, so that weights are aligned wherever the image is.
 //! [`Image::parse`] checks all of it; nothing that is read from a parsed image can panic.
+//!
+//! # Work
+//!
+//! The work that an image can cause is bounded by its size. To parse it reads every byte at most twice
+//! (once for the checksum), and takes at most in the order of n² (n + k) steps for n layers of k levels and
+//! n for every stored plan. Planning opens at most as many nodes as its caller allows, of at most in the
+//! order of n² k steps each; an inference is the products of its layers.
 
 use core::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 use crate::level::Width;
-use crate::network::{Network, NetworkError};
+use crate::network::{Layer, Network, NetworkError, Preprocess};
 use crate::plan::Plan;
-use crate::quant::{MAX_SCALE, MIN_SCALE};
+use crate::price::PriceItem;
+use crate::quant::{MAX_SCALE, MIN_SCALE, QParams};
 use crate::resident::f32_at;
+use crate::shape::Shape;
 use crate::storage::{Mapped, OutOfBounds, stream};
 use crate::stored::{self, StoredPlans};
 
@@ -57,7 +67,7 @@ pub struct Image<'a, const N: usize, const K: usize> {
 }
 
 /// Why bytes are not a usable image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ImageError {
@@ -79,8 +89,24 @@ pub enum ImageError {
         /// Checksum that the image carries.
         found: u32,
     },
-    /// The network section is not a network, or exceeds the capacities of `N` layers, `K` levels.
+    /// The network section is not a network.
     Network,
+    /// The network has more layers than there is room for.
+    Layers {
+        /// Its layers.
+        found: u32,
+        /// The most that there may be.
+        limit: u32,
+    },
+    /// A layer has more levels than there is room for.
+    Levels {
+        /// The layer.
+        layer: u32,
+        /// Its levels.
+        found: u32,
+        /// The most that there may be.
+        limit: u32,
+    },
     /// The network section is a network that cannot run.
     Check(NetworkError),
     /// The names section has not one name for each layer.
@@ -142,7 +168,21 @@ impl fmt::Display for ImageError {
                 f,
                 "damaged image: checksum {found:#010x}, its bytes give {expected:#010x}"
             ),
-            Self::Network => f.write_str("the network section is malformed or has too many layers"),
+            Self::Network => f.write_str("the network section is malformed"),
+            Self::Layers { found, limit } => {
+                write!(
+                    f,
+                    "a network of {found} layers where there is room for {limit}"
+                )
+            }
+            Self::Levels {
+                layer,
+                found,
+                limit,
+            } => write!(
+                f,
+                "layer {layer} has {found} levels where there is room for {limit}"
+            ),
             Self::Check(error) => write!(f, "{error}"),
             Self::Names => f.write_str("the names section is malformed"),
             Self::Plans => f.write_str("the plans section is malformed"),
@@ -220,7 +260,8 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         let (names, plans) = rest.split_at(header.names as usize);
         let network: Network<N, K> = match postcard::take_from_bytes(network) {
             Ok((network, [])) => network,
-            Ok(_) | Err(_) => return Err(ImageError::Network),
+            Ok(_) => return Err(ImageError::Network),
+            Err(_) => return Err(excess::<N, K>(network).unwrap_or(ImageError::Network)),
         };
         network.check()?;
         check_names(names, network.layers.len())?;
@@ -434,6 +475,41 @@ impl<const N: usize, const K: usize> Network<N, K> {
         let channels = usize::from(self.layers[layer].output.c);
         4 * (self.weight_count(layer) + vectors * channels) as u32
     }
+}
+
+/// The capacity of `N` layers or `K` levels that a network section exceeds, if one is.
+fn excess<const N: usize, const K: usize>(section: &[u8]) -> Option<ImageError> {
+    fn next<'a, T: Deserialize<'a>>(rest: &mut &'a [u8]) -> Option<T> {
+        let (value, after) = postcard::take_from_bytes(rest).ok()?;
+        *rest = after;
+        Some(value)
+    }
+    let rest = &mut { section };
+    let _: (Shape, QParams, Preprocess) = next(rest)?;
+    let found = next(rest)?;
+    if found > N as u32 {
+        let limit = N as u32;
+        return Some(ImageError::Layers { found, limit });
+    }
+    for _ in 0..found {
+        let _: Layer = next(rest)?;
+    }
+    let (_, rows): (f64, u32) = next(rest)?;
+    for layer in 0..rows {
+        let found = next(rest)?;
+        if found > K as u32 {
+            let limit = K as u32;
+            return Some(ImageError::Levels {
+                layer,
+                found,
+                limit,
+            });
+        }
+        for _ in 0..found {
+            let _: PriceItem = next(rest)?;
+        }
+    }
+    None
 }
 
 fn check_names(mut names: &[u8], layers: usize) -> Result<(), ImageError> {

@@ -172,7 +172,7 @@ impl<T, const N: usize> core::ops::IndexMut<usize> for PerTensor<T, N> {
 }
 
 /// Why a network cannot run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NetworkError {

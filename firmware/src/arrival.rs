@@ -2,7 +2,7 @@
 
 use bitbudget_core::protocol::{Refusal, Response, checksum};
 
-use crate::board::{self, LAYERS};
+use super::board::{self, LAYERS};
 
 /// How far an image has arrived.
 pub(crate) struct Arrival {

@@ -1,17 +1,57 @@
-//! What happens when the program cannot go on: it says where it is and stops.
+//! What happens when the program cannot go on: it keeps why and where, and starts anew; the server then
+//! says so to whoever waits for an answer.
 //!
 //! Nothing of the message of a panic is linked, nor its place in the source: they would take more room
 //! than the solver. The return addresses tell as much: `addr2line -f -i -e PROGRAM ADDRESS`.
+//!
+//! Frames, images and samples are checked before they are used, so no input should reach a panic: the
+//! branches to one that are linked guard the slices of kernels and of the planner. `tests/fuzz` looks for
+//! inputs that do, in this server on the host. A stack that overflows leaves the RAM at its lower end, where
+//! nothing is mapped (and meets the limit register of an Armv8-M core before).
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use cortex_m_rt::{ExceptionFrame, exception};
+use bitbudget_core::protocol::{Cause, Failure};
+use cortex_m::peripheral::SCB;
+use cortex_m_rt::exception;
 
 use crate::{board, memory};
 
 /// How many callers a report names.
 const CALLERS: usize = 8;
+
+/// A failure that outlives a reset: its cause's number, its address, and what both and [`KEPT`] give
+/// when combined, so that nothing is read from memory that was only switched on.
+#[unsafe(link_section = ".uninit.failure")]
+static RECORD: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
+const KEPT: u32 = 0xb17b_4d6e;
+
+/// The failure that ended the run before, told once.
+pub(crate) fn last_failure() -> Option<Failure> {
+    let [cause, address, check] = RECORD
+        .each_ref()
+        .map(|word| word.swap(0, Ordering::Relaxed));
+    if cause ^ address ^ KEPT == check {
+        let cause = *Cause::ALL.get(cause as usize)?;
+        return Some(Failure { cause, address });
+    }
+    board::is_reset_by_watchdog().then_some(Failure {
+        cause: Cause::Watchdog,
+        address: 0,
+    })
+}
+
+/// Starts anew, and says why then.
+fn fail(cause: Cause, address: u32) -> ! {
+    let number = cause as u32;
+    let record = [number, address, number ^ address ^ KEPT];
+    for (word, value) in RECORD.iter().zip(record) {
+        word.store(value, Ordering::Relaxed);
+    }
+    SCB::sys_reset()
+}
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
@@ -21,12 +61,57 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     let mut callers = [0; CALLERS];
     let len = memory::return_addresses(frame, &mut callers);
     defmt::error!("panic in {=[?]:#010x}", callers[..len]);
-    board::stop()
+    fail(Cause::Panic, callers[0])
+}
+
+/// Enters [`hard_fault`] on an empty stack with the address that faulted; 0 for a stack that has left its
+/// memory, where the processor could not keep the address.
+///
+/// # Safety
+/// For the vector table alone: it gives the address of the exception's frame in `r0`.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn HardFault() -> ! {
+    naked_asm!(
+        "ldr r1, =_stack_end",
+        "cmp r0, r1",
+        "blo 1f",
+        // CFSR: MSTKERR, STKERR and, from Armv8-M on, STKOF
+        "ldr r1, =0xE000ED28",
+        "ldr r1, [r1]",
+        "ldr r2, =0x00101010",
+        "tst r1, r2",
+        "bne 1f",
+        "ldr r0, [r0, #24]",
+        "b 2f",
+        "1: movs r0, #0",
+        "2:",
+        "ldr r1, =_stack_start",
+        "msr msp, r1",
+        "b {report}",
+        report = sym hard_fault,
+    )
+}
+
+extern "C" fn hard_fault(address: u32) -> ! {
+    if address == 0 {
+        defmt::error!("the stack has overflowed");
+        fail(Cause::StackOverflow, address)
+    }
+    defmt::error!("hard fault at {=u32:#010x}", address);
+    fail(Cause::HardFault, address)
 }
 
 // SAFETY: the handler touches no data of the program that it interrupted, and never returns to it.
 #[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    defmt::error!("hard fault at {=u32:#010x}", frame.pc());
-    board::stop()
+unsafe fn DefaultHandler(_: i16) -> ! {
+    defmt::error!("an exception that nobody handles");
+    fail(Cause::Exception, 0)
+}
+
+// SAFETY: as above.
+#[exception]
+unsafe fn NonMaskableInt() -> ! {
+    defmt::error!("the watchdog has run out");
+    fail(Cause::Watchdog, 0)
 }

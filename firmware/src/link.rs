@@ -4,7 +4,8 @@ use bitbudget_core::protocol::frame::{MAX_FRAME, Receiver, encode};
 use bitbudget_core::protocol::{Refusal, Request, Response};
 use embedded_io::{Read, Write};
 
-use crate::board::LAYERS;
+use super::board::LAYERS;
+use super::log::warn;
 
 /// The memory of a link.
 pub(crate) struct Buffers {
@@ -49,7 +50,7 @@ impl<'b, P: Read + Write> Link<'b, P> {
                 Ok(sequence) => break sequence,
                 Err((sequence, refusal)) => {
                     self.rejected_count += 1;
-                    defmt::warn!("refused request {=u16}", sequence);
+                    warn!("refused request {=u16}", sequence);
                     self.answer(sequence, Err(refusal));
                 }
             }

@@ -17,6 +17,8 @@ mod fault;
 #[cfg(target_os = "none")]
 mod link;
 #[cfg(target_os = "none")]
+mod log;
+#[cfg(target_os = "none")]
 mod memory;
 #[cfg(target_os = "none")]
 mod server;
@@ -37,7 +39,8 @@ fn main() -> ! {
         image: &mut IMAGE.0,
         input: &mut INPUT.0,
     };
-    server::Server::new(link::Link::new(pipe, LINK), clock).serve(lent)
+    let failure = fault::last_failure();
+    server::Server::new(link::Link::new(pipe, LINK), clock).serve(lent, failure)
 }
 
 #[cfg(not(target_os = "none"))]

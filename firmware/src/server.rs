@@ -4,16 +4,17 @@ use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{Image, ImageError};
 use bitbudget_core::plan::{Budget, Plan};
 use bitbudget_core::protocol::{
-    CHUNK_BYTES, Cost, Element, ImageInfo, Info, Planned, Refusal, Request, Response, Stats,
-    checksum,
+    CHUNK_BYTES, Cost, Element, Failure, ImageInfo, Info, Planned, Refusal, Request, Response,
+    Stats, checksum,
 };
 use bitbudget_core::tensor::View;
 use embedded_io::{Read, Write};
 
-use crate::arrival::{Arrival, append};
-use crate::board::{self, Clock, LAYERS, LEVELS};
-use crate::link::Link;
-use crate::memory::{self, Stack};
+use super::arrival::{Arrival, append};
+use super::board::{self, Clock, LAYERS, LEVELS};
+use super::link::Link;
+use super::log::{info, warn};
+use super::memory::{self, Stack};
 
 /// The memory that the server is lent.
 pub(crate) struct Memory<'m> {
@@ -66,15 +67,22 @@ impl<'b, P: Read + Write> Server<'b, P> {
         }
     }
 
-    /// Serves for ever, the linked image first.
-    pub(crate) fn serve(mut self, memory: Memory<'_>) -> ! {
+    /// Serves for ever, the linked image first; after a failure, which is told to whoever waits for an
+    /// answer, no image: the linked one may be to blame.
+    pub(crate) fn serve(mut self, memory: Memory<'_>, failure: Option<Failure>) -> ! {
         let Memory {
             linked,
             image,
             arena,
             input,
         } = memory;
-        let mut switch = self.use_image(linked, true, None, arena, input);
+        let mut switch = match failure {
+            Some(failure) => {
+                self.link.answer(0, Err(Refusal::Restarted(failure)));
+                Switch::Wait(None)
+            }
+            None => self.use_image(linked, true, None, arena, input),
+        };
         loop {
             switch = match switch {
                 Switch::Wait(arrival) => self.wait(arrival, image),
@@ -107,7 +115,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
             Err(error) => Err((*error).into()),
         };
         outcome.unwrap_or_else(|refusal| {
-            defmt::warn!("the image is refused");
+            warn!("the image is refused");
             if let Some(request) = request {
                 self.link.answer(request, Err(refusal));
             }
@@ -129,7 +137,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
         let mut engine = Engine::new(image, arena);
         let engine = engine.as_mut().map_err(|error| *error)?;
         engine.prepare();
-        defmt::info!("image of {=u32} bytes", info.bytes);
+        info!("image of {=u32} bytes", info.bytes);
         if let Some(request) = request {
             self.link.answer(request, Ok(Response::Loaded(info)));
         }
@@ -237,7 +245,11 @@ impl<'b, P: Read + Write> Server<'b, P> {
     ) -> Result<Planned<LAYERS>, EngineError> {
         let (plan, solve_ticks) = self.clock.measure(|| engine.solve(budget, node_limit));
         let planned = self.make_resident(engine, plan?, solve_ticks)?;
-        defmt::info!("plan of {=u64} bytes for {}", planned.total_bytes(), budget);
+        info!(
+            "plan of {=u64} bytes for {}",
+            planned.plan.total_bytes(),
+            budget
+        );
         Ok(planned)
     }
 
@@ -249,7 +261,11 @@ impl<'b, P: Read + Write> Server<'b, P> {
         solve_ticks: u64,
     ) -> Result<Planned<LAYERS>, EngineError> {
         let (outcome, encode_ticks) = self.clock.measure(|| engine.load(plan));
-        Ok(Planned::new(outcome?, solve_ticks, encode_ticks))
+        Ok(Planned {
+            plan: outcome?.clone(),
+            solve_ticks,
+            encode_ticks,
+        })
     }
 
     fn infer(
@@ -259,7 +275,13 @@ impl<'b, P: Read + Write> Server<'b, P> {
         element: Element,
     ) -> Result<Response<'static, LAYERS>, EngineError> {
         let input = input_of(sample, element);
-        let (output, ticks) = self.clock.measure(|| engine.infer(input).map(<[f32]>::len));
+        let (output, ticks) = self.clock.measure(|| {
+            let output = engine.infer_watched(input, |_, step| {
+                board::feed();
+                step();
+            });
+            output.map(<[f32]>::len)
+        });
         let output_len = output? as u32;
         Ok(Response::Inferred { output_len, ticks })
     }
@@ -280,6 +302,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
         *cost_count = 0;
         let mut total = 0;
         let output = engine.infer_watched(input_of(sample, element), |tensor, step| {
+            board::feed();
             let (((), ticks), stack_bytes) = stack.measure(|| clock.measure(&mut *step));
             // there is room for the input and every layer
             costs[tensor] = Cost { ticks, stack_bytes };

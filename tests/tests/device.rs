@@ -2,19 +2,19 @@
 //!
 //! Without QEMU or the target these tests say so and pass; `./setup.sh` installs both.
 
-use bitbudget::capacity::{HostImage, HostPlan, MAX_LAYERS};
+use bitbudget::capacity::HostImage;
 use bitbudget::device::{
     self, Answer, BOARDS, DeviceError, FirmwareError, HARDWARE, Sample, Session, Unit,
 };
 use bitbudget::evaluate::sample;
-use bitbudget_core::engine::{Engine, Input};
+use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::plan::Budget;
-use bitbudget_core::protocol::{Planned, Refusal};
+use bitbudget_core::protocol::Refusal;
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::{Builder, FEW, Style};
 use bitbudget_tests::emulated::{
-    DIGIT_LEN, client, digits, digits_image, emulator, planner, range, without_ticks,
+    DIGIT_LEN, client, digits, digits_image, emulator, planner, range,
 };
 use bitbudget_tests::generate;
 use bitbudget_tests::model::Model;
@@ -75,21 +75,14 @@ fn plans_for_200_random_budgets_are_the_hosts() {
         let host = planner.plan(image.network(), budget, node_limit);
         match (client.replan(budget, node_limit), host) {
             (Ok(device), Ok(host)) => {
-                assert_eq!(without_ticks(device), on_wire(&host), "{budget:?}");
+                assert_eq!(device.plan, host, "{budget:?}");
                 planned_count += 1;
             }
             (
-                Err(DeviceError::Refused(Refusal::BudgetTooSmall {
-                    smallest_bytes,
-                    proven,
-                })),
+                Err(DeviceError::Refused(Refusal::Engine(EngineError::Budget(device)))),
                 Err(host),
             ) => {
-                assert_eq!(
-                    (smallest_bytes, proven),
-                    (host.smallest_bytes, host.proven),
-                    "{budget:?}"
-                );
+                assert_eq!(device, host);
             }
             (device, host) => panic!("{budget:?}: device {device:?}, host {host:?}"),
         }
@@ -125,10 +118,7 @@ fn outputs_of_random_networks_are_the_hosts() {
         for budget in [all, smallest] {
             let host = engine.replan(Budget::Total(budget), u64::MAX).cloned();
             let device = client.replan(Budget::Total(budget), u64::MAX);
-            assert_eq!(
-                without_ticks(device.expect("a plan")),
-                on_wire(&host.expect("a plan"))
-            );
+            assert_eq!(device.expect("a plan").plan, host.expect("a plan"));
             let raw = generate::sample(&mut rng, &model);
             let (output, _) = client
                 .infer(&Sample::from(Input::U8(&raw)))
@@ -161,10 +151,6 @@ fn one_convolution(seed: u64, rng: &mut SmallRng) -> Model {
     builder.finish()
 }
 
-fn on_wire(plan: &HostPlan) -> Planned<MAX_LAYERS> {
-    Planned::new(plan, 0, 0)
-}
-
 #[test]
 fn ram_is_the_plan_and_a_constant() {
     let Some(mut client) = client() else {
@@ -183,8 +169,8 @@ fn ram_is_the_plan_and_a_constant() {
         client.infer(&input).expect("an output");
         let stats = client.stats().expect("statistics");
         let used = u64::from(stats.arena_used_bytes);
-        assert!(used <= plan.total_bytes(), "{stats:?}");
-        assert!(used > u64::from(plan.weight_bytes), "{stats:?}");
+        assert!(used <= plan.plan.total_bytes(), "{stats:?}");
+        assert!(used > u64::from(plan.plan.weight_bytes), "{stats:?}");
         let beside = stats.static_bytes + stats.stack_used_bytes;
         assert!(beside <= RAM_BESIDE_PLAN, "{stats:?}");
     }

@@ -6,16 +6,19 @@ use std::fs;
 use std::io::Write;
 
 use bitbudget::capacity::HostImage;
-use bitbudget::device::{Client, DeviceError, Emulator, Sample};
+use bitbudget::device::{self, Client, DeviceError, Emulator, Sample};
 use bitbudget::evaluate::sample;
+use bitbudget_core::engine::EngineError;
+use bitbudget_core::image::ImageError;
+use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
 use bitbudget_core::protocol::frame::{FrameError, MAX_FRAME, encode};
-use bitbudget_core::protocol::{
-    CHUNK_BYTES, Element, ImageFault, Refusal, Request, Response, checksum,
-};
+use bitbudget_core::protocol::{CHUNK_BYTES, Element, Refusal, Request, Response, checksum};
+use bitbudget_tests::builder::Style;
 use bitbudget_tests::emulated::{
     DIGIT_LEN, client, digits, digits_image, range, root, without_ticks,
 };
+use bitbudget_tests::generate;
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
 
@@ -34,7 +37,7 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
     assert!(!info.linked);
     assert!(matches!(
         client.infer(&input),
-        Err(DeviceError::Refused(Refusal::NoPlan))
+        Err(DeviceError::Refused(Refusal::Engine(EngineError::NoPlan)))
     ));
     client.replan(budget, u64::MAX).expect("a plan");
     assert_eq!(client.infer(&input).expect("an output").0, linked);
@@ -44,10 +47,12 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
     let crc = checksum(&bytes).to_le_bytes();
     let at = bytes.len() - 4;
     bytes[at..].copy_from_slice(&crc);
-    assert!(matches!(
-        client.load(&bytes, &|_| {}),
-        Err(DeviceError::Refused(Refusal::Image(ImageFault::Weight)))
-    ));
+    let refused = client
+        .load(&bytes, &|_| {})
+        .expect_err("an unusable weight");
+    let expected = HostImage::parse(&bytes).expect_err("an unusable weight");
+    assert!(matches!(expected, ImageError::Weight { .. }));
+    assert!(matches!(refused, DeviceError::Refused(Refusal::Image(error)) if error == expected));
     assert!(matches!(
         client.replan(budget, u64::MAX),
         Err(DeviceError::Refused(Refusal::NoImage))
@@ -55,6 +60,29 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
     client.load_linked().expect("still there");
     client.replan(budget, u64::MAX).expect("a plan");
     assert_eq!(client.infer(&input).expect("an output").0, linked);
+}
+
+#[test]
+fn an_image_beyond_the_capacities_is_refused_with_the_limit() {
+    let Some(mut client) = client() else {
+        return;
+    };
+    let (info, _) = client.info().expect("an answer");
+    let capacities = [info.layers, info.levels].map(usize::from);
+    assert_eq!(capacities, [device::LAYERS, device::LEVELS]);
+    let bytes = generate::model_at(1, Style::Real, 2, &Level::ALL).emit();
+    let image = HostImage::parse(&bytes).expect("an image");
+    let expected = device::check_capacity(image.network()).expect_err("11 levels");
+    assert!(matches!(
+        expected,
+        ImageError::Levels {
+            found: 11,
+            limit: 8,
+            ..
+        }
+    ));
+    let refused = client.load(&bytes, &|_| {}).expect_err("11 levels");
+    assert!(matches!(refused, DeviceError::Refused(Refusal::Image(error)) if error == expected));
 }
 
 /// Asks until the answers to what was sent before are all there.

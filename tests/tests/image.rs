@@ -219,9 +219,20 @@ fn more_than_the_capacities_hold() {
     let bytes = small().emit();
     assert!(Image::<4, 4>::parse(&bytes).is_ok());
     let too_many = Image::<3, 4>::parse(&bytes);
-    assert_eq!(too_many.err(), Some(ImageError::Network));
+    assert_eq!(
+        too_many.err(),
+        Some(ImageError::Layers { found: 4, limit: 3 })
+    );
     let too_wide = Image::<4, 3>::parse(&bytes);
-    assert_eq!(too_wide.err(), Some(ImageError::Network));
+    let (layer, found, limit) = (0, 4, 3);
+    assert_eq!(
+        too_wide.err(),
+        Some(ImageError::Levels {
+            layer,
+            found,
+            limit
+        })
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use heapless::Vec;
+use serde::{Deserialize, Serialize};
 
 /// A layout, and how good it is known to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub struct Least<const N: usize> {
 }
 
 /// Why the search ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// The layout is proven to be optimal.
     Optimal,

@@ -46,7 +46,7 @@ impl Budget {
 }
 
 /// One level per layer, what it takes and what it costs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan<const N: usize> {
     /// The level of every layer; `None` for layers without weights.
     pub levels: Vec<Option<Level>, N>,
@@ -169,7 +169,7 @@ impl<const N: usize> Plan<N> {
 }
 
 /// No layout fits the budget, or none is known to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BudgetTooSmall {
     /// The budget.

@@ -202,6 +202,8 @@ impl Receiver {
 mod tests {
     use super::*;
     use crate::level::{Level, Rounding, Width};
+    use crate::mckp::Status;
+    use crate::plan::Plan;
     use crate::protocol::{Planned, Request, Response};
     use rand::rngs::SmallRng;
     use rand::{Rng, RngCore, SeedableRng};
@@ -236,15 +238,17 @@ mod tests {
             assert_eq!(feed(&mut receiver, &frame), [Ok(65_535)]);
             assert_eq!(receiver.message(), Ok(request));
         }
+        let level = Some(Level::Int(Width::Int8, Rounding::Ceil));
         let plan = Planned::<256> {
-            levels: core::iter::repeat_n(Some(Level::Int(Width::Int8, Rounding::Ceil)), 256)
-                .collect(),
-            weight_bytes: u32::MAX,
-            arena_bytes: u32::MAX,
-            price: i64::MIN,
-            bound: i64::MIN,
-            nodes: u64::MAX,
-            optimal: true,
+            plan: Plan {
+                levels: core::iter::repeat_n(level, 256).collect(),
+                weight_bytes: u32::MAX,
+                arena_bytes: u32::MAX,
+                price: i64::MIN,
+                bound: i64::MIN,
+                nodes: u64::MAX,
+                status: Status::Optimal,
+            },
             solve_ticks: u64::MAX,
             encode_ticks: u64::MAX,
         };

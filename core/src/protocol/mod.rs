@@ -8,19 +8,20 @@
 //! number is not known is answered under number 0. Numbers that were left out or came twice
 //! are refused with [`Refusal::Sequence`], and `Info` begins anew.
 //!
+//! A device that failed and started anew says so under number 0 ([`Refusal::Restarted`]), which answers
+//! the request that it failed at, if there was one. It has no image then.
+//!
 //! Anything longer than [`CHUNK_BYTES`] travels in chunks, in order and without holes: each one says
 //! at which offset it begins, and offset 0 begins anew.
 
-use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::level::Level;
 use crate::plan::{Budget, Plan};
 
 pub mod frame;
 mod refusal;
 
-pub use refusal::{ImageFault, Refusal};
+pub use refusal::{Cause, Failure, Refusal};
 
 /// The most bytes that one chunk carries.
 pub const CHUNK_BYTES: usize = 1024;
@@ -181,50 +182,14 @@ pub struct ImageInfo {
 }
 
 /// A plan that is resident, and what it took to get there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Planned<const N: usize> {
-    /// The level of every layer; `None` for layers without weights.
-    pub levels: Vec<Option<Level>, N>,
-    /// Bytes of resident weights.
-    pub weight_bytes: u32,
-    /// Bytes of the activation arena.
-    pub arena_bytes: u32,
-    /// Sum of the prices, in units of the price matrix.
-    pub price: i64,
-    /// Proven lower bound on the price.
-    pub bound: i64,
-    /// Nodes that the search visited.
-    pub nodes: u64,
-    /// Whether the price is proven optimal.
-    pub optimal: bool,
-    /// What solving took.
+    /// The plan.
+    pub plan: Plan<N>,
+    /// Time that solving took.
     pub solve_ticks: u64,
-    /// What moving and encoding weights took.
+    /// Time that moving and encoding weights took.
     pub encode_ticks: u64,
-}
-
-impl<const N: usize> Planned<N> {
-    /// A plan as it travels.
-    #[must_use]
-    pub fn new(plan: &Plan<N>, solve_ticks: u64, encode_ticks: u64) -> Self {
-        Self {
-            levels: plan.levels.clone(),
-            weight_bytes: plan.weight_bytes,
-            arena_bytes: plan.arena_bytes,
-            price: plan.price,
-            bound: plan.bound,
-            nodes: plan.nodes,
-            optimal: plan.is_optimal(),
-            solve_ticks,
-            encode_ticks,
-        }
-    }
-
-    /// All the RAM that the engine takes under this plan.
-    #[must_use]
-    pub const fn total_bytes(&self) -> u64 {
-        self.weight_bytes as u64 + self.arena_bytes as u64
-    }
 }
 
 /// What one step of an inference took.

@@ -2,7 +2,11 @@
 //!
 //! A board has a `NAME`; `LAYERS` and `LEVELS`, the capacities of its networks; `IMAGE_BYTES`,
 //! `ARENA_BYTES` and `INPUT_BYTES`, the RAM that they are lent; `TICKS_HZ` of its `Clock`; `start()`,
-//! which gives the serial port and the clock; and `stop()`, for when the program cannot go on.
+//! which gives the serial port and the clock and starts the watchdog; `feed()`, which starts that anew; and
+//! `is_reset_by_watchdog()`, where a watchdog resets the board by itself.
+//!
+//! The serial port feeds it while it waits for a byte, the server at every step of an inference: whatever
+//! else takes longer than the watchdog waits ends in a reset.
 
 #[cfg(any(
     feature = "mps2-an385",

@@ -19,14 +19,35 @@ const ARMV8M: bool = cfg!(feature = "mps2-an505");
 const UART: usize = if ARMV8M { 0x5020_0000 } else { 0x4000_4000 };
 const TIMER: usize = if ARMV8M { 0x5000_0000 } else { 0x4000_0000 };
 
-/// The serial port and the clock.
+/// CMSDK watchdog, whose interrupt is the one that cannot be masked.
+const WATCHDOG: usize = if ARMV8M { 0x5008_1000 } else { 0x4000_8000 };
+/// How long it waits.
+const WATCHDOG_S: u32 = 150;
+
+/// The serial port and the clock; the watchdog runs from now on.
 pub(crate) fn start() -> (Uart, Clock) {
+    watch(WATCHDOG_S);
     (Uart::start(), Clock::start())
 }
 
-/// Ends the emulation as failed.
-pub(crate) fn stop() -> ! {
-    semihosting::process::exit(1)
+/// Has the watchdog wait so many seconds, at most 171.
+pub(crate) fn watch(seconds: u32) {
+    // SAFETY: WDOGLOAD and WDOGCONTROL of the watchdog.
+    let [load, control] = unsafe { [0x0, 0x8].map(|offset| Register::at(WATCHDOG + offset)) };
+    load.write(seconds * TICKS_HZ);
+    // with interrupt and, when nobody handles that, reset
+    control.write(3);
+}
+
+/// Starts the watchdog's time anew.
+pub(crate) fn feed() {
+    // SAFETY: WDOGINTCLR of the watchdog.
+    unsafe { Register::at(WATCHDOG + 0xC) }.write(1);
+}
+
+/// Never: its interrupt comes before.
+pub(crate) const fn is_reset_by_watchdog() -> bool {
+    false
 }
 
 /// CMSDK UART 0.
@@ -59,7 +80,9 @@ impl Read for Uart {
         let Some(byte) = buffer.first_mut() else {
             return Ok(0);
         };
-        while self.state.read() & Self::RX_FULL == 0 {}
+        while self.state.read() & Self::RX_FULL == 0 {
+            feed();
+        }
         *byte = self.data.read() as u8;
         Ok(1)
     }

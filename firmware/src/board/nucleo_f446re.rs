@@ -21,14 +21,38 @@ pub(crate) const TICKS_HZ: u32 = 16_000_000;
 
 const BAUD: u32 = 115_200;
 
-/// The serial port and the clock.
+const RCC: usize = 0x4002_3800;
+const IWDG: usize = 0x4000_3000;
+
+/// The serial port and the clock; the independent watchdog runs from now on: it resets after the 32 s of
+/// 4,096 of its own clock's ticks (about 32 kHz, divided by 256).
 pub(crate) fn start() -> (Uart, Clock) {
+    // SAFETY: KR, PR and RLR of IWDG.
+    let [key, divider, reload] =
+        unsafe { [0x0, 0x4, 0x8].map(|offset| Register::at(IWDG + offset)) };
+    // started, then open for writing
+    key.write(0xCCCC);
+    key.write(0x5555);
+    divider.write(6);
+    reload.write(0xFFF);
+    feed();
     (Uart::start(), Clock::start())
 }
 
-/// Stops where a debugger can look.
-pub(crate) fn stop() -> ! {
-    cortex_m::asm::udf()
+/// Starts the watchdog's time anew.
+pub(crate) fn feed() {
+    // SAFETY: KR of IWDG.
+    unsafe { Register::at(IWDG) }.write(0xAAAA);
+}
+
+/// Whether the watchdog ended the run before; told once.
+pub(crate) fn is_reset_by_watchdog() -> bool {
+    // SAFETY: CSR of RCC.
+    let state = unsafe { Register::at(RCC + 0x74) };
+    let flags = state.read();
+    // forget it
+    state.write(flags | 1 << 24);
+    flags & 1 << 29 != 0
 }
 
 /// USART 2 on PA2 and PA3, polled.
@@ -43,7 +67,6 @@ impl Uart {
     const TX_EMPTY: u32 = 1 << 7;
 
     fn start() -> Self {
-        const RCC: usize = 0x4002_3800;
         const GPIOA: usize = 0x4002_0000;
         const USART2: usize = 0x4000_4400;
         // SAFETY: AHB1ENR and APB1ENR of RCC, MODER and AFRL of GPIOA, SR, DR, BRR and CR1 of USART2.
@@ -83,7 +106,9 @@ impl Read for Uart {
         let Some(byte) = buffer.first_mut() else {
             return Ok(0);
         };
-        while self.status.read() & Self::RX_FULL == 0 {}
+        while self.status.read() & Self::RX_FULL == 0 {
+            feed();
+        }
         *byte = self.data.read() as u8;
         Ok(1)
     }

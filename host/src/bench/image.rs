@@ -5,8 +5,7 @@ use std::io::{Read, Write};
 use bitbudget_core::level::{Form, Level, Width};
 
 use super::{Bench, BenchError, Row, Skipped, layer_row, sample_row, whole_row};
-use crate::capacity::{HostImage, HostNetwork};
-use crate::device::Planned;
+use crate::capacity::{HostImage, HostNetwork, HostPlan};
 
 impl<P: Read + Write> Bench<P> {
     /// An image's layers at each of their levels, and the whole of it at each level that all layers
@@ -36,7 +35,7 @@ impl<P: Read + Write> Bench<P> {
                 continue;
             }
             let plan = match self.choose(network, level)? {
-                Ok(plan) => plan,
+                Ok(planned) => planned.plan,
                 Err(too_large) => {
                     skipped.push(too_large);
                     continue;
@@ -72,7 +71,7 @@ impl<P: Read + Write> Bench<P> {
 
 /// The level of a layer under a plan; of one without weights, that of the layers that read what it
 /// reads.
-fn level_of(network: &HostNetwork, plan: &Planned, layer: usize) -> Level {
+fn level_of(network: &HostNetwork, plan: &HostPlan, layer: usize) -> Level {
     let own = plan.levels.get(layer).copied().flatten();
     let input = usize::from(network.layers[layer].inputs[0]);
     let need = network.layers[layer].op.input_need(Level::Fp32);
@@ -81,7 +80,7 @@ fn level_of(network: &HostNetwork, plan: &Planned, layer: usize) -> Level {
 
 /// The level of layers that read a tensor under a plan: FP32 or INT8, as it is stored, or as it is
 /// needed.
-fn reader_of(network: &HostNetwork, plan: &Planned, tensor: usize, need: Option<Form>) -> Level {
+fn reader_of(network: &HostNetwork, plan: &HostPlan, tensor: usize, need: Option<Form>) -> Level {
     let levels = plan.levels.iter().map(|level| level.unwrap_or(Level::Fp32));
     let forms = network.forms(&levels.collect::<Vec<_>>());
     match need.or_else(|| forms[tensor].widest()) {

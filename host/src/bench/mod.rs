@@ -14,7 +14,7 @@ mod table;
 
 use std::io::{Read, Write};
 
-use bitbudget_core::engine::Input;
+use bitbudget_core::engine::{EngineError, Input};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
 use bitbudget_core::protocol::{Info, Refusal, checksum};
@@ -69,7 +69,7 @@ pub struct Skipped {
     /// Bytes that the plan takes.
     pub needed_bytes: u64,
     /// Bytes that the board has.
-    pub arena_bytes: u32,
+    pub arena_bytes: usize,
 }
 
 /// The cost of one step of an inference: the sample becoming the input tensor, or one layer.
@@ -175,10 +175,10 @@ impl<P: Read + Write> Bench<P> {
         });
         match self.client.choose(&items.collect::<Vec<_>>()) {
             Ok(plan) => Ok(Ok(plan)),
-            Err(DeviceError::Refused(Refusal::ArenaTooSmall {
+            Err(DeviceError::Refused(Refusal::Engine(EngineError::ArenaTooSmall {
                 needed_bytes,
                 arena_bytes,
-            })) => Ok(Err(Skipped {
+            }))) => Ok(Err(Skipped {
                 level,
                 needed_bytes,
                 arena_bytes,

@@ -86,7 +86,7 @@ impl<P: Read + Write> Bench<P> {
         }
         // all layers are FP32 now; the plan is the best in half the memory of the best of all
         let mut plan = self.replan(Budget::Total(u64::MAX))?;
-        plan = self.replan(Budget::Total(plan.total_bytes() / 2))?;
+        plan = self.replan(Budget::Total(plan.plan.total_bytes() / 2))?;
         let solved = bare_row("solve network", MIXED, self.count(plan.solve_ticks));
         let moved = bare_row("re-encode network", MIXED, self.count(plan.encode_ticks));
         inside.sort_by_key(|(place, _)| *place);

@@ -140,7 +140,7 @@ impl Report {
                 "not counted: all layers at {} take {}, the board has {}",
                 skipped.level,
                 report::bytes(skipped.needed_bytes),
-                report::bytes(skipped.arena_bytes.into()),
+                report::bytes(skipped.arena_bytes as u64),
             );
         }
     }

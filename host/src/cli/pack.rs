@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bitbudget::capacity::HostPlanner;
 use bitbudget::profile::Profile;
-use bitbudget::{file, import, pack, search};
+use bitbudget::{device, file, import, pack, search};
 use bitbudget_core::plan::Budget;
 use clap::Args;
 use serde_json::json;
@@ -63,6 +63,11 @@ impl Pack {
         };
         let image = pack::pack(&import::load(&self.model)?, &profile, &plans)?;
         file::write(&self.output, &image)?;
+        if let Err(excess) = device::check_capacity(&profile.network) {
+            eprintln!(
+                "warning: {excess} in bitbudget's firmware, which refuses this image; profile fewer levels (--levels), or build firmware with more room"
+            );
+        }
         if self.json {
             return report::print_json(&json!({
                 "image": self.output.display().to_string(),

@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::{env, fs};
 
+use bitbudget_core::image::ImageError;
 use serde_json::Value;
+
+use crate::capacity::HostNetwork;
 
 /// A board that the firmware builds for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,34 @@ pub const BOARDS: [Board; 4] = [
         target: "thumbv8m.main-none-eabihf",
     },
 ];
+
+/// The most layers of an image that the firmware takes on the boards that can be emulated.
+pub const LAYERS: usize = 64;
+/// The most levels of a layer there.
+pub const LEVELS: usize = 8;
+
+/// Whether the firmware has room for a network.
+///
+/// # Errors
+/// [`ImageError::Layers`] or [`ImageError::Levels`], with which the firmware refuses the image.
+pub fn check_capacity(network: &HostNetwork) -> Result<(), ImageError> {
+    let layers = network.layers.len();
+    if layers > LAYERS {
+        return Err(ImageError::Layers {
+            found: layers as u32,
+            limit: LAYERS as u32,
+        });
+    }
+    let mut rows = network.prices.rows.iter().enumerate();
+    match rows.find(|(_, row)| row.len() > LEVELS) {
+        None => Ok(()),
+        Some((layer, row)) => Err(ImageError::Levels {
+            layer: layer as u32,
+            found: row.len() as u32,
+            limit: LEVELS as u32,
+        }),
+    }
+}
 
 /// A board that the firmware builds for and nothing emulates.
 pub const HARDWARE: Board = Board {

@@ -8,6 +8,8 @@ mod session;
 
 pub use client::{Client, DeviceError, Planned, Sample};
 pub use emulator::{Emulator, EmulatorError};
-pub use firmware::{BOARDS, Board, FirmwareError, HARDWARE, build, has_target};
+pub use firmware::{
+    BOARDS, Board, FirmwareError, HARDWARE, LAYERS, LEVELS, build, check_capacity, has_target,
+};
 pub use port::{PortError, open_port};
 pub use session::{Answer, Row, Session, Unit};

@@ -6,7 +6,7 @@ use bitbudget_core::engine::{EngineError, Input};
 use bitbudget_core::plan::{Budget, BudgetTooSmall};
 use bitbudget_core::protocol::{Info, Refusal, Stats, checksum};
 
-use super::client::{Client, DeviceError, Planned, Sample};
+use super::client::{Client, DeviceError, Sample};
 use super::emulator::Emulator;
 use crate::capacity::{HostEngine, HostImage, HostPlan};
 use crate::evaluate::ArenaMemory;
@@ -76,7 +76,7 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The device's plan.
-    pub plan: Planned,
+    pub plan: HostPlan,
     /// Ticks of solving.
     pub solve: u64,
     /// Ticks of moving and encoding weights.
@@ -170,33 +170,33 @@ impl<'i, P: Read + Write> Session<'i, P> {
         host: &Result<HostPlan, BudgetTooSmall>,
         samples: &[Input<'_>],
     ) -> Result<Answer, DeviceError> {
-        let plan = match self.client.replan(budget, node_limit) {
-            Ok(plan) => plan,
-            Err(DeviceError::Refused(Refusal::BudgetTooSmall { smallest_bytes, .. })) => {
+        let planned = match self.client.replan(budget, node_limit) {
+            Ok(planned) => planned,
+            Err(DeviceError::Refused(Refusal::Engine(EngineError::Budget(refused)))) => {
                 return Ok(Answer::TooSmall {
-                    smallest_bytes,
-                    matches: matches!(host, Err(error) if error.smallest_bytes == smallest_bytes),
+                    smallest_bytes: refused.smallest_bytes,
+                    matches: *host == Err(refused),
                 });
             }
-            Err(DeviceError::Refused(Refusal::ArenaTooSmall {
+            Err(DeviceError::Refused(Refusal::Engine(EngineError::ArenaTooSmall {
                 needed_bytes,
                 arena_bytes,
-            })) => {
+            }))) => {
                 return Ok(Answer::DeviceTooSmall {
                     needed_bytes,
-                    arena_bytes: arena_bytes.into(),
+                    arena_bytes: arena_bytes as u64,
                 });
             }
             Err(error) => return Err(error),
         };
         let ours = host.as_ref().ok();
         let mut row = Row {
-            solve: self.unit.count(plan.solve_ticks, &self.info),
-            encode: self.unit.count(plan.encode_ticks, &self.info),
+            solve: self.unit.count(planned.solve_ticks, &self.info),
+            encode: self.unit.count(planned.encode_ticks, &self.info),
             infer: None,
-            plan_matches: ours.is_some_and(|host| is_same(&plan, host)),
+            plan_matches: ours == Some(&planned.plan),
             outputs_match: ours.is_some(),
-            plan,
+            plan: planned.plan,
         };
         if let Some(host) = ours {
             self.run_samples(host, samples, &mut row)?;
@@ -223,10 +223,4 @@ impl<'i, P: Read + Write> Session<'i, P> {
         }
         Ok(())
     }
-}
-
-/// Whether the device's plan is the host's.
-fn is_same(device: &Planned, host: &HostPlan) -> bool {
-    let ticks = (device.solve_ticks, device.encode_ticks);
-    *device == Planned::new(host, ticks.0, ticks.1)
 }

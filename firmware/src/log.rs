@@ -1,0 +1,3 @@
+//! The log: one place for what the server writes to it.
+
+pub(crate) use defmt::{info, warn};
