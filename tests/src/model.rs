@@ -51,6 +51,36 @@ pub struct Model {
 }
 
 impl Model {
+    /// The content of an image.
+    #[must_use]
+    pub fn of_image(image: &TestImage<'_>) -> Self {
+        let network = image.network().clone();
+        let layers = 0..network.layers.len();
+        let weights = layers.clone().map(|layer| {
+            let bytes = image.master(layer).unwrap_or_default().chunks_exact(4);
+            let mut reals =
+                bytes.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+            let channels = usize::from(network.layers[layer].output.c);
+            let mut weights = Weights::default();
+            if !network.layers[layer].op.has_weights() {
+                return weights;
+            }
+            weights.weight = reals.by_ref().take(network.weight_count(layer)).collect();
+            weights.bias = reals.by_ref().take(channels).collect();
+            for width in network.widths(layer) {
+                let at = index_of(width);
+                weights.scale[at] = reals.by_ref().take(channels).collect();
+                weights.corrected[at] = reals.by_ref().take(channels).collect();
+            }
+            weights
+        });
+        Self {
+            weights: weights.collect(),
+            names: layers.map(|layer| image.name(layer).to_owned()).collect(),
+            network,
+        }
+    }
+
     /// The weights section of the image.
     #[must_use]
     pub fn section(&self) -> Vec<u8> {

@@ -1,17 +1,14 @@
 //! Damaged and hostile images never panic: not in parsing, and where they parse, not in planning or
 //! inference.
 
-use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::ImageError;
-use bitbudget_core::level::{Level, Rounding, Width};
-use bitbudget_core::network::Preprocess;
-use bitbudget_core::op::{Activation, Op};
-use bitbudget_core::plan::Budget;
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::{Builder, Style};
-use bitbudget_tests::generate::{self, window};
-use bitbudget_tests::model::{Model, TestImage, seal};
+use bitbudget_tests::fuzz::image::exercise;
+use bitbudget_tests::generate;
+use bitbudget_tests::model::{LAYERS, LEVELS, TestImage, seal};
+use bitbudget_tests::tamper::{repair, tamper};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -24,57 +21,9 @@ fn small() -> Vec<u8> {
     builder.finish().emit()
 }
 
-/// Does everything that one does with an image, within reason; whether it ran.
-fn exercise(bytes: &[u8], arena: &mut Arena) -> Result<bool, ImageError> {
-    const MOST_MACS: u64 = 1 << 16;
-    const MOST_NODES: u64 = 1000;
-    let image = TestImage::parse(bytes)?;
-    let network = image.network();
-    for layer in 0..network.layers.len() {
-        let _ = (image.name(layer), image.master(layer));
-    }
-    let mut engine = Engine::new(&image, arena.lend()).expect("an aligned arena");
-    let mut ran = false;
-    for budget in [u64::MAX, 0, 1 << 14] {
-        let planned = match engine.replan(Budget::Total(budget), MOST_NODES) {
-            Err(EngineError::Budget(refused)) => {
-                let smallest = Budget::Total(refused.smallest_bytes);
-                engine.replan(smallest, MOST_NODES).map(drop)
-            }
-            other => other.map(drop),
-        };
-        match planned {
-            Ok(()) => {}
-            Err(EngineError::ArenaTooSmall { .. }) => continue,
-            Err(error) => panic!("{error}"),
-        }
-        let work = |(layer, l): (usize, &bitbudget_core::network::Layer)| {
-            let taps = match l.op {
-                Op::MaxPool { window } | Op::AvgPool { window, .. } => window.taps() as u64,
-                Op::Conv2d { .. } | Op::Dense | Op::Add | Op::Reshape | Op::Softmax => 1,
-            };
-            let input = network.input_shape(layer);
-            l.op.macs(input, l.output)
-                .saturating_add(taps.saturating_mul(l.output.len() as u64))
-        };
-        let work = network.layers.iter().enumerate().map(work);
-        if work.fold(0, u64::saturating_add) > MOST_MACS {
-            continue;
-        }
-        let len = network.input.len();
-        for value in [0, 255] {
-            engine
-                .infer(Input::U8(&vec![value; len]))
-                .expect("a plan and an input that fits");
-        }
-        for value in [f32::NAN, f32::INFINITY, -1e38, 1e-45] {
-            engine
-                .infer(Input::F32(&vec![value; len]))
-                .expect("a plan and an input that fits");
-        }
-        ran = true;
-    }
-    Ok(ran)
+/// Does everything that one does with an image; whether it ran.
+fn run(bytes: &[u8], arena: &mut Arena) -> Result<bool, ImageError> {
+    exercise::<LAYERS, LEVELS>(bytes, arena)
 }
 
 #[test]
@@ -111,7 +60,7 @@ fn every_byte_can_be_anything() {
             let mut bytes = sound.clone();
             bytes[at] = value;
             seal(&mut bytes);
-            ran += usize::from(exercise(&bytes, &mut arena) == Ok(true));
+            ran += usize::from(run(&bytes, &mut arena) == Ok(true));
         }
     }
     assert!(ran > 1000, "{ran}");
@@ -141,144 +90,10 @@ fn bytes_at_random() {
                 }
             }
             seal(&mut bytes);
-            ran += usize::from(exercise(&bytes, &mut arena) == Ok(true));
+            ran += usize::from(run(&bytes, &mut arena) == Ok(true));
         }
     }
     assert!(ran > 1000, "{ran}");
-}
-
-/// Puts one extreme or inconsistent value into a network.
-fn tamper(rng: &mut SmallRng, model: &mut Model) {
-    const SIZES: [u16; 10] = [0, 1, 2, 3, 7, 64, 1 << 10, 1 << 13, 1 << 15, u16::MAX];
-    const SCALES: [f32; 8] = [1e-15, 1e15, 1e-7, 1.0, 0.0, f32::NAN, 1e-38, 1e38];
-    const PRICES: [i32; 4] = [i32::MIN, i32::MAX, 0, 1];
-    let size = SIZES[rng.random_range(0..SIZES.len())];
-    let scale = SCALES[rng.random_range(0..SCALES.len())];
-    let count = model.network.layers.len();
-    let layer = rng.random_range(0..count);
-    let activation = [Activation::None, Activation::Relu, Activation::Relu6];
-    let network = &mut model.network;
-    let input = network.input_shape(layer);
-    let any = window(rng, input.h.clamp(1, 50), input.w.clamp(1, 50));
-    let chosen = &mut network.layers[layer];
-    match rng.random_range(0..18) {
-        0 => chosen.output.h = size,
-        1 => chosen.output.w = size,
-        2 => chosen.output.c = size,
-        3 => network.input.c = size,
-        4 => network.input.h = size,
-        5 => chosen.output_q.scale = scale,
-        6 => network.input_q.scale = scale,
-        7 => chosen.inputs[0] = rng.random_range(0..=count as u16),
-        8 => chosen.activation = activation[rng.random_range(0..3)],
-        9 => {
-            chosen.op = match rng.random_range(0..6) {
-                0 => Op::Reshape,
-                1 => Op::Softmax,
-                2 => Op::MaxPool { window: any },
-                3 => Op::AvgPool {
-                    window: any,
-                    count_padding: true,
-                },
-                4 => Op::Conv2d {
-                    window: any,
-                    groups: size,
-                },
-                _ => Op::Add,
-            };
-        }
-        10 => network.prices.rows[layer].clear(),
-        11 => {
-            for item in network.prices.rows.iter_mut().flatten() {
-                item.price = PRICES[rng.random_range(0..4)];
-            }
-        }
-        12 => network.prices.rows[layer]
-            .retain(|item| item.level == Level::Int(Width::Int8, Rounding::Ceil)),
-        13 => {
-            network.preprocess = Preprocess {
-                scale,
-                mean: [scale; 3]
-                    .into_iter()
-                    .take(rng.random_range(0..3))
-                    .collect(),
-                std: [scale; 3]
-                    .into_iter()
-                    .take(rng.random_range(0..3))
-                    .collect(),
-            };
-        }
-        14 => model.weights[layer].weight.fill(-3e38),
-        15 => model.weights[layer].bias.fill(3e38),
-        16 => {
-            let at = rng.random_range(0..3);
-            model.weights[layer].scale[at].fill(scale);
-        }
-        _ => set_window(&mut chosen.op, size, rng),
-    }
-}
-
-fn set_window(op: &mut Op, size: u16, rng: &mut SmallRng) {
-    match op {
-        Op::Conv2d { window, .. } | Op::MaxPool { window } | Op::AvgPool { window, .. } => {
-            let at = rng.random_range(0..2);
-            match rng.random_range(0..3) {
-                0 => window.kernel[at] = size,
-                1 => window.stride[at] = size,
-                _ => window.padding[at + 2] = size,
-            }
-        }
-        Op::Dense | Op::Add | Op::Reshape | Op::Softmax => {}
-    }
-}
-
-/// Makes shapes, weights and price items consistent again, as far as the operators allow.
-fn repair(model: &mut Model) {
-    for layer in 0..model.network.layers.len() {
-        let network = &mut model.network;
-        let before = |t: &u16| usize::from(*t) <= layer;
-        if !network.layers[layer].inputs.iter().all(before) {
-            return;
-        }
-        let input = network.input_shape(layer);
-        let chosen = &mut network.layers[layer];
-        let fitted = |window: Window, c| {
-            let [h, w] = window.output(input.h, input.w)?;
-            Some(Shape::new(h, w, c))
-        };
-        chosen.output = match chosen.op {
-            Op::Conv2d { window, .. } => fitted(window, chosen.output.c),
-            Op::MaxPool { window } | Op::AvgPool { window, .. } => fitted(window, input.c),
-            Op::Dense => Some(Shape::vector(chosen.output.c)),
-            Op::Add | Op::Softmax => Some(input),
-            Op::Reshape => Some(chosen.output),
-        }
-        .unwrap_or(chosen.output);
-        let (has_weights, channels) = (chosen.op.has_weights(), usize::from(chosen.output.c));
-        let count = if has_weights {
-            network.weight_count(layer)
-        } else {
-            0
-        };
-        for item in 0..network.prices.rows[layer].len() {
-            let level = network.prices.rows[layer][item].level;
-            let bytes = network.resident_bytes(layer, level).unwrap_or(0);
-            network.prices.rows[layer][item].bytes = bytes;
-        }
-        let channels = if has_weights { channels } else { 0 };
-        if count < 1 << 14 {
-            let weights = &mut model.weights[layer];
-            weights.weight.resize(count, 0.5);
-            weights.bias.resize(channels, -1.0);
-            for at in 0..3 {
-                weights.scale[at].resize(channels, 0.01);
-                weights.corrected[at].resize(channels, -1.0);
-            }
-        }
-        if !has_weights {
-            network.prices.rows[layer].clear();
-        }
-    }
 }
 
 #[test]
@@ -296,7 +111,7 @@ fn networks_that_were_tampered_with() {
             if rng.random_bool(0.8) {
                 repair(&mut model);
             }
-            match exercise(&model.emit(), &mut arena) {
+            match run(&model.emit(), &mut arena) {
                 Ok(true) => ran += 1,
                 Ok(false) => {}
                 Err(_) => refused += 1,

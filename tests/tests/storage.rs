@@ -17,6 +17,7 @@ type TestImage<'a> = Image<'a, LAYERS, LEVELS>;
 struct Flash {
     bytes: Vec<u8>,
     reads: usize,
+    read_bytes: usize,
     fails: usize,
 }
 
@@ -28,6 +29,7 @@ impl Flash {
         Self {
             bytes,
             reads: 0,
+            read_bytes: 0,
             fails: usize::MAX,
         }
     }
@@ -44,6 +46,7 @@ impl ReadNorFlash for &mut Flash {
         let aligned = offset.is_multiple_of(4) && bytes.len().is_multiple_of(4);
         assert!(aligned, "a read of {} bytes at {offset}", bytes.len());
         self.reads += 1;
+        self.read_bytes += bytes.len();
         if self.reads.is_multiple_of(self.fails) {
             bytes.fill(0xa5);
             return Err(NorFlashErrorKind::Other);
@@ -69,6 +72,9 @@ fn plans_and_outputs_are_those_of_an_image_in_memory() {
         let mut flash = Flash::new(&bytes);
         let mut meta = vec![0; mapped.weights_at() as usize - 28];
         let opened = TestImage::open(&mut &mut flash, &mut meta).expect("an image");
+        // header, checksum; all once; description and weights a second time
+        let most = 28 + 4 + 2 * bytes.len();
+        assert!(flash.read_bytes <= most, "{} {most}", flash.read_bytes);
         assert_eq!(opened.network(), mapped.network());
         for layer in 0..mapped.network().layers.len() {
             assert_eq!(opened.name(layer), mapped.name(layer));

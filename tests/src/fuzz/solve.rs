@@ -1,0 +1,45 @@
+//! Layout problems in JSON through the solver.
+
+use std::path::Path;
+
+use bitbudget::problem::{PRICE, Problem, SolveError};
+use bitbudget::search::Effort;
+
+const EFFORT: Effort<'_> = Effort::nodes(1000);
+/// The most items of a problem whose neighbours are looked for.
+const MOST_ITEMS: usize = 12;
+
+pub(super) fn run(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else {
+        return;
+    };
+    let problem = match Problem::parse(Path::new("a.json"), text) {
+        Ok(problem) => problem,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    let costs: Vec<String> = problem
+        .costs()
+        .iter()
+        .map(|&name| name.to_owned())
+        .collect();
+    for measure in costs.iter().map(String::as_str).chain([PRICE]).take(3) {
+        match problem.solve(measure, &EFFORT) {
+            Ok(answer) => {
+                assert_eq!(answer.levels.len(), problem.layers.len());
+                for (name, limit) in &problem.limits {
+                    let (name, within) = (name.as_str(), *limit);
+                    let takes = answer.costs.get(name).map(|cost| *cost as f64);
+                    assert!(
+                        takes.is_none_or(|takes| takes <= within),
+                        "{name}: {answer:?}"
+                    );
+                }
+                let items: usize = problem.layers.iter().map(|layer| layer.items.len()).sum();
+                if items <= MOST_ITEMS {
+                    let _ = problem.neighbours(&answer, &EFFORT);
+                }
+            }
+            Err(SolveError::Infeasible(_) | SolveError::TooManyLimits { .. } | _) => {}
+        }
+    }
+}
