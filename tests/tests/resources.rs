@@ -82,7 +82,7 @@ fn models_of_100_000_nodes_are_refused() {
         let parts = [
             field(1, input.as_bytes()),
             field(2, i.to_string().as_bytes()),
-            field(4, b"Relu"),
+            field(4, b"Softmax"),
         ];
         field(1, &parts.concat())
     };
