@@ -6,8 +6,9 @@ use std::thread;
 use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::evaluate::{Against, evaluate};
 use bitbudget::loss::Loss;
-use bitbudget::pack::{optimal_plans, pack, with_fp32};
+use bitbudget::pack::{pack, with_fp32};
 use bitbudget::profile::{Options, Profile};
+use bitbudget::search::{self, Effort};
 use bitbudget_core::plan::Budget;
 use bitbudget_tests::digits;
 
@@ -28,8 +29,9 @@ fn whole_path() {
     let bytes = std::fs::read(&path).expect("a file");
     let profile = Profile::decode(&path, &bytes).expect("the profile");
     let mut planner = Box::new(HostPlanner::new(&profile.network));
-    let plans = optimal_plans(&profile.network, &mut planner);
-    let image = pack(&graph, &profile, &plans).expect("an image");
+    let all = Budget::Total(u64::MAX);
+    let stairs = search::staircase(&profile.network, &mut planner, all, &Effort::UNLIMITED);
+    let image = pack(&graph, &profile, &stairs.plans).expect("an image");
     let image = HostImage::parse(&image).expect("the image");
     let reference = with_fp32(&image).expect("an image");
     assert!(HostImage::parse(&reference).is_ok());
