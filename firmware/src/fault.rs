@@ -68,11 +68,13 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 /// memory, where the processor could not keep the address.
 ///
 /// # Safety
-/// For the vector table alone: it gives the address of the exception's frame in `r0`.
+/// For the vector table alone: it gives up the stack of whoever calls it.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn HardFault() -> ! {
     naked_asm!(
+        // the exception's frame: the program has one stack
+        "mrs r0, msp",
         "ldr r1, =_stack_end",
         "cmp r0, r1",
         "blo 1f",
