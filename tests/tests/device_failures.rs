@@ -49,10 +49,11 @@ fn cause(client: &mut Client<Emulator>, kind: u8) -> (Cause, u32) {
         .pipe()
         .write_all(&[0, 0, 0, 0, kind])
         .expect("the pipe is open");
-    match client.refusal().expect("a report") {
-        Refusal::Restarted(failure) => (failure.cause, failure.address),
-        other => panic!("{other}"),
-    }
+    let refusal = client.refusal().expect("a report");
+    let Refusal::Restarted(failure) = refusal else {
+        panic!("{refusal}");
+    };
+    (failure.cause, failure.address)
 }
 
 #[test]

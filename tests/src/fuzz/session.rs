@@ -30,13 +30,10 @@ struct Script {
 
 impl Script {
     fn request(&mut self, request: &Request<'_>) {
-        let bounded = match *request {
-            Request::Replan { budget, node_limit } => Request::Replan {
-                budget,
-                node_limit: node_limit.min(MOST_NODES),
-            },
-            other => other,
-        };
+        let mut bounded = *request;
+        if let Request::Replan { node_limit, .. } = &mut bounded {
+            *node_limit = MOST_NODES.min(*node_limit);
+        }
         self.frame(&bounded);
     }
 
