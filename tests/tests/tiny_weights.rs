@@ -56,8 +56,8 @@ fn cases() -> Vec<Case> {
         case("dense", Op::Dense, all, 1.0, some_tiny),
         case("conv", conv(1), all, 1.0, some_tiny),
         case("depthwise", conv(CHANNELS), 1, 1.0, some_tiny),
-        case("tiny input", Op::Dense, all, 1e-9, [1.0; 4]),
-        case("tiny all", conv(1), all, 1e-6, [1e-9; 4]),
+        case("tiny input", Op::Dense, all, 1e-5, [1.0; 4]),
+        case("tiny both", conv(1), all, 1e-6, [1e-9, 1e-9, 1e-9, 10.0]),
     ]
 }
 
@@ -152,10 +152,10 @@ fn a_channel_of_tiny_weights_gives_its_bias_at_every_level() {
                 for (channel, (got, want)) in outputs.iter().zip(&expected).enumerate() {
                     squares += (f64::from(*got) - want).powi(2);
                     compared += 1.0;
-                    if !per_tensor && case.weight[channel] * case.input < 1e-6 {
+                    if !per_tensor && case.weight[channel] * case.input < 2e-5 {
                         let error = (f64::from(*got) - want).abs();
                         assert!(
-                            error < 1e-5 * want.abs(),
+                            error < 1e-4 * want.abs(),
                             "{} {level}: {got} {want}",
                             case.name
                         );
