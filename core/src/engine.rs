@@ -272,12 +272,16 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     }
 
     /// Works out what planning needs of the network and does not depend on the budget, by visiting at
-    /// most [`SMALLEST_NODES`](crate::plan::SMALLEST_NODES) nodes; the first plan does so if this was not
-    /// called before.
+    /// most [`SMALLEST_NODES`](crate::plan::SMALLEST_NODES) nodes; else the first plans do so, as far as
+    /// their budgets ask for it.
     pub fn prepare(&mut self) {
+        self.make_planner();
+        self.planner.find_smallest(self.image.network());
+    }
+
+    fn make_planner(&mut self) {
         if self.planner.is_empty() {
             self.planner.set_network(self.image.network());
-            self.planner.find_smallest(self.image.network());
         }
     }
 
@@ -286,7 +290,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// # Errors
     /// [`BudgetTooSmall`] with the smallest budget that is known to do.
     pub fn solve(&mut self, budget: Budget, node_limit: u64) -> Result<Plan<N>, BudgetTooSmall> {
-        self.prepare();
+        self.make_planner();
         self.planner.plan(self.image.network(), budget, node_limit)
     }
 
