@@ -41,7 +41,7 @@ use crate::level::Width;
 use crate::network::{Layer, Network, NetworkError, Preprocess};
 use crate::plan::Plan;
 use crate::price::PriceItem;
-use crate::quant::{MAX_SCALE, MIN_SCALE, QParams};
+use crate::quant::{QParams, is_usable_scale};
 use crate::resident::f32_at;
 use crate::shape::Shape;
 use crate::storage::{Mapped, OutOfBounds, stream};
@@ -311,7 +311,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
                     let x = f32_at(bytes, i);
                     let is_scale = index >= reals && ((index - reals) / channels).is_multiple_of(2);
                     let usable = if is_scale {
-                        (MIN_SCALE..=MAX_SCALE).contains(&x)
+                        is_usable_scale(x)
                     } else {
                         x.is_finite()
                     };

@@ -41,7 +41,7 @@ impl QParams {
     /// Whether the scale is one that the arithmetic can take: positive, normal and not huge.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        (MIN_SCALE..=MAX_SCALE).contains(&self.scale)
+        is_usable_scale(self.scale)
     }
 
     /// The integer that stands for `real`, saturating at −128 and 127; what is not a number is 0.
@@ -94,6 +94,12 @@ impl QParams {
 pub const MIN_SCALE: f32 = 1e-15;
 /// The largest scale.
 pub const MAX_SCALE: f32 = 1e15;
+
+/// Whether the arithmetic can take a scale, of weights or of a tensor.
+#[must_use]
+pub fn is_usable_scale(scale: f32) -> bool {
+    (MIN_SCALE..=MAX_SCALE).contains(&scale)
+}
 
 /// A symmetric weight of this width, rounded to nearest and saturating at ±[`Width::max`].
 #[must_use]

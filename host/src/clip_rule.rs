@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bitbudget_core::clip::{Clip, Density};
 
-use crate::name::UnknownName;
+use crate::name::{self, UnknownName};
 
 /// A rule for clip ranges by its name in commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,12 +72,8 @@ impl fmt::Display for ClipRule {
 impl FromStr for ClipRule {
     type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let rule = Self::ALL.into_iter().find(|rule| rule.name() == name);
-        rule.ok_or_else(|| UnknownName {
-            what: "rule",
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        name::find("rule", text, Self::ALL, Self::name)
     }
 }
 

@@ -10,7 +10,7 @@
 use bitbudget_core::clip::{self, Clip};
 use bitbudget_core::level::{Stored, Width};
 use bitbudget_core::quant::{
-    MAX_BIAS, MAX_SCALE, QParams, quantize_bias, quantize_half, quantize_weight,
+    MAX_BIAS, MAX_SCALE, is_usable_scale, quantize_bias, quantize_half, quantize_weight,
 };
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -274,12 +274,9 @@ fn scale(
         let best = scored.reduce(|best, next| if next.1 < best.1 { next } else { best });
         Ok(best.map_or(widest, |(scale, _)| scale))
     };
-    let usable = |scale: f32| {
-        let q = QParams {
-            scale,
-            zero_point: 0,
-        };
-        if q.is_usable() { scale } else { widest }
+    let usable = |scale: f32| match is_usable_scale(scale) {
+        true => scale,
+        false => widest,
     };
     let part = |i: u16| usable(widest * f32::from(i) / f32::from(COARSE));
     let coarse = best_of((1..=COARSE).rev().map(part).collect())?;

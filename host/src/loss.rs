@@ -8,7 +8,7 @@ use bitbudget_core::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
-use crate::name::UnknownName;
+use crate::name::{self, UnknownName};
 
 /// The loss of one sample and how much of it came out right.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,12 +90,8 @@ impl fmt::Display for Loss {
 impl FromStr for Loss {
     type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let loss = Self::ALL.into_iter().find(|loss| loss.name() == name);
-        loss.ok_or_else(|| UnknownName {
-            what: "loss",
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        name::find("loss", text, Self::ALL, Self::name)
     }
 }
 

@@ -7,7 +7,7 @@ use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan, Planner};
 pub const NODE_LIMIT: u64 = 200_000;
 
 /// A search is watched after so many nodes.
-pub(crate) const SLICE: u64 = 2_000;
+const SLICE_NODES: u64 = 2_000;
 
 /// How far a search is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +40,45 @@ impl Effort<'_> {
             watch: &|_| true,
         }
     }
+
+    /// Gives a search slices of so many nodes until it has ended, the node limit is reached or the watcher
+    /// ends it. `spent` nodes count towards the limit, and so do those of the slices. The second says
+    /// whether there is effort left for another search.
+    pub(crate) fn spend<T>(
+        &self,
+        spent: &mut u64,
+        mut slice: impl FnMut(u64) -> Slice<T>,
+    ) -> (T, bool) {
+        let before = *spent;
+        loop {
+            let nodes = SLICE_NODES.min(self.node_limit - *spent);
+            let slice = slice(nodes);
+            *spent = slice.nodes.map_or(*spent + nodes, |nodes| before + nodes);
+            let has_nodes = *spent < self.node_limit;
+            if slice.is_done || !has_nodes {
+                return (slice.found, has_nodes);
+            }
+            let progress = Progress {
+                nodes: *spent,
+                gap: slice.gap,
+            };
+            if !(self.watch)(progress) {
+                return (slice.found, false);
+            }
+        }
+    }
+}
+
+/// How a search stands after a slice.
+pub(crate) struct Slice<T> {
+    /// Its answer so far.
+    pub(crate) found: T,
+    /// Nodes that the search has visited in all, if its answer tells.
+    pub(crate) nodes: Option<u64>,
+    /// As in [`Progress`].
+    pub(crate) gap: Option<f64>,
+    /// Whether more nodes would change nothing.
+    pub(crate) is_done: bool,
 }
 
 /// The plan of least price within `budget` that the effort finds.
@@ -53,22 +92,17 @@ pub fn plan<const N: usize, const K: usize>(
     effort: &Effort<'_>,
 ) -> Result<Plan<N>, BudgetTooSmall> {
     planner.start(network, budget);
-    let mut nodes = 0;
-    loop {
-        let slice = SLICE.min(effort.node_limit - nodes);
-        let plan = planner.plan_for(network, slice);
-        nodes += slice;
-        let gap = plan
-            .as_ref()
-            .map(|plan| network.prices.to_loss(plan.price - plan.bound));
-        let gap = gap.ok();
-        if planner.is_done()
-            || nodes >= effort.node_limit
-            || !(effort.watch)(Progress { nodes, gap })
-        {
-            return plan;
+    let slice = |nodes| {
+        let plan = planner.plan_for(network, nodes);
+        let found = plan.as_ref().ok();
+        Slice {
+            nodes: found.map(|plan| plan.nodes),
+            gap: found.map(|plan| network.prices.to_loss(plan.price - plan.bound)),
+            is_done: planner.is_done(),
+            found: plan,
         }
-    }
+    };
+    effort.spend(&mut 0, slice).0
 }
 
 /// The plan of fewest bytes whose price is at most `price`, and of those of least price: the question of

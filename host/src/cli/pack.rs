@@ -64,9 +64,10 @@ impl Pack {
         let image = pack::pack(&import::load(&self.model)?, &profile, &plans)?;
         file::write(&self.output, &image)?;
         if let Err(excess) = device::check_capacity(&profile.network) {
-            eprintln!(
-                "warning: {excess} in bitbudget's firmware, which refuses this image; profile fewer levels (--levels), or build firmware with more room"
+            let refused = format!(
+                "{excess} in bitbudget's firmware, which refuses this image; profile fewer levels (--levels), or build firmware with more room"
             );
+            report::complain("warning", &refused);
         }
         if self.json {
             return report::print_json(&json!({

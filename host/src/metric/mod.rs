@@ -17,7 +17,7 @@ use bitbudget_core::price::SignedMeans;
 use serde::{Deserialize, Serialize};
 
 use crate::loss::mean_and_error;
-use crate::name::UnknownName;
+use crate::name::{self, UnknownName};
 
 pub use replay::Replay;
 
@@ -116,12 +116,8 @@ impl fmt::Display for Metric {
 impl FromStr for Metric {
     type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let metric = Self::ALL.into_iter().find(|metric| metric.name() == name);
-        metric.ok_or_else(|| UnknownName {
-            what: "metric",
-            known: Self::ALL.map(Self::name).join(", "),
-        })
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        name::find("metric", text, Self::ALL, Self::name)
     }
 }
 

@@ -6,7 +6,7 @@ use bitbudget_core::mckp::{Item, Solver, Status};
 
 use super::error::{Infeasible, Shortage, SolveError};
 use super::{Group, MAX_COST, MAX_ITEMS, MAX_LAYERS, PRICE, Problem};
-use crate::search::{Effort, Progress, SLICE};
+use crate::search::{Effort, Slice};
 
 /// The most limits at a time.
 const MAX_LIMITS: usize = 4;
@@ -444,29 +444,16 @@ fn within<const N: usize, const D: usize>(
     let mut spent = 0;
     loop {
         solver.start(most, &());
-        let mut goes_on = true;
-        let before = spent;
-        let solution = loop {
-            let slice = SLICE.min(effort.node_limit - spent);
-            let solution = solver.solve_for(slice, &());
-            spent = before
-                + solution
-                    .as_ref()
-                    .map_or(spent - before + slice, |s| s.nodes);
-            if solver.is_done() || spent >= effort.node_limit || !goes_on {
-                break solution;
+        let (solution, has_effort) = effort.spend(&mut spent, |nodes| {
+            let solution = solver.solve_for(nodes, &());
+            let found = solution.as_ref().ok();
+            Slice {
+                nodes: found.map(|solution| solution.nodes),
+                gap: found.map(|solution| solution.gap() as f64 * objective.unit),
+                is_done: solver.is_done(),
+                found: solution,
             }
-            let gap = solution
-                .as_ref()
-                .map(|solution| solution.gap() as f64 * objective.unit);
-            goes_on = (effort.watch)(Progress {
-                nodes: spent,
-                gap: gap.ok(),
-            });
-            if !goes_on {
-                break solution;
-            }
-        };
+        });
         let solution = solution.map_err(|error| Nothing {
             interrupted: !error.proven,
         })?;
@@ -492,7 +479,7 @@ fn within<const N: usize, const D: usize>(
                 choice,
             });
         };
-        if !goes_on || spent >= effort.node_limit {
+        if !has_effort {
             return Err(Nothing { interrupted: true });
         }
         let less = solution.cost[d].checked_sub(1);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bitbudget_core::clip::Clip;
 use bitbudget_core::level::Level;
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::is_usable_scale;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::HostNetwork;
@@ -170,15 +170,9 @@ fn not_finite(profile: &Profile) -> Option<String> {
                 ));
             }
         }
-        let usable = |scale: &f32| {
-            let q = QParams {
-                scale: *scale,
-                zero_point: 0,
-            };
-            q.is_usable()
-        };
         let sound = |grid: &Grid| {
-            grid.scales.iter().all(usable) && grid.bias.iter().all(|bias| bias.is_finite())
+            grid.scales.iter().all(|scale| is_usable_scale(*scale))
+                && grid.bias.iter().all(|bias| bias.is_finite())
         };
         if let Some(grid) = grids.iter().find(|grid| !sound(grid)) {
             let bits = grid.width.bits();
