@@ -30,7 +30,8 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
         }
     }
 
-    /// Sums up and stores `pixels` from `pixel` on, in some channels: `len` products each. `gather(taps, i)` gives all taps of the i-th pixel in order.
+    /// Sums up and stores `pixels` from `pixel` on, in some channels: `len` products each. `gather(taps, i)`
+    /// gives all taps of the i-th pixel in order.
     pub(crate) fn run(
         &mut self,
         pixel: usize,
