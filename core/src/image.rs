@@ -32,11 +32,11 @@
 
 use core::fmt;
 
-use crc::{CRC_32_ISO_HDLC, Crc};
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::crc::CRC32;
 use crate::level::Width;
 use crate::network::{Layer, Network, NetworkError, Preprocess};
 use crate::plan::Plan;
@@ -53,7 +53,6 @@ pub const MAGIC: [u8; 8] = *b"bitbudgt";
 pub const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 28;
 const CRC_BYTES: usize = 4;
-const CRC32: Crc<u32, crc::Table<1>> = Crc::<u32, crc::Table<1>>::new(&CRC_32_ISO_HDLC);
 
 /// A checked, borrowed view of an image's bytes, for networks of at most `N` layers and `K` levels.
 #[derive(Clone, Debug)]

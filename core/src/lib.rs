@@ -53,6 +53,7 @@ extern crate std;
 pub(crate) mod arch;
 pub mod arena;
 pub mod clip;
+pub(crate) mod crc;
 pub mod engine;
 pub mod image;
 pub mod level;

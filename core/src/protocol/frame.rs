@@ -13,11 +13,11 @@
 
 use core::fmt;
 
-use crc::{CRC_32_ISO_HDLC, Crc};
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use super::CHUNK_BYTES;
+use crate::crc::CRC32;
 
 /// The version of the messages.
 pub const VERSION: u8 = 1;
@@ -29,7 +29,6 @@ pub const MAX_FRAME: usize = RAW_BYTES + RAW_BYTES / 254 + 2;
 const RAW_BYTES: usize = HEADER_BYTES + MAX_MESSAGE + CRC_BYTES;
 const HEADER_BYTES: usize = 3;
 const CRC_BYTES: usize = 4;
-pub(super) const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// Why bytes are not a frame, or a frame not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::crc::CRC32;
 use crate::plan::{Budget, Plan};
 
 pub mod frame;
@@ -223,5 +224,5 @@ pub struct Stats {
 #[must_use]
 pub fn checksum(image: &[u8]) -> u32 {
     let body = image.len().saturating_sub(size_of::<u32>());
-    frame::CRC32.checksum(&image[..body])
+    CRC32.checksum(&image[..body])
 }
