@@ -6,9 +6,6 @@
 use cortex_m as _;
 
 #[cfg(target_os = "none")]
-#[path = "../src/arrival.rs"]
-mod arrival;
-#[cfg(target_os = "none")]
 #[path = "../src/board/mod.rs"]
 mod board;
 #[cfg(target_os = "none")]
@@ -26,6 +23,9 @@ mod memory;
 #[cfg(target_os = "none")]
 #[path = "../src/server.rs"]
 mod server;
+#[cfg(target_os = "none")]
+#[path = "../src/upload.rs"]
+mod upload;
 
 #[cfg(target_os = "none")]
 mod failing {

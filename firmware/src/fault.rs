@@ -1,5 +1,5 @@
-//! What happens when the program cannot go on: it keeps why and where, and starts anew; the server then
-//! says so to whoever waits for an answer.
+//! Panics and faults: the program records why and where it stopped, and restarts; the server then reports it
+//! to whoever waits for an answer.
 //!
 //! Nothing of the message of a panic is linked, nor its place in the source: they would take more room
 //! than the solver. The return addresses tell as much: `addr2line -f -i -e PROGRAM ADDRESS`.
@@ -19,7 +19,7 @@ use cortex_m_rt::exception;
 
 use crate::{board, memory};
 
-/// How many callers a report names.
+/// The most callers that a report names.
 const CALLERS: usize = 8;
 
 /// A failure that outlives a reset: its cause's number, its address, and what both and [`KEPT`] give

@@ -9,8 +9,6 @@
 use cortex_m as _;
 
 #[cfg(target_os = "none")]
-mod arrival;
-#[cfg(target_os = "none")]
 mod board;
 #[cfg(target_os = "none")]
 mod fault;
@@ -22,6 +20,8 @@ mod log;
 mod memory;
 #[cfg(target_os = "none")]
 mod server;
+#[cfg(target_os = "none")]
+mod upload;
 
 #[cfg(target_os = "none")]
 #[cortex_m_rt::entry]

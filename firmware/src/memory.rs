@@ -1,4 +1,4 @@
-//! What lies where in memory, and how much of it is used.
+//! The memory map, and the bytes of it that are used.
 
 use core::ptr;
 
@@ -63,7 +63,7 @@ pub(crate) fn stats(stack: &Stack) -> Stats {
     }
 }
 
-/// How deep the stack has been, in bytes: what has lost its paint.
+/// High-water mark of the stack, in bytes: the part that has lost its paint.
 pub(crate) struct Stack {
     /// The deepest before it was painted anew.
     deepest: u32,
@@ -78,7 +78,7 @@ impl Stack {
         self.deepest.max(used_stack_bytes())
     }
 
-    /// What `work` gives, and the bytes of stack that it wrote below this call.
+    /// The result of `work`, and the bytes of stack that it wrote below this call.
     #[inline(always)]
     pub(crate) fn measure<T>(&mut self, work: impl FnOnce() -> T) -> (T, u32) {
         self.deepest = self.deepest();
@@ -88,7 +88,7 @@ impl Stack {
     }
 }
 
-/// How much of the stack has lost its paint.
+/// Bytes of the stack that have lost their paint.
 #[inline(never)]
 fn used_stack_bytes() -> u32 {
     let (mut at, end) = (&raw const _stack_end, &raw const _stack_start);

@@ -10,25 +10,25 @@ use bitbudget_core::protocol::{
 use bitbudget_core::tensor::View;
 use embedded_io::{Read, Write};
 
-use super::arrival::{Arrival, append};
 use super::board::{self, Clock, LAYERS, LEVELS};
 use super::link::Link;
 use super::log::{info, warn};
 use super::memory::{self, Stack};
+use super::upload::{Upload, append};
 
 /// The memory that the server is lent.
 pub(crate) struct Memory<'m> {
     /// The image that is part of the program; empty for none.
     pub(crate) linked: &'m [u8],
-    /// Where a loaded image goes.
+    /// Room for a loaded image.
     pub(crate) image: &'m mut [u8],
-    /// Where weights and activations live.
+    /// Room for weights and activations.
     pub(crate) arena: &'m mut [u8],
-    /// Where a sample goes.
+    /// Room for a sample.
     pub(crate) input: &'m mut [u8],
 }
 
-/// What the arena holds before an engine writes to it.
+/// Fill byte of the arena before an engine writes to it.
 const PAINT: u8 = 0xA5;
 
 /// The server and its means.
@@ -38,15 +38,15 @@ pub(crate) struct Server<'b, P> {
     empty_ticks: u64,
     stack: Stack,
     sample_bytes: usize,
-    /// Of the last measured inference, by tensor.
+    /// Costs of the last measured inference, by tensor.
     costs: [Cost; LAYERS + 1],
     cost_count: usize,
 }
 
-/// What comes after an image was used, or after waiting for one.
-enum Switch {
+/// The next state, after an image was used or waited for.
+enum Next {
     /// Wait for an image; one may be on its way.
-    Wait(Option<Arrival>),
+    Wait(Option<Upload>),
     /// Use the linked one; the request's number.
     Linked(u16),
     /// Use the loaded one of so many bytes; the request's number.
@@ -76,20 +76,18 @@ impl<'b, P: Read + Write> Server<'b, P> {
             arena,
             input,
         } = memory;
-        let mut switch = match failure {
+        let mut next = match failure {
             Some(failure) => {
                 self.link.answer(0, Err(Refusal::Restarted(failure)));
-                Switch::Wait(None)
+                Next::Wait(None)
             }
             None => self.use_image(linked, true, None, arena, input),
         };
         loop {
-            switch = match switch {
-                Switch::Wait(arrival) => self.wait(arrival, image),
-                Switch::Linked(request) => {
-                    self.use_image(linked, true, Some(request), arena, input)
-                }
-                Switch::Loaded(request, len) => {
+            next = match next {
+                Next::Wait(upload) => self.wait(upload, image),
+                Next::Linked(request) => self.use_image(linked, true, Some(request), arena, input),
+                Next::Loaded(request, len) => {
                     self.use_image(&image[..len], false, Some(request), arena, input)
                 }
             };
@@ -104,7 +102,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
         request: Option<u16>,
         arena: &mut [u8],
         input: &mut [u8],
-    ) -> Switch {
+    ) -> Next {
         arena.fill(PAINT);
         // used where it is, for it is large
         let outcome = match &parse(bytes) {
@@ -119,7 +117,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
             if let Some(request) = request {
                 self.link.answer(request, Err(refusal));
             }
-            Switch::Wait(None)
+            Next::Wait(None)
         })
     }
 
@@ -133,7 +131,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
         request: Option<u16>,
         arena: &mut [u8],
         input: &mut [u8],
-    ) -> Result<Switch, Refusal> {
+    ) -> Result<Next, Refusal> {
         let mut engine = Engine::new(image, arena);
         let engine = engine.as_mut().map_err(|error| *error)?;
         engine.prepare();
@@ -152,22 +150,22 @@ impl<'b, P: Read + Write> Server<'b, P> {
         engine: &mut Engine<'_, LAYERS, LEVELS>,
         info: ImageInfo,
         input: &mut [u8],
-    ) -> Switch {
+    ) -> Next {
         (self.sample_bytes, self.cost_count) = (0, 0);
         loop {
             let (number, request) = self.link.receive();
             let outcome = match request {
                 Request::Info => Ok(Response::Info(self.info(Some(info)))),
-                Request::LoadBegin { len, checksum } => match Arrival::begin(len, checksum) {
-                    Ok(arrival) => {
+                Request::LoadBegin { len, checksum } => match Upload::begin(len, checksum) {
+                    Ok(upload) => {
                         let response = Response::Received { bytes: 0 };
                         self.link.answer(number, Ok(response));
-                        return Switch::Wait(Some(arrival));
+                        return Next::Wait(Some(upload));
                     }
                     Err(refusal) => Err(refusal),
                 },
                 Request::LoadChunk { .. } | Request::LoadEnd => Err(Refusal::NotLoading),
-                Request::LoadLinked => return Switch::Linked(number),
+                Request::LoadLinked => return Next::Linked(number),
                 Request::Input { offset, bytes } => {
                     let received = append(input, &mut self.sample_bytes, offset, bytes);
                     received.map(|bytes| Response::Received { bytes })
@@ -205,25 +203,25 @@ impl<'b, P: Read + Write> Server<'b, P> {
     }
 
     /// Answers requests without a network in place, while an image arrives or before one does.
-    fn wait(&mut self, mut arrival: Option<Arrival>, image: &mut [u8]) -> Switch {
+    fn wait(&mut self, mut upload: Option<Upload>, image: &mut [u8]) -> Next {
         loop {
             let (number, request) = self.link.receive();
             let outcome = match request {
                 Request::Info => Ok(Response::Info(self.info(None))),
-                Request::LoadBegin { len, checksum } => Arrival::begin(len, checksum).map(|new| {
-                    arrival = Some(new);
+                Request::LoadBegin { len, checksum } => Upload::begin(len, checksum).map(|new| {
+                    upload = Some(new);
                     Response::Received { bytes: 0 }
                 }),
-                Request::LoadChunk { offset, bytes } => match &mut arrival {
-                    Some(arrival) => arrival.take(image, offset, bytes),
+                Request::LoadChunk { offset, bytes } => match &mut upload {
+                    Some(upload) => upload.take(image, offset, bytes),
                     None => Err(Refusal::NotLoading),
                 },
-                Request::LoadEnd => match arrival.as_ref().map(|arrival| arrival.check(image)) {
-                    Some(Ok(len)) => return Switch::Loaded(number, len),
+                Request::LoadEnd => match upload.as_ref().map(|upload| upload.check(image)) {
+                    Some(Ok(len)) => return Next::Loaded(number, len),
                     Some(Err(refusal)) => Err(refusal),
                     None => Err(Refusal::NotLoading),
                 },
-                Request::LoadLinked => return Switch::Linked(number),
+                Request::LoadLinked => return Next::Linked(number),
                 Request::Stats => Ok(Response::Stats(self.stats(0))),
                 Request::Replan { .. }
                 | Request::Input { .. }
@@ -380,7 +378,7 @@ fn output<'e>(engine: &'e Engine<'_, LAYERS, LEVELS>, layers: u16, offset: u32) 
     }
 }
 
-/// How much of the arena has been written: the plan, and what earlier plans took beyond it.
+/// Bytes of the arena that have been written: the plan, and what earlier plans took beyond it.
 fn arena_used_bytes(engine: &mut Engine<'_, LAYERS, LEVELS>) -> u32 {
     let spare = engine.spare();
     let untouched = spare.iter().rev().take_while(|byte| **byte == PAINT);

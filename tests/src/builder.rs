@@ -33,7 +33,7 @@ pub const FEW: [Level; 4] = [
 /// Builds a model; every method that adds a layer returns the layer's output tensor.
 #[derive(Debug)]
 pub struct Builder {
-    /// Where all random choices come from.
+    /// Source of all random choices.
     pub rng: SmallRng,
     /// The levels of every layer with weights.
     pub levels: Vec<Level>,

@@ -8,7 +8,7 @@ use crate::arena::Arena;
 use crate::model::{Model, TestImage, plan_of};
 use crate::oracle::{self, Values};
 
-/// How many tensors were compared, and how well.
+/// Numbers of tensors by how well they could be compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compared {
     /// Bit for bit.

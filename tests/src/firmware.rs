@@ -4,12 +4,12 @@
 use bitbudget_core::protocol::Stats;
 use embedded_io::{Read, Write};
 
-#[path = "../../firmware/src/arrival.rs"]
-mod arrival;
 #[path = "../../firmware/src/link.rs"]
 mod link;
 #[path = "../../firmware/src/server.rs"]
 mod server;
+#[path = "../../firmware/src/upload.rs"]
+mod upload;
 
 pub(crate) use board::LAYERS;
 

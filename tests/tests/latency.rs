@@ -20,7 +20,7 @@ const LONG: [(&str, &str); 2] = [
     ("depthwise 3x3 24x24x64 s1", "int2"),
 ];
 
-/// How far the model may be from the counts.
+/// The largest deviation of the model from the counts.
 const TOLERANCE: f64 = 0.15;
 
 fn conv(kernel: u16, stride: u16, groups: u16) -> Op {

@@ -1,4 +1,4 @@
-//! What the MPS2 boards have in common: CMSDK peripherals (Arm DDI 0479) and plenty of RAM.
+//! Common parts of the MPS2 boards: CMSDK peripherals (Arm DDI 0479) and plenty of RAM.
 
 use core::convert::Infallible;
 
@@ -21,7 +21,7 @@ const TIMER: usize = if ARMV8M { 0x5000_0000 } else { 0x4000_0000 };
 
 /// CMSDK watchdog, whose interrupt is the one that cannot be masked.
 const WATCHDOG: usize = if ARMV8M { 0x5008_1000 } else { 0x4000_8000 };
-/// How long it waits.
+/// Timeout of the watchdog.
 const WATCHDOG_S: u32 = 150;
 
 /// The serial port and the clock; the watchdog runs from now on.
@@ -125,7 +125,7 @@ impl Clock {
         }
     }
 
-    /// What `work` gives, and its ticks, fewer than 2^33.
+    /// The result of `work`, and its ticks, fewer than 2^33.
     #[inline(always)]
     pub(crate) fn measure<T>(&mut self, work: impl FnOnce() -> T) -> (T, u64) {
         self.control.write(0);

@@ -142,7 +142,7 @@ impl Clock {
         Self
     }
 
-    /// What `work` gives, and its cycles, fewer than 2^32.
+    /// The result of `work`, and its cycles, fewer than 2^32.
     #[inline(always)]
     pub(crate) fn measure<T>(&mut self, work: impl FnOnce() -> T) -> (T, u64) {
         let start = DWT::cycle_count();

@@ -1,4 +1,4 @@
-//! The same problems by HiGHS (Huangfu and Hall 2018), a solver of mixed-integer linear programs.
+//! HiGHS (Huangfu and Hall 2018), a solver of mixed-integer linear programs, on the same problems.
 
 use std::time::{Duration, Instant};
 

@@ -18,9 +18,9 @@ use bitbudget_tests::instances::{self, Family, GROUPS, ITEMS};
 
 /// Problems of each kind and size.
 const SEEDS: u64 = 10;
-/// Where the limits lie between the smallest and the largest cost, in percent.
+/// Positions of the limits between the smallest and the largest cost, in percent.
 const LIMITS: [u64; 3] = [20, 50, 80];
-/// How often everything is timed.
+/// Repetitions of every timing.
 const RUNS: usize = 3;
 /// The node limit of the hard families.
 const NODES: u64 = 100_000;
@@ -71,7 +71,7 @@ fn main() {
     }
 }
 
-/// What was measured on the problems of one row.
+/// Measurements on the problems of one row.
 #[derive(Default)]
 struct Row {
     nodes: Vec<u64>,

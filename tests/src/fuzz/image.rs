@@ -38,7 +38,7 @@ pub(super) fn run(bytes: &[u8]) {
 /// Does everything that one does with an image, within reason; whether it ran.
 ///
 /// # Errors
-/// Those of parsing.
+/// If the bytes are no image.
 ///
 /// # Panics
 /// When a sound image cannot be planned or run, or a plan is not what it says.

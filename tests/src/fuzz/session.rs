@@ -21,7 +21,7 @@ use crate::generate;
 /// The most nodes that a request may ask for.
 const MOST_NODES: u64 = 1000;
 
-/// What is sent, frame by frame.
+/// The bytes to send, frame by frame.
 #[derive(Default)]
 struct Script {
     bytes: Vec<u8>,

@@ -1,18 +1,18 @@
-//! What comes in chunks: images and samples.
+//! Images and samples received in chunks.
 
 use bitbudget_core::protocol::{Refusal, Response, checksum};
 
 use super::board::{self, LAYERS};
 
-/// How far an image has arrived.
-pub(crate) struct Arrival {
+/// An image on its way, of which `received` bytes have arrived.
+pub(crate) struct Upload {
     len: u32,
     checksum: u32,
     received: usize,
 }
 
-impl Arrival {
-    /// An image that was announced.
+impl Upload {
+    /// The upload of an image that was announced, none of it here yet.
     pub(crate) fn begin(len: u32, checksum: u32) -> Result<Self, Refusal> {
         let limit_bytes = board::IMAGE_BYTES as u32;
         if len > limit_bytes {
