@@ -3,7 +3,7 @@
 //! Every tensor has a block that is its own from the layer that writes it to the last layer that
 //! reads it; blocks that are never alive together may share addresses.
 
-use crate::level::Forms;
+use crate::form::Forms;
 use crate::network::{Network, PerTensor, PerTensorView};
 
 /// The offset of every tensor's block in the activation arena.

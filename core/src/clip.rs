@@ -4,8 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::level::Width;
-use crate::quant::{QParams, quantize_weight};
+use crate::quant::{QParams, Width, quantize_weight};
 
 /// How a clip range is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

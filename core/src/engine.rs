@@ -9,8 +9,9 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::arena::{Lifetimes, Placement};
+use crate::form::{Form, Forms};
 use crate::image::Image;
-use crate::level::{Form, Forms, Level};
+use crate::level::Level;
 use crate::network::{Network, PerTensor, Preprocess};
 use crate::op::Activation;
 use crate::op::table::Table;
@@ -330,8 +331,9 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         let old = core::mem::replace(&mut self.layout, next.clone());
         let resident = self.plan.take().is_some();
         let count = next.levels.len();
-        let stays =
-            |layer: usize| resident && old.levels[layer].stored() == next.levels[layer].stored();
+        let stays = |layer: usize| {
+            resident && old.levels[layer].weight_format() == next.levels[layer].weight_format()
+        };
         // to the left and close together: no block moves right, none is overwritten
         let mut packed: Vec<usize, N> = Vec::new();
         let mut end = 0;
@@ -367,7 +369,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             };
             let block = &mut self.arena[next.blocks().range(layer)];
             encoder
-                .encode(level.stored(), &mut self.storage, block)
+                .encode(level.weight_format(), &mut self.storage, block)
                 .map_err(|_| EngineError::Storage { layer })?;
         }
         Ok(())

@@ -37,11 +37,10 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::crc::CRC32;
-use crate::level::Width;
 use crate::network::{Layer, Network, NetworkError, Preprocess};
 use crate::plan::Plan;
 use crate::price::PriceItem;
-use crate::quant::{QParams, is_usable_scale};
+use crate::quant::{QParams, Width, is_usable_scale};
 use crate::resident::f32_at;
 use crate::shape::Shape;
 use crate::storage::{Mapped, OutOfBounds, stream};

@@ -55,6 +55,7 @@ pub mod arena;
 pub mod clip;
 pub(crate) mod crc;
 pub mod engine;
+pub mod form;
 pub mod image;
 pub mod level;
 pub mod mckp;

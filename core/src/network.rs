@@ -6,10 +6,13 @@ use core::fmt;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::level::{Form, Forms, Level, Width};
+use crate::form::{Form, Forms};
+
+use crate::level::Level;
+
 use crate::op::{Activation, Op, OpError};
 use crate::price::PriceMatrix;
-use crate::quant::QParams;
+use crate::quant::{QParams, Width};
 use crate::shape::Shape;
 
 /// How raw values (pixels) become the network's real input: (raw · scale − mean) / std.
@@ -335,6 +338,18 @@ impl<const N: usize, const K: usize> Network<N, K> {
         op.weight_count(self.input_shape(layer), *output)
     }
 
+    /// The level of every layer by its place in the layer's row of the price matrix; `None` where there is
+    /// no such place, as for layers without weights.
+    #[must_use]
+    pub fn levels_at(&self, items: &[u8]) -> Vec<Option<Level>, N> {
+        let rows = self.prices.rows.iter().enumerate();
+        let level = rows.map(|(layer, row)| {
+            let item = row.get(usize::from(*items.get(layer)?));
+            item.map(|item| item.level)
+        });
+        level.collect()
+    }
+
     /// Checks everything that running, planning and encoding rely on.
     ///
     /// # Errors
@@ -453,7 +468,8 @@ impl<const N: usize, const K: usize> Network<N, K> {
     #[must_use]
     pub fn resident_bytes(&self, layer: usize, level: Level) -> Option<u32> {
         let weights = self.weight_count(layer) as u64;
-        let bytes = crate::resident::bytes(level.stored(), weights, self.layers[layer].output.c);
+        let bytes =
+            crate::resident::bytes(level.weight_format(), weights, self.layers[layer].output.c);
         u32::try_from(bytes).ok()
     }
 

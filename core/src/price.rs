@@ -6,7 +6,9 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::level::{Level, Rounding};
+use crate::level::Level;
+
+use crate::quant::Rounding;
 
 /// One level of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

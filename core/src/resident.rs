@@ -17,19 +17,19 @@ use embedded_storage::nor_flash::ReadNorFlash;
 
 use crate::arch::im2col::Rows;
 use crate::arch::{Float, FloatKernels};
-use crate::level::{Rounding, Stored, Width};
+use crate::level::WeightFormat;
 use crate::op::weights::{FloatRows, FloatWeights, IntWeights};
-use crate::quant::{QParams, Requant, quantize_bias, quantize_half};
+use crate::quant::{QParams, Requant, Rounding, Width, quantize_bias, quantize_half};
 use crate::storage::{CHUNK_WORDS, stream};
 
 /// The bytes that `weights` weights of `channels` output channels occupy when `stored` so.
 #[must_use]
-pub const fn bytes(stored: Stored, weights: u64, channels: u16) -> u64 {
+pub const fn bytes(stored: WeightFormat, weights: u64, channels: u16) -> u64 {
     let rows = channels as u64;
     match stored {
-        Stored::F32 => 4 * rows + 4 * weights,
-        Stored::F16 => 4 * rows + (2 * weights).next_multiple_of(4),
-        Stored::Int(width) => {
+        WeightFormat::F32 => 4 * rows + 4 * weights,
+        WeightFormat::F16 => 4 * rows + (2 * weights).next_multiple_of(4),
+        WeightFormat::Int(width) => {
             let len = match weights.checked_div(rows) {
                 Some(len) => len,
                 None => 0,
@@ -72,19 +72,19 @@ impl Encoder {
     /// The storage's; the block's content is then unspecified.
     pub fn encode<S: ReadNorFlash>(
         &self,
-        stored: Stored,
+        stored: WeightFormat,
         storage: &mut S,
         block: &mut [u8],
     ) -> Result<(), S::Error> {
         match stored {
-            Stored::F32 | Stored::F16 => {
+            WeightFormat::F32 | WeightFormat::F16 => {
                 let (bias, weight) = block.split_at_mut(4 * self.channels);
                 let words = 4 * self.weights as u32;
                 storage.read(self.master_at + words, bias)?;
                 for word in cast_slice_mut::<u8, u32>(bias) {
                     *word = u32::from_le(*word);
                 }
-                if stored == Stored::F32 {
+                if stored == WeightFormat::F32 {
                     storage.read(self.master_at, weight)?;
                     for word in cast_slice_mut::<u8, u32>(weight) {
                         *word = u32::from_le(*word);
@@ -99,7 +99,7 @@ impl Encoder {
                     at += words.len();
                 })
             }
-            Stored::Int(width) => self.encode_int(width, storage, block),
+            WeightFormat::Int(width) => self.encode_int(width, storage, block),
         }
     }
 

@@ -4,7 +4,9 @@ use core::ops::Range;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use crate::level::{Form, Forms, Level, Stored};
+use crate::form::{Form, Forms};
+
+use crate::level::{Level, WeightFormat};
 use crate::network::{Layer, PerTensorView};
 use crate::op::geometry::Geometry;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
@@ -254,20 +256,21 @@ impl Step<'_> {
         let layer = self.layer;
         let channels = usize::from(layer.output.c);
         let count = layer.op.weight_count(self.input, layer.output);
-        match (input, self.level.stored()) {
-            (View::F32(x), stored @ (Stored::F32 | Stored::F16)) => {
-                let half = stored == Stored::F16;
+        match (input, self.level.weight_format()) {
+            (View::F32(x), stored @ (WeightFormat::F32 | WeightFormat::F16)) => {
+                let half = stored == WeightFormat::F16;
                 let weights = resident::float(self.weights, channels, count, half);
                 float(x, &weights, target);
             }
-            (View::I8(x, q), Stored::Int(width)) => {
+            (View::I8(x, q), WeightFormat::Int(width)) => {
                 let weights = resident::int(self.weights, channels, count, width);
                 let (q_out, activation) = (layer.output_q, layer.activation);
                 let mut output = IntOutput::new(&weights, q_out, activation, target);
                 int(x, q.zero_point, &weights, &mut output);
             }
             // the input was asked for in the level's own form
-            (View::F32(_), Stored::Int(_)) | (View::I8(..), Stored::F32 | Stored::F16) => {}
+            (View::F32(_), WeightFormat::Int(_))
+            | (View::I8(..), WeightFormat::F32 | WeightFormat::F16) => {}
         }
     }
 }

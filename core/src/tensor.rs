@@ -2,9 +2,8 @@
 
 use crate::arch::requantize::{Clamp, saturating_shl, split_shift};
 use crate::arch::{Float, FloatKernels};
-use crate::level::Rounding;
 use crate::op::Activation;
-use crate::quant::{QParams, Requant};
+use crate::quant::{QParams, Requant, Rounding};
 
 /// A tensor that an operator reads, in `[H, W, C]` order.
 #[derive(Clone, Copy, Debug)]

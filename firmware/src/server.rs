@@ -188,7 +188,8 @@ impl<'b, P: Read + Write> Server<'b, P> {
                     inferred.map_err(Refusal::from)
                 }
                 Request::Choose { items } => {
-                    let plan = Plan::of_items(image.network(), items);
+                    let network = image.network();
+                    let plan = Plan::of_levels(network, network.levels_at(items));
                     let planned = self.make_resident(engine, plan, 0);
                     planned.map(Response::Planned).map_err(Refusal::from)
                 }

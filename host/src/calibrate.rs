@@ -1,9 +1,8 @@
 //! Calibration: the distribution of every tensor, and the quantizers chosen from it.
 
 use bitbudget_core::clip::{self, Clip};
-use bitbudget_core::level::Width;
 use bitbudget_core::op::Op;
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::{QParams, Width};
 
 use crate::graph::Graph;
 use crate::grid::{self, Grid, Moments, Rule};

@@ -8,9 +8,9 @@
 //! Correction", section 4.2), which leaves the covariance.
 
 use bitbudget_core::clip::{self, Clip};
-use bitbudget_core::level::{Stored, Width};
+use bitbudget_core::level::WeightFormat;
 use bitbudget_core::quant::{
-    MAX_BIAS, MAX_SCALE, is_usable_scale, quantize_bias, quantize_half, quantize_weight,
+    MAX_BIAS, MAX_SCALE, Width, is_usable_scale, quantize_bias, quantize_half, quantize_weight,
 };
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -36,17 +36,22 @@ pub struct Grid {
 /// # Panics
 /// When integer weights have no grid of their width among `grids`.
 #[must_use]
-pub fn dequantized(weights: &Weights, grids: &[Grid], stored: Stored, input_scale: f32) -> Weights {
+pub fn dequantized(
+    weights: &Weights,
+    grids: &[Grid],
+    stored: WeightFormat,
+    input_scale: f32,
+) -> Weights {
     let width = match stored {
-        Stored::F32 => return weights.clone(),
-        Stored::F16 => {
+        WeightFormat::F32 => return weights.clone(),
+        WeightFormat::F16 => {
             let weight = weights.weight.iter().map(|w| quantize_half(*w).to_f32());
             return Weights {
                 weight: weight.collect(),
                 bias: weights.bias.clone(),
             };
         }
-        Stored::Int(width) => width,
+        WeightFormat::Int(width) => width,
     };
     let grid = grids.iter().find(|grid| grid.width == width);
     let grid = grid.expect("a grid for every width that is asked for");
@@ -358,7 +363,7 @@ mod tests {
             bias: weights.bias.clone(),
         };
         // steps of 1 and of 0.5
-        let stored = dequantized(&weights, &[grid], Stored::Int(Width::Int8), 2.0);
+        let stored = dequantized(&weights, &[grid], WeightFormat::Int(Width::Int8), 2.0);
         assert_eq!(stored.bias, [0.0, -0.5 * MAX_BIAS as f32]);
         assert_eq!(stored.weight, weights.weight);
     }

@@ -4,9 +4,11 @@
 //! `bitbudget_core::arch`, and weighed with what a core takes for each class. Memory is taken to be as
 //! fast as the core: wait states and caches are not modelled.
 
-use bitbudget_core::level::{Level, Stored, Width};
+use bitbudget_core::level::{Level, WeightFormat};
+
 use bitbudget_core::network::{Layer, Network};
 use bitbudget_core::op::Op;
+use bitbudget_core::quant::Width;
 use bitbudget_core::shape::Shape;
 
 /// A core whose cycles are known.
@@ -133,11 +135,11 @@ pub fn instructions(op: &Op, input: Shape, output: Shape, level: Level) -> Mix {
     let channels = f64::from(output.c);
     let pixels = output.len() as f64 / channels;
     let inside = inside(op, input, output);
-    let layer = match (op, level.stored()) {
+    let layer = match (op, level.weight_format()) {
         (Op::Conv2d { window, groups }, stored) if *groups == input.c && *groups == output.c => {
             let each = match stored {
-                Stored::Int(_) => depthwise(taps),
-                Stored::F32 | Stored::F16 => {
+                WeightFormat::Int(_) => depthwise(taps),
+                WeightFormat::F32 | WeightFormat::F16 => {
                     depthwise_float(taps * inside, f64::from(window.kernel[0]))
                 }
             };
@@ -158,8 +160,8 @@ pub fn instructions(op: &Op, input: Shape, output: Shape, level: Level) -> Mix {
                 channels: channels / groups,
             };
             let each = match stored {
-                Stored::Int(width) => shape.of_four(width).times(0.25),
-                Stored::F32 | Stored::F16 => shape.floats(stored, inside),
+                WeightFormat::Int(width) => shape.of_four(width).times(0.25),
+                WeightFormat::F32 | WeightFormat::F16 => shape.floats(stored, inside),
             };
             each.times(pixels * groups)
         }
@@ -170,13 +172,13 @@ pub fn instructions(op: &Op, input: Shape, output: Shape, level: Level) -> Mix {
                 channels,
             };
             match stored {
-                Stored::Int(width) => shape.of_one(width),
-                Stored::F32 | Stored::F16 => shape.floats(stored, 1.0),
+                WeightFormat::Int(width) => shape.of_one(width),
+                WeightFormat::F32 | WeightFormat::F16 => shape.floats(stored, 1.0),
             }
         }
         (
             Op::Add | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Reshape | Op::Softmax,
-            Stored::F32 | Stored::F16 | Stored::Int(_),
+            WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Int(_),
         ) => return Mix::default(),
     };
     layer.and(CALL)
@@ -297,15 +299,15 @@ impl Sums {
     }
 
     /// One pixel in FP32; `inside` is the part of the taps that are not padding.
-    fn floats(&self, stored: Stored, inside: f64) -> Mix {
+    fn floats(&self, stored: WeightFormat, inside: f64) -> Mix {
         let (run, inside) = (self.taps / self.runs, inside.sqrt());
         let (eights, rest) = ((run / 8.0).floor() * inside, run % 8.0 * inside);
-        let (eight, one) = if stored == Stored::F16 && self.taps % 2.0 == 0.0 {
+        let (eight, one) = if stored == WeightFormat::F16 && self.taps % 2.0 == 0.0 {
             (
                 mix([8, 0, 8, 0, 0, 2, 12, 0]),
                 mix([3, 0, 1, 1, 0, 1, 1, 1]),
             )
-        } else if stored == Stored::F16 {
+        } else if stored == WeightFormat::F16 {
             (
                 mix([12, 0, 8, 4, 0, 1, 8, 0]),
                 mix([3, 0, 1, 1, 0, 1, 1, 1]),

@@ -1,10 +1,11 @@
 //! Models built layer by layer, with random parameters and weights.
 
-use bitbudget_core::level::{Level, Rounding, Width};
+use bitbudget_core::level::Level;
+
 use bitbudget_core::network::{Layer, MAX_STATS, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::price::{PriceItem, PriceMatrix};
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::{QParams, Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use heapless::Vec as Fixed;
 use rand::rngs::SmallRng;

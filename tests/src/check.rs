@@ -1,7 +1,8 @@
 //! An engine's inference held against the reference.
 
 use bitbudget_core::engine::{Engine, Input};
-use bitbudget_core::level::{Form, Level};
+use bitbudget_core::form::Form;
+use bitbudget_core::level::Level;
 use bitbudget_core::tensor::View;
 
 use crate::arena::Arena;

@@ -1,11 +1,11 @@
 //! Networks of equal layers, whose layouts are hard to tell apart.
 
 use bitbudget::capacity::HostNetwork;
-use bitbudget_core::level::{Level, Rounding, Width};
+use bitbudget_core::level::Level;
 use bitbudget_core::network::{Layer, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::price::{PriceItem, PriceMatrix};
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::{QParams, Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use heapless::Vec;
 use rand::rngs::SmallRng;

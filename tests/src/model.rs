@@ -3,11 +3,12 @@
 use bitbudget::graph::{self, Graph, GraphLayer};
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::image::{self, Image};
-use bitbudget_core::level::{Level, Width};
+use bitbudget_core::level::Level;
 use bitbudget_core::mckp::Status;
 use bitbudget_core::network::Network;
 use bitbudget_core::plan::Plan;
 use bitbudget_core::price::PriceItem;
+use bitbudget_core::quant::Width;
 
 /// The most layers of a test's network.
 pub const LAYERS: usize = 24;

@@ -1,8 +1,10 @@
 //! Networks with something wrong: extreme and inconsistent values, and what makes the rest fit them.
 
-use bitbudget_core::level::{Level, Rounding, Width};
+use bitbudget_core::level::Level;
+
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use rand::Rng;
 use rand::rngs::SmallRng;

@@ -308,7 +308,7 @@ fn outputs_with_pixels_are_compared_pixel_by_pixel() {
     let image = HostImage::parse(&bytes).expect("an image");
     let evaluated = |name: &str, fp32| {
         let level: Level = name.parse().expect("a level");
-        let plan = Plan::by_hand(image.network(), [Some(level); 2].into_iter().collect());
+        let plan = Plan::of_levels(image.network(), [Some(level); 2].into_iter().collect());
         let against = Against {
             loss: Loss::Kl,
             fp32,
@@ -341,7 +341,7 @@ fn outputs_with_pixels_are_compared_pixel_by_pixel() {
             Err(ProfileError::Objective(LossError::LabelOfPixels { .. }))
         ));
     }
-    let plan = Plan::by_hand(
+    let plan = Plan::of_levels(
         image.network(),
         [Some(Level::Fp32); 2].into_iter().collect(),
     );

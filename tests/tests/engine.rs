@@ -1,8 +1,9 @@
 //! The engine's use of the arena, and its errors.
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
-use bitbudget_core::level::{Level, Rounding, Width};
+use bitbudget_core::level::Level;
 use bitbudget_core::plan::Budget;
+use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::generate::{self, levels, sample, small};

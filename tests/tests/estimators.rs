@@ -261,7 +261,7 @@ fn traces_are_those_of_the_closed_form() {
             continue;
         }
         let scale = profile.network.qparams(0).scale;
-        let real = grid::dequantized(weights, &profile.grids[0], level.stored(), scale);
+        let real = grid::dequantized(weights, &profile.grids[0], level.weight_format(), scale);
         let pairs = real.weight.iter().zip(&weights.weight);
         let squared: f64 = pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum();
         let se = profile.estimates[0][at].standard_error;
@@ -340,7 +340,7 @@ fn layouts_are_measured_alike_alone_together_and_by_the_engine() {
         assert!((alone / 60.0 - together.loss()).abs() < 1e-9);
         let layers = profile.network.layers.iter().zip(layout);
         let levels = layers.map(|(layer, level)| layer.op.has_weights().then_some(*level));
-        let plan = Plan::by_hand(&profile.network, levels.collect());
+        let plan = Plan::of_levels(&profile.network, levels.collect());
         let against = Against {
             loss: Loss::Labels,
             fp32: None,

@@ -1,7 +1,9 @@
 //! Whole graphs at mixed levels, held against the reference.
 
 use bitbudget_core::engine::Input;
-use bitbudget_core::level::{Form, Level, Rounding, Width};
+use bitbudget_core::form::Form;
+use bitbudget_core::level::Level;
+use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::builder::{Builder, Style};
 use bitbudget_tests::check::{Compared, check};

@@ -2,9 +2,9 @@
 //! tolerance.
 
 use bitbudget_core::engine::Input;
-use bitbudget_core::level::{Level, Rounding, Width};
+use bitbudget_core::level::Level;
 use bitbudget_core::op::Activation;
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::{QParams, Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::builder::{Builder, Style};
 use bitbudget_tests::check::{Compared, check};

@@ -2,8 +2,9 @@
 
 use bitbudget::search::{Effort, staircase};
 use bitbudget_core::engine::{Engine, EngineError};
-use bitbudget_core::level::{Level, Rounding, Width};
+use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Budget, BudgetTooSmall, Planner};
+use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::{Builder, FEW, Style};

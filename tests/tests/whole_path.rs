@@ -112,7 +112,7 @@ fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
             let level = alone.map_or(Level::Fp32, |(_, level)| level);
             (!row.is_empty()).then_some(level)
         });
-        let plan = Plan::by_hand(network, levels.collect());
+        let plan = Plan::of_levels(network, levels.collect());
         let against = Against {
             loss: Loss::Labels,
             fp32: None,

@@ -11,7 +11,7 @@ use super::im2col::{Im2col, Rows};
 use super::kernels::IntKernels;
 use super::pixels::Pixels;
 use super::strips::NoStrips;
-use crate::level::Width;
+use crate::quant::Width;
 
 /// The multiply-accumulate instruction.
 pub(crate) struct Mla;

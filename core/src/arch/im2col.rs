@@ -2,7 +2,7 @@
 //! that a row of weights meets.
 
 use super::pixels::Pixels;
-use crate::level::Width;
+use crate::quant::Width;
 
 /// Taps of some pixels: [`begin`](Self::begin), write every tap in any order, [`seal`](Self::seal), then
 /// [`dots`](Self::dots) with as many rows of weights as there are.

@@ -5,8 +5,7 @@ use super::pixels::Pixels;
 use super::portable::{self, Portable, PortableIm2col};
 use super::requantize::{self, Requants};
 use super::strips::{FloatStrips, NoStrips, Strips};
-use crate::level::Rounding;
-use crate::quant::QParams;
+use crate::quant::{QParams, Rounding};
 
 /// Largest error of an FP32 sum of n products relative to the sum of the products' magnitudes:
 /// reordering n additions of 24-bit mantissas moves the result by at most n · 2^-24; the layers of

@@ -2,8 +2,7 @@
 
 use super::im2col::{Im2col, Rows};
 use super::pixels::Pixels;
-use crate::level::{Rounding, Width};
-use crate::quant::QParams;
+use crate::quant::{QParams, Rounding, Width};
 
 /// Any processor.
 pub(crate) struct Portable;

@@ -4,10 +4,10 @@ use bytemuck::cast_slice;
 
 use crate::arch::pixels::Pixels;
 use crate::arch::{Int, IntKernels};
-use crate::level::Width;
 use crate::op::Activation;
 use crate::op::sums::Sums;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
+use crate::quant::Width;
 use crate::tensor::ViewMut;
 
 /// Multiplies FP32 with floats.

@@ -4,8 +4,11 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::level::{Form, Level, Rounding};
-use crate::quant::QParams;
+use crate::form::Form;
+
+use crate::level::Level;
+
+use crate::quant::{QParams, Rounding};
 use crate::shape::{Shape, Window};
 
 pub(crate) mod add;

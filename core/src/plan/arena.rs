@@ -1,9 +1,11 @@
 //! The activation arena as the solver sees it: a surcharge of the forms in which layers read.
 
 use crate::arena::Lifetimes;
-use crate::level::{Form, Level, Rounding};
+use crate::form::Form;
+use crate::level::Level;
 use crate::mckp::{OPEN, Surcharge};
 use crate::network::Network;
+use crate::quant::Rounding;
 
 /// How a layer and those tied to it read their inputs, as far as the arena is concerned.
 #[derive(Clone, Copy, Debug, Default)]

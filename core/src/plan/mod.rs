@@ -11,7 +11,8 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::arena::Lifetimes;
-use crate::level::{Form, Level};
+use crate::form::Form;
+use crate::level::Level;
 use crate::mckp::{Solution, Status, Surcharge};
 use crate::network::Network;
 use arena::Arena;
@@ -93,10 +94,13 @@ impl<const N: usize> Plan<N> {
         }
     }
 
-    /// The plan of levels that were chosen by hand or elsewhere, with what they take. Its bound is its
-    /// price; levels outside the price matrix have none.
+    /// The plan of levels that no planner chose, with the bytes that they take. Its bound is its price;
+    /// levels outside the price matrix count no price.
     #[must_use]
-    pub fn by_hand<const K: usize>(network: &Network<N, K>, levels: Vec<Option<Level>, N>) -> Self {
+    pub fn of_levels<const K: usize>(
+        network: &Network<N, K>,
+        levels: Vec<Option<Level>, N>,
+    ) -> Self {
         let forms = network.least_forms(|layer| {
             let level = levels.get(layer).copied().flatten();
             Some(level.unwrap_or(Level::Fp32).input_form())
@@ -121,26 +125,6 @@ impl<const N: usize> Plan<N> {
             levels,
             price,
             bound: price,
-            nodes: 0,
-            status: Status::NodeLimit,
-        }
-    }
-
-    /// A plan of levels by their places in the rows of the price matrix, for an engine to make resident:
-    /// it says nothing of bytes and prices yet. Where there is no such level, a layer has none.
-    #[must_use]
-    pub fn of_items<const K: usize>(network: &Network<N, K>, items: &[u8]) -> Self {
-        let rows = network.prices.rows.iter().enumerate();
-        let level = rows.map(|(layer, row)| {
-            let item = row.get(usize::from(*items.get(layer)?));
-            item.map(|item| item.level)
-        });
-        Self {
-            levels: level.collect(),
-            weight_bytes: 0,
-            arena_bytes: 0,
-            price: 0,
-            bound: 0,
             nodes: 0,
             status: Status::NodeLimit,
         }

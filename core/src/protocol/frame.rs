@@ -200,10 +200,11 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::level::{Level, Rounding, Width};
+    use crate::level::Level;
     use crate::mckp::Status;
     use crate::plan::Plan;
     use crate::protocol::{Planned, Request, Response};
+    use crate::quant::{Rounding, Width};
     use rand::rngs::SmallRng;
     use rand::{Rng, RngCore, SeedableRng};
 

@@ -3,8 +3,10 @@
 //! A layer is counted where it stands in a network, with readers behind it that ask for its output as
 //! the next layer of a uniform network would.
 
-use bitbudget_core::level::{Level, Rounding, Width};
+use bitbudget_core::level::Level;
+
 use bitbudget_core::op::Op;
+use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 
 use super::synthetic::{Synthetic, windowed};

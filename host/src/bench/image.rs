@@ -2,7 +2,11 @@
 
 use std::io::{Read, Write};
 
-use bitbudget_core::level::{Form, Level, Width};
+use bitbudget_core::form::Form;
+
+use bitbudget_core::level::Level;
+
+use bitbudget_core::quant::Width;
 
 use super::{Bench, BenchError, Row, Skipped, layer_row, sample_row, whole_row};
 use crate::capacity::{HostImage, HostNetwork, HostPlan};

@@ -1,10 +1,11 @@
 //! Networks of random weights, layer by layer.
 
-use bitbudget_core::level::{Level, Width};
+use bitbudget_core::level::Level;
+
 use bitbudget_core::network::{Layer, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::price::{PriceItem, PriceMatrix};
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::{QParams, Width};
 use bitbudget_core::shape::{Shape, Window};
 
 use crate::capacity::HostNetwork;

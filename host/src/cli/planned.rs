@@ -219,7 +219,7 @@ impl Planned {
     pub(crate) fn fp32(&self) -> HostPlan {
         let layers = self.network.layers.iter();
         let levels = layers.map(|layer| layer.op.has_weights().then_some(Level::Fp32));
-        Plan::by_hand(&self.network, levels.collect())
+        Plan::of_levels(&self.network, levels.collect())
     }
 
     /// A sum of prices as a change of loss.

@@ -1,8 +1,7 @@
 //! The operators that candle lacks for tensors in `[N, H, W, C]` order, as custom operations.
 
-use bitbudget_core::level::Rounding;
 use bitbudget_core::op::Activation;
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::{QParams, Rounding};
 use bitbudget_core::shape::{Shape, Window};
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Error, Layout, Result, Shape as Dims, Tensor,

@@ -22,7 +22,7 @@ pub const TOLERANCE: f64 = 1e-3;
 const STEP: f64 = 1e-3;
 
 pub(super) fn estimate(subject: &Subject<'_>, layer: usize, level: Level) -> Estimate {
-    let noise = subject.noise(layer, level.stored()).squared;
+    let noise = subject.noise(layer, level.weight_format()).squared;
     let trace = subject.mean_traces[layer];
     Estimate {
         price: trace.price * noise,

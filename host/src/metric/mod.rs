@@ -12,8 +12,10 @@ pub(crate) mod tangent;
 use std::fmt;
 use std::str::FromStr;
 
-use bitbudget_core::level::{Level, Rounding, Stored, Width};
+use bitbudget_core::level::{Level, WeightFormat};
+
 use bitbudget_core::price::SignedMeans;
+use bitbudget_core::quant::{Rounding, Width};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::mean_and_error;
@@ -155,7 +157,7 @@ pub enum Probe {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WeightNoise {
     /// How they are stored.
-    pub stored: Stored,
+    pub stored: WeightFormat,
     /// Mean noise, in steps of the weights' channels; of integer weights only.
     pub means: SignedMeans,
     /// Σ (Q(w) − w)², in real units.
@@ -183,7 +185,7 @@ impl Subject<'_> {
     /// # Panics
     /// When no level of the layer stores its weights so.
     #[must_use]
-    pub fn noise(&self, layer: usize, stored: Stored) -> WeightNoise {
+    pub fn noise(&self, layer: usize, stored: WeightFormat) -> WeightNoise {
         let mut known = self.weight_noise[layer].iter();
         let found = known.find(|noise| noise.stored == stored);
         *found.expect("the noise of every level's weights")

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use bitbudget_core::level::{Form, Level, Stored, Width};
+use bitbudget_core::form::Form;
+
+use bitbudget_core::level::{Level, WeightFormat};
+
 use bitbudget_core::price::PriceItem;
+use bitbudget_core::quant::Width;
 use candle_core::{Device, Result, Tensor};
 
 use super::Probe;
@@ -24,7 +28,7 @@ pub struct Replay<'a> {
 /// The quantized parameters of one layer.
 #[derive(Debug, Default)]
 struct Quantized {
-    stored: Vec<(Stored, Parameters)>,
+    stored: Vec<(WeightFormat, Parameters)>,
     /// `[O, 1]`, a step of the weights.
     steps: Vec<(Width, Tensor)>,
 }
@@ -33,9 +37,9 @@ impl Quantized {
     fn new(weights: &Weights, row: &[PriceItem], grids: &[Grid], input_scale: f32) -> Result<Self> {
         let channels = weights.bias.len();
         let mut quantized = Self::default();
-        for stored in row.iter().map(|item| item.level.stored()) {
+        for stored in row.iter().map(|item| item.level.weight_format()) {
             let known = quantized.stored.iter().any(|(known, _)| *known == stored);
-            if stored == Stored::F32 || known {
+            if stored == WeightFormat::F32 || known {
                 continue;
             }
             let real = grid::dequantized(weights, grids, stored, input_scale);
@@ -112,8 +116,8 @@ impl<'a> Replay<'a> {
     /// # Panics
     /// When the network has no level of the layer that stores them so.
     #[must_use]
-    pub fn parameters(&self, layer: usize, stored: Stored) -> Option<&Parameters> {
-        if stored == Stored::F32 || self.model.parameters(layer).is_none() {
+    pub fn parameters(&self, layer: usize, stored: WeightFormat) -> Option<&Parameters> {
+        if stored == WeightFormat::F32 || self.model.parameters(layer).is_none() {
             return None;
         }
         let known = &self.layers[layer].stored;
@@ -137,7 +141,9 @@ impl<'a> Replay<'a> {
         let mut changed: Vec<Option<Tensor>> = vec![None; base.len()];
         for (i, layer) in self.model.graph.layers.iter().enumerate() {
             let shifted = self.shifted(i, probe)?;
-            let parameters = shifted.as_ref().or(self.parameters(i, levels[i].stored()));
+            let parameters = shifted
+                .as_ref()
+                .or(self.parameters(i, levels[i].weight_format()));
             let mut dirty = parameters.is_some();
             let mut inputs = Vec::with_capacity(layer.inputs.len());
             for &tensor in &layer.inputs {
@@ -193,7 +199,7 @@ impl<'a> Replay<'a> {
             let reads: Vec<(Level, Vec<Option<Form>>)> = reads.collect();
             let alike = last.iter().zip(&reads).take_while(|(a, b)| a == b).count();
             for (i, layer) in layers.iter().enumerate().skip(alike) {
-                let parameters = self.parameters(i, levels[i].stored());
+                let parameters = self.parameters(i, levels[i].weight_format());
                 let sources = || layer.inputs.iter().zip(&reads[i].1);
                 let is_own = |(tensor, form): (&usize, &Option<Form>)| {
                     own[*tensor] && !matches!(form, Some(Form::I8(_)))

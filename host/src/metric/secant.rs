@@ -1,7 +1,9 @@
 //! The paper's estimator: secant slopes along a common shift of one step, times the mean noise.
 
-use bitbudget_core::level::{Rounding, Stored, Width};
+use bitbudget_core::level::WeightFormat;
+
 use bitbudget_core::price::{SignedMeans, secant_price, secant_slope, weights_matter};
+use bitbudget_core::quant::{Rounding, Width};
 
 use super::{Estimate, Losses, Probe, Subject};
 use crate::loss::mean_and_error;
@@ -56,7 +58,7 @@ pub(super) fn estimate(
     let means = [-1.0, 1.0].map(|steps| mean_and_error(losses.of(&weight_shift(steps))).0);
     let (base, _) = mean_and_error(losses.base);
     if weights_matter(&means, base, subject.error_max) {
-        let noise = subject.noise(layer, Stored::Int(width)).means;
+        let noise = subject.noise(layer, WeightFormat::Int(width)).means;
         let terms = along(losses, Rounding::Nearest, 1.0, noise, weight_shift);
         for (price, term) in prices.iter_mut().zip(terms) {
             *price += term;
@@ -132,7 +134,7 @@ mod tests {
             input_steps: &[step],
             input_noise: &[[noise; 3]],
             weight_noise: &[vec![WeightNoise {
-                stored: Stored::Int(Width::Int4),
+                stored: WeightFormat::Int(Width::Int4),
                 means: SignedMeans {
                     positive: 0.25,
                     negative: 0.0,

@@ -1,7 +1,9 @@
 //! The first-order change of the loss: gradient times noise, element by element, for the input and
 //! the weights of every layer from one backward pass.
 
-use bitbudget_core::level::{Form, Level};
+use bitbudget_core::form::Form;
+
+use bitbudget_core::level::Level;
 use candle_core::{Result, Tensor, Var};
 
 use super::{Probe, Replay};
@@ -116,7 +118,7 @@ impl Backward<'_> {
                 *sum += term;
             }
         }
-        let stored = self.replay.parameters(layer, level.stored());
+        let stored = self.replay.parameters(layer, level.weight_format());
         if let (Some(stored), Some(own)) = (stored, self.model.parameters(layer)) {
             let noise = Parameters {
                 weight: (&stored.weight - &own.weight)?,

@@ -2,9 +2,9 @@
 
 use std::sync::Mutex;
 
-use bitbudget_core::level::Width;
 use bitbudget_core::network::Layer;
 use bitbudget_core::price::{PriceItem, PriceMatrix};
+use bitbudget_core::quant::Width;
 use candle_core::Tensor;
 use rayon::prelude::*;
 

@@ -1,7 +1,9 @@
 //! Prices from what was measured.
 
-use bitbudget_core::level::{Rounding, Stored};
+use bitbudget_core::level::WeightFormat;
+
 use bitbudget_core::price::{PriceMatrix, SignedMeans};
+use bitbudget_core::quant::Rounding;
 
 use super::error::ProfileError;
 use super::partial::Batch;
@@ -105,7 +107,12 @@ impl Run<'_> {
                 return Vec::new();
             };
             let mut noise: Vec<WeightNoise> = Vec::new();
-            for stored in self.options.levels.iter().map(|level| level.stored()) {
+            for stored in self
+                .options
+                .levels
+                .iter()
+                .map(|level| level.weight_format())
+            {
                 if noise.iter().all(|known| known.stored != stored) {
                     let input_scale = calibration.qparams[layer.inputs[0]].scale;
                     noise.push(noise_of(weights, grids, stored, input_scale));
@@ -117,11 +124,18 @@ impl Run<'_> {
     }
 }
 
-fn noise_of(weights: &Weights, grids: &[Grid], stored: Stored, input_scale: f32) -> WeightNoise {
+fn noise_of(
+    weights: &Weights,
+    grids: &[Grid],
+    stored: WeightFormat,
+    input_scale: f32,
+) -> WeightNoise {
     let real = grid::dequantized(weights, grids, stored, input_scale);
     let errors = real.weight.iter().zip(&weights.weight);
     let errors = errors.map(|(q, w)| f64::from(*q) - f64::from(*w));
-    let grid = grids.iter().find(|grid| stored == Stored::Int(grid.width));
+    let grid = grids
+        .iter()
+        .find(|grid| stored == WeightFormat::Int(grid.width));
     let means = grid.map_or_else(SignedMeans::default, |grid| {
         let len = weights.weight.len() / grid.scales.len();
         let step = |i: usize| f64::from(grid.scales[i / len]) * f64::from(grid.width.step());

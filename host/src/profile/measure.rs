@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use bitbudget_core::level::Rounding;
+use bitbudget_core::quant::Rounding;
 use rayon::prelude::*;
 
 use super::error::ProfileError;

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bitbudget_core::level::{Level, Rounding, Width};
+use bitbudget_core::level::Level;
+
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::price::ERROR_MAX;
+use bitbudget_core::quant::{Rounding, Width};
 
 use crate::grid::Rule;
 use crate::loss::Loss;

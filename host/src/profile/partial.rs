@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bitbudget_core::level::Rounding;
+use bitbudget_core::quant::Rounding;
 use serde::{Deserialize, Serialize};
 
 use crate::file::{Content, FileError, Kind};

@@ -1,9 +1,8 @@
 //! The arithmetic of the contracts: rounding, the affine map, exact requantization, and what is
 //! known about an FP32 result.
 
-use bitbudget_core::level::{Rounding, Width};
 use bitbudget_core::op::{Activation, FP32_TOLERANCE};
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::{QParams, Rounding, Width};
 
 /// A real number in FP32 whose error is at most `slack`; bit for bit `value` where that is 0.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,8 +5,12 @@ pub mod arithmetic;
 mod operators;
 pub mod taps;
 
-use bitbudget_core::level::{Form, Level, Rounding};
+use bitbudget_core::form::Form;
+
+use bitbudget_core::level::Level;
+
 use bitbudget_core::op::Op;
+use bitbudget_core::quant::Rounding;
 
 use crate::model::Model;
 use arithmetic::Bounded;

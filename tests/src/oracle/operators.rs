@@ -1,6 +1,8 @@
 //! The operators of the reference.
 
-use bitbudget_core::level::{Form, Level};
+use bitbudget_core::form::Form;
+
+use bitbudget_core::level::Level;
 use bitbudget_core::network::Layer;
 use bitbudget_core::op::{FP32_TOLERANCE, Op};
 use bitbudget_core::quant::QParams;

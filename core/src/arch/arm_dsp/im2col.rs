@@ -7,7 +7,7 @@ use core::arch::global_asm;
 use super::instructions::{add_halves, even, odd, word};
 use crate::arch::im2col::{Im2col, Rows};
 use crate::arch::pixels::Pixels;
-use crate::level::Width;
+use crate::quant::Width;
 
 /// Taps of 16 bits in words of two; next to a word lies the word of the same taps of the next pixel.
 #[derive(Clone, Debug)]

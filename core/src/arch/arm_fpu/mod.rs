@@ -6,8 +6,7 @@ mod quantize;
 
 use super::kernels::FloatKernels;
 use super::strips::NoStrips;
-use crate::level::Rounding;
-use crate::quant::QParams;
+use crate::quant::{QParams, Rounding};
 
 /// The single-precision floating-point unit.
 pub(crate) struct Fpu;

@@ -5,8 +5,7 @@
 use core::arch::global_asm;
 
 use super::products::LANES;
-use crate::level::Rounding;
-use crate::quant::QParams;
+use crate::quant::{QParams, Rounding};
 
 /// As [`portable::quantize`](crate::arch::portable::quantize), where the unit is told how to round.
 pub(super) fn quantize(

@@ -7,8 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use crate::arch::kernels::{FP32_TOLERANCE, FloatKernels};
-use crate::level::Rounding;
-use crate::quant::QParams;
+use crate::quant::{QParams, Rounding};
 
 /// A loop over floats: inputs, rows of weights, a pitch, sums.
 type Dots<T> = fn(&[f32], &[T], usize, &mut [f32]);

@@ -9,7 +9,7 @@ use crate::arch::im2col::{Im2col, Rows};
 use crate::arch::kernels::{FloatKernels, IntKernels};
 use crate::arch::pixels::Pixels;
 use crate::arch::requantize::{Clamp, Requants};
-use crate::level::Width;
+use crate::quant::Width;
 
 /// Numbers near the largest, and those whose products with a small one are just too large.
 pub(crate) fn huge() -> impl Iterator<Item = usize> {

@@ -10,7 +10,7 @@ use super::weights::{Weights, naive, taps};
 use crate::arch::im2col::Im2col;
 use crate::arch::kernels::IntKernels;
 use crate::arch::pixels::Pixels;
-use crate::level::Width;
+use crate::quant::Width;
 
 /// Compares the sums of these taps, which `write` writes, added to random ones.
 fn compare<B: Im2col>(

@@ -10,8 +10,7 @@ use super::weights::{naive, values};
 use crate::arch::kernels::IntKernels;
 use crate::arch::pixels::Pixels;
 use crate::arch::requantize::{Clamp, Requants};
-use crate::level::Rounding;
-use crate::quant::Requant;
+use crate::quant::{Requant, Rounding};
 
 /// A number that is often one of the least and the largest.
 fn number(rng: &mut SmallRng) -> i32 {

@@ -12,8 +12,7 @@ use crate::arch::im2col::Rows;
 use crate::arch::kernels::IntKernels;
 use crate::arch::requantize::{Clamp, Requants};
 use crate::arch::strips::{KernelRows, OutputGrid, Padding, Strip, Strips};
-use crate::level::{Rounding, Width};
-use crate::quant::Requant;
+use crate::quant::{Requant, Rounding, Width};
 
 /// Calls a test for each instruction set.
 fn on_each<K: IntKernels>(mut test: impl FnMut(&mut SmallRng, K::Strips)) {

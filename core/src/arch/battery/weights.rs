@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use crate::arch::im2col::Rows;
-use crate::level::Width;
+use crate::quant::Width;
 
 /// A row of weights for each channel, packed as the engine packs them, with bytes of something else
 /// between the rows.

@@ -7,7 +7,7 @@ use super::isa::{Isa, Task};
 use super::pack::unpack;
 use crate::arch::im2col::{Im2col, Rows};
 use crate::arch::pixels::Pixels;
-use crate::level::Width;
+use crate::quant::Width;
 
 /// The most taps of one pixel beside three others.
 const TAPS: usize = 1024;

@@ -10,7 +10,7 @@ use super::geometry::{CHANNELS, LANES, TAPS, WEIGHT_BYTES, end, words};
 use super::isa::{Isa, Task};
 use crate::arch::im2col::Rows;
 use crate::arch::strips::KernelRows;
-use crate::level::Width;
+use crate::quant::Width;
 
 /// Packs weights: by vector of channels, kernel row, word, channel and tap.
 pub(super) struct Pack<'a, 'r> {

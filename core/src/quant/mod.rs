@@ -4,10 +4,14 @@
 //! "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
 //! equation 1.
 
+mod rounding;
+mod width;
+
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-use crate::level::{Rounding, Width};
+pub use rounding::Rounding;
+pub use width::Width;
 
 /// The real form of an affine INT8 map of one tensor: real = scale · (q − zero_point).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
