@@ -24,6 +24,7 @@ pub mod capacity;
 pub mod clip_rule;
 pub mod compare;
 pub mod dataset;
+pub mod decimal;
 pub mod device;
 pub mod evaluate;
 pub mod explain;

@@ -1,5 +1,6 @@
 //! Charts as SVG.
 
+use bitbudget::decimal::signed;
 use miette::miette;
 use plotters::prelude::*;
 
@@ -67,7 +68,7 @@ fn draw_lines(
         .x_desc("budget")
         .y_desc("change of the test loss (cube-root scale)")
         .x_label_formatter(&place)
-        .y_label_formatter(&|y| format!("{:+.4}", y.powi(3)))
+        .y_label_formatter(&|y| signed(y.powi(3), 4))
         .draw()?;
     for ((name, values), colour) in series.iter().zip(COLOURS.iter().cycle()) {
         let points = values.iter().enumerate();
@@ -120,7 +121,7 @@ fn draw(
         .bold_line_style(BLACK.mix(0.12))
         .x_desc("RAM in KiB: resident weights and activations")
         .y_desc("predicted change of the loss")
-        .y_label_formatter(&|loss| format!("{loss:+.4}"))
+        .y_label_formatter(&|loss| signed(*loss, 4))
         .x_label_formatter(&|kib| format!("{kib:.0}"))
         .draw()?;
     let mut steps = Vec::new();

@@ -227,10 +227,10 @@ impl Report {
     fn print(&self) {
         let accuracy = report::accuracy(self.loss);
         say!(
-            "FP32: calibration loss {:.6}, {accuracy} {}; test loss {:.6}, {accuracy} {} (loss: {})\n",
-            self.fp32[0].loss(),
+            "FP32: calibration loss {}, {accuracy} {}; test loss {}, {accuracy} {} (loss: {})\n",
+            report::loss(self.fp32[0].loss()),
             report::percent(self.fp32[0].accuracy()),
-            self.fp32[1].loss(),
+            report::loss(self.fp32[1].loss()),
             report::percent(self.fp32[1].accuracy()),
             self.loss,
         );
@@ -253,7 +253,7 @@ impl Report {
                 report::change(row.predicted_loss - self.fp32[0].loss()),
                 report::change(row.calibration.loss() - self.fp32[0].loss()),
                 report::change(row.test.loss() - self.fp32[1].loss()),
-                format!("{:.6}", row.test_se),
+                report::loss(row.test_se),
                 report::percent(row.test.accuracy()),
                 report::levels_short(&row.choice.plan.levels),
             ]);

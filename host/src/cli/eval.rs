@@ -138,7 +138,7 @@ impl Report {
                 "FP32".to_owned(),
                 report::bytes(plan.total_bytes()),
                 report::bytes(u64::from(plan.weight_bytes)),
-                format!("{:.6}", evaluation.loss),
+                report::loss(evaluation.loss),
                 String::new(),
                 String::new(),
                 String::new(),
@@ -155,12 +155,12 @@ impl Report {
                 budget.to_string(),
                 report::bytes(plan.total_bytes()),
                 report::bytes(u64::from(plan.weight_bytes)),
-                format!("{:.6}", evaluation.loss),
+                report::loss(evaluation.loss),
                 compared(|at, fp32| report::change(at.loss - fp32.loss)),
                 match self.samples {
                     // one sample has no spread
                     0 | 1 => String::new(),
-                    _ => compared(|at, fp32| format!("{:.6}", at.paired_error(fp32))),
+                    _ => compared(|at, fp32| report::loss(at.paired_error(fp32))),
                 },
                 report::change(self.planned.loss(plan.price)),
                 report::percent(evaluation.accuracy),

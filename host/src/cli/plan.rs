@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bitbudget::budget::BudgetText;
 use bitbudget::capacity::HostPlan;
+use bitbudget::decimal::signed;
 use bitbudget::explain::{self, Neighbours};
 use bitbudget_core::plan::Budget;
 use clap::Args;
@@ -49,7 +50,7 @@ pub(crate) struct Plan {
 /// No layout has a predicted loss as low as asked for.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("no layout has a predicted change of the loss of {limit:+} or less")]
-#[diagnostic(help("the least within the budget is {least:+.9}"))]
+#[diagnostic(help("the least within the budget is {}", signed(*least, 9)))]
 struct TooLow {
     limit: f64,
     least: f64,
@@ -114,9 +115,9 @@ impl Plan {
             plan.arena_bytes,
         );
         let open = format!(
-            "not proven optimal (bound {}, gap {:.6}, {} nodes)",
+            "not proven optimal (bound {}, gap {}, {} nodes)",
             report::change(planned.loss(plan.bound)),
-            planned.loss(plan.price - plan.bound),
+            report::loss(planned.loss(plan.price - plan.bound)),
             plan.nodes,
         );
         say!(

@@ -119,11 +119,11 @@ pub(crate) fn print(profile: &profile::Profile) {
         Loss::Kl | Loss::Mse => String::new(),
     };
     say!(
-        "{} on {} samples of {}: FP32 loss {:.6}{accuracy}",
+        "{} on {} samples of {}: FP32 loss {}{accuracy}",
         report::printable(&origin.model),
         profile.samples,
         report::printable(&origin.data),
-        profile.fp32_loss,
+        report::loss(profile.fp32_loss),
     );
     say!(
         "metric {}, clip {}{}{}; prices are changes of the mean loss ({})",
@@ -174,7 +174,7 @@ pub(crate) fn print(profile: &profile::Profile) {
                 report::change(estimate.price),
                 match profile.samples {
                     0 | 1 => "-".to_owned(),
-                    _ => format!("{:.6}", estimate.standard_error),
+                    _ => report::loss(estimate.standard_error),
                 },
             ]);
         }

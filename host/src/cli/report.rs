@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bitbudget::decimal;
 use bitbudget::loss::Loss;
 use bitbudget_core::level::Level;
 use comfy_table::{CellAlignment, presets};
@@ -119,9 +120,14 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// A loss, or an error of one.
+pub(crate) fn loss(loss: f64) -> String {
+    decimal::fixed(loss, 6)
+}
+
 /// A change of loss, with its sign.
 pub(crate) fn change(loss: f64) -> String {
-    format!("{loss:+.6}")
+    decimal::signed(loss, 6)
 }
 
 /// What the part of the samples is called whose largest output is the right one: that of the label, or the

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bitbudget::budget;
+use bitbudget::decimal::{amount, signed};
 use bitbudget::file::{self, FileError};
 use bitbudget::latency::Core;
-use bitbudget::problem::{Answer, Neighbour, PRICE, Problem, amount};
+use bitbudget::problem::{Answer, Neighbour, PRICE, Problem};
 use bitbudget::rules::Rules;
 use clap::Args;
 use miette::miette;
@@ -182,7 +183,8 @@ fn explain(problem: &Problem, answer: &Answer, neighbour: &Neighbour) {
         let changes = changes(problem, answer, other).into_iter();
         let changes = changes.map(|(name, from, to)| format!("{name} {from} -> {to}"));
         let changes = changes.collect::<Vec<_>>().join(", ");
-        report::printable(&format!("{what} {change:+.9}: {changes}"))
+        let change = signed(change, 9);
+        report::printable(&format!("{what} {change}: {changes}"))
     };
     say!("");
     match &neighbour.better {

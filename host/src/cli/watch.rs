@@ -7,6 +7,8 @@ use bitbudget::search::{Effort, NODE_LIMIT, Progress};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::report;
+
 /// Set by Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
@@ -69,7 +71,7 @@ fn watch(progress: Progress) -> bool {
         });
         if progress.nodes > 0 {
             let gap = match progress.gap {
-                Some(gap) => format!("gap at most {gap:.6}"),
+                Some(gap) => format!("gap at most {}", report::loss(gap)),
                 None => "no layout yet".to_owned(),
             };
             bar.set_message(format!("{} nodes, {gap}; Ctrl-C ends it", progress.nodes));

@@ -4,6 +4,8 @@ use std::fmt;
 
 use miette::Diagnostic;
 
+use crate::decimal::amount;
+
 /// A name or an amount that a problem cannot be limited or minimised by.
 #[derive(Clone, Debug, PartialEq, thiserror::Error, Diagnostic)]
 #[non_exhaustive]
@@ -134,12 +136,4 @@ impl Diagnostic for Infeasible {
         let lines: Vec<String> = self.culprits().iter().map(help).collect();
         Some(Box::new(lines.join("; ")))
     }
-}
-
-/// An amount, with at most nine decimals.
-#[must_use]
-pub fn amount(value: f64) -> String {
-    let text = format!("{value:.9}");
-    let text = text.trim_end_matches('0');
-    text.trim_end_matches('.').to_owned()
 }

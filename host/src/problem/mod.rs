@@ -29,7 +29,7 @@ use bitbudget_core::price::PriceItem;
 use serde::Deserialize;
 
 use crate::latency::{self, Core};
-pub use error::{Infeasible, MeasureError, Shortage, SolveError, amount};
+pub use error::{Infeasible, MeasureError, Shortage, SolveError};
 use locate::{Field, locate};
 pub use solve::{Answer, Neighbour};
 
