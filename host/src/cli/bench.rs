@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::board::BoardArgs;
-use super::planned::parse_image;
+use super::network_file::parse_image;
 use super::report::{self, Table};
 
 /// Count the instructions that layers take, on an emulated Cortex-M

@@ -20,7 +20,7 @@ use miette::{IntoDiagnostic, miette};
 use serde_json::{Map, Value, json};
 
 use super::data::Data;
-use super::planned::Planned;
+use super::network_file::Source;
 use super::report::{self, Phases};
 use super::settings::Settings;
 use super::{Outcome, chart, profile as profile_command};
@@ -163,19 +163,19 @@ impl Compare {
     /// The plan of every metric within every budget.
     fn choices(&self, profiles: &[Profile]) -> miette::Result<Vec<Choice>> {
         let planner = |profile: &Profile| {
-            let planned = Planned::new(profile.network.clone(), profile.names.clone());
-            (profile.origin.metric, planned)
+            let source = Source::new(profile.network.clone(), profile.names.clone());
+            (profile.origin.metric, source)
         };
-        let mut planners: Vec<(Metric, Planned)> = profiles.iter().map(planner).collect();
+        let mut planners: Vec<(Metric, Source)> = profiles.iter().map(planner).collect();
         let mut choices = Vec::new();
         for budget in &self.budgets {
-            for (metric, planned) in &mut planners {
-                let plan = planned.plan_for(budget)?;
+            for (metric, source) in &mut planners {
+                let plan = source.plan_for(budget)?;
                 choices.push(Choice {
                     budget: budget.clone(),
-                    limit: planned.resolve(budget),
+                    limit: source.resolve(budget),
                     metric: *metric,
-                    predicted: planned.loss(plan.price),
+                    predicted: source.loss(plan.price),
                     plan,
                 });
             }

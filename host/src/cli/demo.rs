@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::data::dims;
 use super::eval::Report;
-use super::planned::{IMAGE, parse_image};
+use super::network_file::{IMAGE, parse_image};
 use super::report::{self, Phases};
 use super::{Outcome, profile as profile_command};
 

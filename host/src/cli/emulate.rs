@@ -10,8 +10,8 @@ use clap::Args;
 use super::Outcome;
 use super::board::BoardArgs;
 use super::data::Data;
+use super::network_file::Source;
 use super::on_device::Job;
-use super::planned::Planned;
 
 /// Run an image in the firmware, on an emulated Cortex-M
 ///
@@ -44,7 +44,7 @@ pub(crate) struct Emulate {
 /// A log of any form: it has no beginning of its own.
 const LOG: Content = Content {
     name: "a log",
-    starts: |start| !Planned::matches(start) && !start.starts_with(b"\x7fELF"),
+    starts: |start| !Source::matches(start) && !start.starts_with(b"\x7fELF"),
 };
 
 impl Emulate {

@@ -14,7 +14,7 @@ use miette::miette;
 use serde_json::{Value, json};
 
 use super::data::Data;
-use super::planned::{Planned, parse_image};
+use super::network_file::{Source, parse_image};
 use super::{Outcome, report};
 
 /// Measure loss and accuracy at several budgets, with the device's own kernels
@@ -66,7 +66,7 @@ impl Eval {
 
 /// The evaluation of an image at several budgets, beside FP32 if that was wanted.
 pub(crate) struct Report {
-    planned: Planned,
+    source: Source,
     samples: usize,
     loss: Loss,
     fp32: Option<(HostPlan, Evaluation)>,
@@ -82,8 +82,8 @@ impl Report {
         beside_fp32: bool,
         budgets: &[BudgetText],
     ) -> miette::Result<Self> {
-        let mut planned = Planned::of_image(image);
-        let plans = budgets.iter().map(|budget| planned.plan_for(budget));
+        let mut source = Source::of_image(image);
+        let plans = budgets.iter().map(|budget| source.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
         let runs = plans.len() + usize::from(beside_fp32);
         let bar = report::progress("evaluating", data.len * runs);
@@ -101,7 +101,7 @@ impl Report {
         if beside_fp32 {
             let reference = with_fp32(image)?;
             let reference = parse_image(path, &reference)?;
-            let plan = Planned::of_image(&reference).fp32();
+            let plan = Source::of_image(&reference).fp32();
             let evaluation = run(&reference, &plan, None)?;
             fp32 = Some((plan, evaluation));
         }
@@ -113,7 +113,7 @@ impl Report {
         }
         bar.finish_and_clear();
         Ok(Self {
-            planned,
+            source,
             samples: data.len,
             loss,
             fp32,
@@ -162,7 +162,7 @@ impl Report {
                     0 | 1 => String::new(),
                     _ => compared(|at, fp32| report::loss(at.paired_error(fp32))),
                 },
-                report::change(self.planned.loss(plan.price)),
+                report::change(self.source.loss(plan.price)),
                 report::percent(evaluation.accuracy),
                 report::levels_short(&plan.levels),
             ]);
@@ -188,7 +188,7 @@ impl Report {
             let fp32 = self.fp32.as_ref().map(|(_, fp32)| fp32);
             json!({
                 "budget": text.to_string(),
-                "budget_bytes": self.planned.resolve(text).bytes(),
+                "budget_bytes": self.source.resolve(text).bytes(),
                 "weight_bytes": plan.weight_bytes,
                 "arena_bytes": plan.arena_bytes,
                 "total_bytes": plan.total_bytes(),
@@ -196,8 +196,8 @@ impl Report {
                 "loss_change": fp32.map(|fp32| evaluation.loss - fp32.loss),
                 "loss_change_se": fp32.map(|fp32| evaluation.paired_error(fp32)),
                 "accuracy": evaluation.accuracy,
-                "predicted_loss": fp32.map(|fp32| fp32.loss + self.planned.loss(plan.price)),
-                "levels": report::levels_json(&self.planned.names, &plan.levels),
+                "predicted_loss": fp32.map(|fp32| fp32.loss + self.source.loss(plan.price)),
+                "levels": report::levels_json(&self.source.names, &plan.levels),
             })
         });
         let fp32 = self.fp32.as_ref().map(|(plan, evaluation)| {

@@ -8,7 +8,7 @@ use bitbudget::profile::Profile;
 use clap::Args;
 use serde_json::json;
 
-use super::planned::{Planned, parse_image};
+use super::network_file::{Source, parse_image};
 use super::{Outcome, profile, report};
 
 /// Show what is in a profile or an image
@@ -38,17 +38,17 @@ impl Inspect {
             let (path, kind) = (self.file, "profile or image");
             return Err(FileError::Kind { path, kind }.into());
         }
-        let planned = Planned::of_image(&parse_image(&self.file, &bytes)?);
+        let source = Source::of_image(&parse_image(&self.file, &bytes)?);
         if self.json {
-            return report::print_json(&image_json(&planned, bytes.len()));
+            return report::print_json(&image_json(&source, bytes.len()));
         }
-        print_image(&planned, bytes.len());
+        print_image(&source, bytes.len());
         Ok(())
     }
 }
 
-fn print_image(planned: &Planned, image_bytes: usize) {
-    let network = &planned.network;
+fn print_image(source: &Source, image_bytes: usize) {
+    let network = &source.network;
     say!(
         "image of {image_bytes} bytes, version {}: input {}, output {}",
         bitbudget_core::image::VERSION,
@@ -83,14 +83,14 @@ fn print_image(planned: &Planned, image_bytes: usize) {
             .iter()
             .map(|t| match usize::from(*t).checked_sub(1) {
                 None => "input".to_owned(),
-                Some(producer) => planned.names[producer].clone(),
+                Some(producer) => source.names[producer].clone(),
             });
         let items = network.prices.rows[i].iter().map(|item| {
-            let price = report::change(planned.loss(i64::from(item.price)));
+            let price = report::change(source.loss(i64::from(item.price)));
             format!("{} {} {price}", item.level, item.bytes)
         });
         table.add_row([
-            planned.names[i].clone(),
+            source.names[i].clone(),
             layer.op.name().to_owned(),
             inputs.collect::<Vec<_>>().join(", "),
             layer.output.to_string(),
@@ -106,19 +106,19 @@ fn print_image(planned: &Planned, image_bytes: usize) {
     report::print_table(&table);
 }
 
-fn image_json(planned: &Planned, image_bytes: usize) -> serde_json::Value {
-    let network = &planned.network;
+fn image_json(source: &Source, image_bytes: usize) -> serde_json::Value {
+    let network = &source.network;
     let layers = network.layers.iter().enumerate().map(|(i, layer)| {
         let levels = network.prices.rows[i].iter().map(|item| {
             json!({
                 "level": item.level.name(),
                 "bytes": item.bytes,
                 "cycles": latency::cycles(network, i, item.level, Core::default()),
-                "price": planned.loss(i64::from(item.price)),
+                "price": source.loss(i64::from(item.price)),
             })
         });
         json!({
-            "name": planned.names[i],
+            "name": source.names[i],
             "operator": layer.op.name(),
             "inputs": layer.inputs.as_slice(),
             "output": layer.output.to_string(),

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::Outcome;
 use super::data::{Data, dims};
-use super::planned::{Planned, parse_image};
+use super::network_file::{Source, parse_image};
 use super::report::{self, Table};
 
 /// What to run.
@@ -51,7 +51,7 @@ impl Job<'_> {
             samples.map(move |i| sample(data, i, sample_len))
         });
         let samples: Vec<_> = samples.collect();
-        let mut planned = Planned::of_image(&image);
+        let mut source = Source::of_image(&image);
         let pipe = connect()?;
         let bar = report::progress("loading", bytes.len());
         let loaded = |sent: usize| bar.set_position(sent as u64);
@@ -59,15 +59,15 @@ impl Job<'_> {
         bar.finish_and_clear();
         let mut rows = Vec::new();
         for text in self.budgets {
-            let budget = planned.resolve(text);
-            let host = planned.plan(budget);
-            let answer = session.run(budget, planned.effort.node_limit, &host, &samples)?;
+            let budget = source.resolve(text);
+            let host = source.plan(budget);
+            let answer = session.run(budget, source.effort.node_limit, &host, &samples)?;
             rows.push((text.clone(), budget.bytes(), answer));
         }
         let report = Report {
             board: session.board().to_owned(),
             unit: self.unit,
-            names: planned.names,
+            names: source.names,
             samples: samples.len(),
             rows,
             stats: session.stats()?,

@@ -9,7 +9,7 @@ use bitbudget_core::plan::Budget;
 use clap::Args;
 use serde_json::json;
 
-use super::planned::{IMAGE, RuleArgs};
+use super::network_file::{IMAGE, RuleArgs};
 use super::watch::SearchArgs;
 use super::{Outcome, report, watch};
 

@@ -8,7 +8,7 @@ use bitbudget::search::Staircase;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::planned::{Planned, RuleArgs};
+use super::network_file::{RuleArgs, Source};
 use super::watch::SearchArgs;
 use super::{Outcome, chart, report};
 
@@ -39,23 +39,23 @@ impl Pareto {
         if let Some(path) = &self.svg {
             file::check_output(path, Content::SVG, &[&self.file])?;
         }
-        let mut planned = Planned::open(&self.file, &self.rules.rules())?;
-        planned.effort = self.search.effort();
+        let mut source = Source::open(&self.file, &self.rules.rules())?;
+        source.effort = self.search.effort();
         let Staircase {
             plans: layouts,
             proven,
-        } = planned.staircase();
-        let fp32 = planned.fp32();
+        } = source.staircase();
+        let fp32 = source.fp32();
         if let Some(path) = &self.svg {
-            let point = |plan: &HostPlan| (plan.total_bytes(), planned.loss(plan.price));
+            let point = |plan: &HostPlan| (plan.total_bytes(), source.loss(plan.price));
             let steps: Vec<_> = layouts.iter().map(point).collect();
             file::write(path, chart::staircase(&steps, point(&fp32))?.as_bytes())?;
         }
         if self.json {
-            let layouts = layouts.iter().map(|plan| layout_json(&planned, plan));
+            let layouts = layouts.iter().map(|plan| layout_json(&source, plan));
             return report::print_json(&json!({
                 "layouts": layouts.collect::<Vec<_>>(),
-                "fp32": layout_json(&planned, &fp32),
+                "fp32": layout_json(&source, &fp32),
                 "optimal": proven,
             }));
         }
@@ -66,7 +66,7 @@ impl Pareto {
                 plan.total_bytes().to_string(),
                 plan.weight_bytes.to_string(),
                 report::percent(f64::from(plan.weight_bytes) / weights),
-                report::change(planned.loss(plan.price)),
+                report::change(source.loss(plan.price)),
                 report::levels_short(&plan.levels),
             ]);
         }
@@ -81,11 +81,11 @@ impl Pareto {
     }
 }
 
-fn layout_json(planned: &Planned, plan: &HostPlan) -> Value {
+fn layout_json(source: &Source, plan: &HostPlan) -> Value {
     json!({
         "total_bytes": plan.total_bytes(),
         "weight_bytes": plan.weight_bytes,
-        "price": planned.loss(plan.price),
-        "levels": report::levels_json(&planned.names, &plan.levels),
+        "price": source.loss(plan.price),
+        "levels": report::levels_json(&source.names, &plan.levels),
     })
 }

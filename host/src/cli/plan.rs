@@ -10,7 +10,7 @@ use bitbudget_core::plan::Budget;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::planned::{Planned, RuleArgs};
+use super::network_file::{RuleArgs, Source};
 use super::watch::SearchArgs;
 use super::{Outcome, report, watch};
 
@@ -58,15 +58,15 @@ struct TooLow {
 
 impl Plan {
     pub(crate) fn run(self) -> Outcome {
-        let mut planned = Planned::open(&self.file, &self.rules.rules())?;
-        planned.effort = self.search.effort();
+        let mut source = Source::open(&self.file, &self.rules.rules())?;
+        source.effort = self.search.effort();
         let budget = match &self.budget {
-            Some(text) => planned.resolve(text),
+            Some(text) => source.resolve(text),
             None => Budget::Total(u64::MAX),
         };
         let best = match &self.budget {
-            Some(text) => planned.plan_for(text)?,
-            None => planned
+            Some(text) => source.plan_for(text)?,
+            None => source
                 .plan(budget)
                 .map_err(|error| miette::miette!(error))?,
         };
@@ -76,24 +76,24 @@ impl Plan {
                 (budget, best, proven)
             }
             Some(limit) => {
-                let least = planned.loss(best.price);
-                let plan = planned.cheapest(budget, limit);
+                let least = source.loss(best.price);
+                let plan = source.cheapest(budget, limit);
                 let (plan, proven) = plan.ok_or(TooLow { limit, least })?;
                 (budget.with_bytes(plan.bytes(budget)), plan, proven)
             }
         };
-        let neighbours = self.explain.then(|| planned.neighbours(budget, &plan));
+        let neighbours = self.explain.then(|| source.neighbours(budget, &plan));
         if self.json {
-            let mut json = planned.json(&plan);
+            let mut json = source.json(&plan);
             json["budget_bytes"] = budget.bytes().into();
             json["optimal"] = proven.into();
             if let Some(neighbours) = &neighbours {
-                json["explain"] = explained_json(&planned, budget, &plan, neighbours);
+                json["explain"] = explained_json(&source, budget, &plan, neighbours);
             }
             return report::print_json(&json);
         }
         let mut table = report::table(&["layer", "level", "bytes", "price"]);
-        for row in planned.rows(&plan) {
+        for row in source.rows(&plan) {
             table.add_row([
                 row.name,
                 row.level.to_string(),
@@ -116,13 +116,13 @@ impl Plan {
         );
         let open = format!(
             "not proven optimal (bound {}, gap {}, {} nodes)",
-            report::change(planned.loss(plan.bound)),
-            report::loss(planned.loss(plan.price - plan.bound)),
+            report::change(source.loss(plan.bound)),
+            report::loss(source.loss(plan.price - plan.bound)),
             plan.nodes,
         );
         say!(
             "price   {} predicted change of the loss; {}",
-            report::change(planned.loss(plan.price)),
+            report::change(source.loss(plan.price)),
             match (proven, watch::is_interrupted()) {
                 (true, _) => "proven optimal".to_owned(),
                 (false, true) => format!("interrupted, {open}"),
@@ -131,26 +131,26 @@ impl Plan {
         );
         if let Some(neighbours) = &neighbours {
             say!("");
-            explain(&planned, budget, &plan, neighbours);
+            explain(&source, budget, &plan, neighbours);
         }
         Ok(())
     }
 }
 
 /// `conv1 int4 -> int8, fc fp32 -> int8`.
-fn changes(planned: &Planned, from: &HostPlan, to: &HostPlan) -> String {
+fn changes(source: &Source, from: &HostPlan, to: &HostPlan) -> String {
     let changes = explain::changes(from, to).into_iter();
-    let changes = changes.map(|(layer, a, b)| format!("{} {a} -> {b}", planned.names[layer]));
+    let changes = changes.map(|(layer, a, b)| format!("{} {a} -> {b}", source.names[layer]));
     report::printable(&changes.collect::<Vec<_>>().join(", "))
 }
 
-fn explain(planned: &Planned, budget: Budget, plan: &HostPlan, neighbours: &Neighbours) {
-    let price = |other: &HostPlan| report::change(planned.loss(other.price - plan.price));
+fn explain(source: &Source, budget: Budget, plan: &HostPlan, neighbours: &Neighbours) {
+    let price = |other: &HostPlan| report::change(source.loss(other.price - plan.price));
     match &neighbours.next_kib {
         Some(next) => say!(
             "1 KiB more       buys {}: {}",
             price(next),
-            changes(planned, plan, next)
+            changes(source, plan, next)
         ),
         None => say!("1 KiB more       buys nothing"),
     }
@@ -160,7 +160,7 @@ fn explain(planned: &Planned, budget: Budget, plan: &HostPlan, neighbours: &Neig
             better.bytes(budget),
             better.bytes(budget).saturating_sub(budget.bytes()),
             price(better),
-            changes(planned, plan, better)
+            changes(source, plan, better)
         ),
         None => say!("next step up     none: no layout has a lower price"),
     }
@@ -170,14 +170,14 @@ fn explain(planned: &Planned, budget: Budget, plan: &HostPlan, neighbours: &Neig
             "next step down   below a budget of {} ({spare} to spare), {}: {}",
             plan.bytes(budget),
             price(smaller),
-            changes(planned, plan, smaller)
+            changes(source, plan, smaller)
         ),
         None => say!("next step down   none: this is the smallest layout"),
     }
 }
 
 fn explained_json(
-    planned: &Planned,
+    source: &Source,
     budget: Budget,
     plan: &HostPlan,
     neighbours: &Neighbours,
@@ -187,14 +187,14 @@ fn explained_json(
             let changes = explain::changes(plan, other).into_iter();
             let changes = changes.map(|(layer, from, to)| {
                 json!({
-                    "name": planned.names[layer],
+                    "name": source.names[layer],
                     "from": from.name(),
                     "to": to.name(),
                 })
             });
             json!({
                 "bytes": other.bytes(budget),
-                "price_change": planned.loss(other.price - plan.price),
+                "price_change": source.loss(other.price - plan.price),
                 "changes": changes.collect::<Vec<_>>(),
             })
         })

@@ -12,7 +12,7 @@ use miette::IntoDiagnostic;
 use serde_json::json;
 
 use super::data::dims;
-use super::planned::{Planned, parse_image};
+use super::network_file::{Source, parse_image};
 use super::{Outcome, report};
 
 /// Run one inference under a memory budget
@@ -45,8 +45,8 @@ impl Run {
         let image = parse_image(&self.image, &bytes)?;
         let input = dims(image.network().input);
         let data = dataset::load_input(&self.input, input, self.index)?;
-        let mut planned = Planned::of_image(&image);
-        let plan = planned.plan_for(&self.budget)?;
+        let mut source = Source::of_image(&image);
+        let plan = source.plan_for(&self.budget)?;
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
         let mut engine = HostEngine::new(&image, memory.lend()).into_diagnostic()?;
         engine.load(plan.clone()).into_diagnostic()?;
@@ -57,9 +57,9 @@ impl Run {
             return report::print_json(&json!({
                 "outputs": outputs,
                 "class": class,
-                "budget_bytes": planned.resolve(&self.budget).bytes(),
+                "budget_bytes": source.resolve(&self.budget).bytes(),
                 "total_bytes": plan.total_bytes(),
-                "levels": report::levels_json(&planned.names, &plan.levels),
+                "levels": report::levels_json(&source.names, &plan.levels),
             }));
         }
         say!("class {class}");

@@ -13,7 +13,7 @@ use clap::Args;
 use miette::miette;
 use serde_json::{Map, Value, json};
 
-use super::planned::Planned;
+use super::network_file::Source;
 use super::watch::SearchArgs;
 use super::{Outcome, report, watch};
 
@@ -112,8 +112,8 @@ impl Solve {
 /// The problem in a file of its own, or that of a profile or an image.
 fn open(path: &Path) -> miette::Result<Problem> {
     let bytes = file::read(path)?;
-    if Planned::matches(&bytes) {
-        let Planned { network, names, .. } = Planned::open(path, &Rules::default())?;
+    if Source::matches(&bytes) {
+        let Source { network, names, .. } = Source::open(path, &Rules::default())?;
         return Ok(Problem::of_network(&network, &names, Core::default()));
     }
     let text = String::from_utf8(bytes).map_err(|_| FileError::Kind {

@@ -1,4 +1,4 @@
-//! What plans are made from: a profile or an image, and budgets.
+//! The network in a profile or an image, and its plans for budgets.
 
 use std::path::Path;
 
@@ -54,15 +54,15 @@ impl RuleArgs {
 }
 
 /// A network with its names and a planner, whatever file it came from.
-pub(crate) struct Planned {
+pub(crate) struct Source {
     pub(crate) network: Box<HostNetwork>,
     pub(crate) names: Vec<String>,
     planner: Box<HostPlanner>,
-    /// What every search may do.
+    /// Limits of every search.
     pub(crate) effort: Effort<'static>,
 }
 
-/// What an image's file holds.
+/// The kind of file that an image is.
 pub(crate) const IMAGE: Content = Content {
     name: "an image",
     starts: |start| start.starts_with(&MAGIC),
@@ -87,7 +87,7 @@ pub(crate) fn names(image: &HostImage<'_>) -> Vec<String> {
     layers.map(|layer| image.name(layer).to_owned()).collect()
 }
 
-impl Planned {
+impl Source {
     /// Whether `bytes` begin like a profile or an image.
     pub(crate) fn matches(bytes: &[u8]) -> bool {
         Profile::matches(bytes) || bytes.starts_with(&MAGIC)
@@ -170,7 +170,7 @@ impl Planned {
         })
     }
 
-    /// What takes most under a budget, in words.
+    /// The largest parts of the best plan under a budget, in words.
     fn largest_parts(&mut self, budget: Budget) -> String {
         let Ok(plan) = self.plan(budget) else {
             return String::new();
