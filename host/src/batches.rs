@@ -23,7 +23,7 @@ pub struct Batches<'a> {
     pub data: &'a Dataset,
     /// From raw values to the model's inputs.
     pub preprocess: &'a Preprocess,
-    /// What outputs are worth; with [`Loss::Labels`], the data has labels below the number of outputs.
+    /// The loss of the outputs; with [`Loss::Labels`], the data has labels below the number of outputs.
     pub objective: Objective,
     /// Samples of a batch.
     pub len: usize,
@@ -81,7 +81,7 @@ impl<'a> Batches<'a> {
         self.model.forward(self.model.input(real)?)
     }
 
-    /// What the outputs of a batch should be; `base` are those of the FP32 model.
+    /// The targets of a batch; `base` are the outputs of the FP32 model.
     pub fn targets<'t>(
         &'t self,
         batch: usize,

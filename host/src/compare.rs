@@ -28,9 +28,9 @@ pub struct Oracle {
     pub layouts: Vec<Layout>,
     /// The memory of each.
     pub bytes: Vec<Bytes>,
-    /// Of each on the calibration set.
+    /// Mean loss of each on the calibration set.
     pub calibration: Vec<Mean>,
-    /// Of each on the test set.
+    /// Mean loss of each on the test set.
     pub test: Vec<Mean>,
 }
 
@@ -75,7 +75,7 @@ pub struct Choice {
     pub predicted: f64,
 }
 
-/// What is measured beside the choices.
+/// Measurements beside those of the choices.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
     /// Random layouts for the rank correlation; none if below 2.

@@ -33,7 +33,7 @@ impl ArenaMemory {
     }
 }
 
-/// How well a layout does.
+/// Loss and accuracy of a layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Mean loss.
@@ -75,14 +75,14 @@ pub enum EvaluateError {
     Engine(#[from] EngineError),
 }
 
-/// What an evaluation compares outputs with.
+/// The reference of an evaluation.
 #[derive(Clone, Copy, Debug)]
 pub struct Against<'a> {
     /// The loss.
     pub loss: Loss,
     /// The FP32 model's evaluation, for losses without labels; `None` where this one is it.
     pub fp32: Option<&'a Evaluation>,
-    /// Where the data came from, for errors.
+    /// The path of the data, for errors.
     pub data_path: &'a Path,
 }
 

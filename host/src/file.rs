@@ -21,7 +21,7 @@ pub struct Kind {
     pub magic: [u8; 8],
     /// The version that this program reads and writes.
     pub version: u32,
-    /// What to call it in errors.
+    /// Its name in errors.
     pub name: &'static str,
 }
 
@@ -68,7 +68,7 @@ pub enum FileError {
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What is there.
+        /// The kind of thing that is there.
         what: &'static str,
     },
     /// The file that is to be written is one that the command reads.
@@ -86,7 +86,7 @@ pub enum FileError {
     OtherContent {
         /// The file.
         path: PathBuf,
-        /// What would have been written.
+        /// The content that was to be written, with its article.
         content: &'static str,
     },
     /// The file is of another kind.
@@ -97,7 +97,7 @@ pub enum FileError {
     Kind {
         /// The file.
         path: PathBuf,
-        /// What was expected.
+        /// The expected kind.
         kind: &'static str,
     },
     /// The file is of a version that this program does not know.
@@ -106,7 +106,7 @@ pub enum FileError {
     Version {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// Its kind.
         kind: &'static str,
         /// Its version.
         found: u32,
@@ -119,7 +119,7 @@ pub enum FileError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The reason to think so.
         reason: String,
     },
 }
@@ -152,17 +152,17 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// What a file holds.
+/// A kind of content, told by the first bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Content {
-    /// What to call it in errors, with its article.
+    /// Its name in errors, with the article.
     pub name: &'static str,
     /// Whether a file that starts so, with up to [`START_BYTES`](Self::START_BYTES), holds it.
     pub starts: fn(&[u8]) -> bool,
 }
 
 impl Content {
-    /// How much of a file is looked at.
+    /// The most bytes that are looked at.
     pub const START_BYTES: usize = 16;
 
     /// A chart.

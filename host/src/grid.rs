@@ -73,7 +73,7 @@ pub fn dequantized(
     }
 }
 
-/// How grids are chosen.
+/// The rule by which grids are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
     /// The rule for the clip.
@@ -248,7 +248,7 @@ pub fn choose(
     widths.iter().map(grid).collect()
 }
 
-/// How often scales are raised for biases at most. Correction moves a bias by less than half a step for
+/// The most times that scales are raised for biases. Correction moves a bias by less than half a step for
 /// each input, so that it settles at once; what is still out of range then saturates, and is priced so.
 const RAISES: usize = 8;
 

@@ -1,4 +1,4 @@
-//! How long a layer takes at a level: a model of the kernels for Cortex-M with DSP instructions.
+//! Latency of a layer at a level: a model of the kernels for Cortex-M with DSP instructions.
 //!
 //! A layer's instructions are counted by class, from its shapes and from the loops of
 //! `bitbudget_core::arch`, and weighed with what a core takes for each class. Memory is taken to be as
@@ -48,7 +48,7 @@ impl Core {
 /// Instructions by class.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Mix {
-    /// Of one cycle: arithmetic, comparisons, extensions, conversions, additions of floats.
+    /// Instructions of one cycle: arithmetic, comparisons, extensions, conversions, additions of floats.
     pub alu: f64,
     /// Products of integers, with or without a sum.
     pub mac: f64,

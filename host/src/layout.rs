@@ -33,7 +33,7 @@ pub fn random_layouts(network: &HostNetwork, count: usize, seed: u64) -> Vec<Lay
     (0..count).map(|_| layout()).collect()
 }
 
-/// How many layouts there are.
+/// The number of layouts.
 #[must_use]
 pub fn layout_count(network: &HostNetwork) -> u128 {
     let rows = network.prices.rows.iter();

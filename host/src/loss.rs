@@ -1,4 +1,4 @@
-//! What a network's outputs are worth: against labels, or against the FP32 model's own outputs.
+//! Loss of a network's outputs: against labels, or against the FP32 model's own outputs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub struct Score {
     pub correct: f64,
 }
 
-/// What the last layer gives.
+/// The kind of the last layer's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {
     /// Logits: the loss takes their softmax.
@@ -30,7 +30,7 @@ pub enum Outputs {
     Probabilities,
 }
 
-/// What the outputs are compared with, and how.
+/// A loss function and its reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Loss {
     /// Cross-entropy against labels.
@@ -121,12 +121,12 @@ pub enum LossError {
     },
 }
 
-/// What one sample's outputs should be.
+/// The target of one sample's outputs.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// The class of this index, below the number of outputs.
     Label(u32),
-    /// Those of the FP32 model.
+    /// The outputs of the FP32 model.
     Outputs(&'a [f32]),
 }
 
@@ -135,7 +135,7 @@ pub enum Target<'a> {
 pub struct Objective {
     /// The loss; [`Loss::Labels`] goes with [`Target::Label`], the others with [`Target::Outputs`].
     pub loss: Loss,
-    /// What the outputs are.
+    /// The kind of the outputs.
     pub outputs: Outputs,
     /// Outputs of each pixel, one after the other: the classes that a softmax runs over.
     pub classes: usize,
@@ -243,7 +243,7 @@ impl Objective {
         pixels.enumerate().flat_map(of_pixel).collect()
     }
 
-    /// Of one pixel's outputs.
+    /// Log-probabilities of one pixel's outputs.
     fn log_probabilities(self, outputs: &[f32]) -> Vec<f64> {
         let reals = outputs.iter().map(|x| f64::from(*x));
         match self.outputs {

@@ -18,7 +18,7 @@ pub(crate) fn find<T: Copy, const N: usize>(
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {what}; there are: {known}")]
 pub struct UnknownName {
-    /// What was to be named.
+    /// The kind of thing that was to be named.
     pub what: &'static str,
     /// The names that there are.
     pub known: String,

@@ -9,7 +9,7 @@ pub const NODE_LIMIT: u64 = 200_000;
 /// A search is watched after so many nodes.
 const SLICE_NODES: u64 = 2_000;
 
-/// How far a search is.
+/// Progress of a search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
     /// Nodes that it has visited.
@@ -19,7 +19,7 @@ pub struct Progress {
     pub gap: Option<f64>,
 }
 
-/// How much a search may do, and who watches it.
+/// Limit and watcher of a search.
 #[derive(Clone, Copy)]
 pub struct Effort<'a> {
     /// The most nodes of every search.
@@ -69,7 +69,7 @@ impl Effort<'_> {
     }
 }
 
-/// How a search stands after a slice.
+/// State of a search after a slice.
 pub(crate) struct Slice<T> {
     /// Its answer so far.
     pub(crate) found: T,

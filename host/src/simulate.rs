@@ -84,7 +84,7 @@ impl Each {
     }
 }
 
-/// How many batches may wait for their turn to be added.
+/// The most batches that wait for their turn to be added.
 const AT_ONCE: usize = 32;
 
 /// The scores of every layout (a level for every layer, any for those without weights) over a data

@@ -60,7 +60,7 @@ pub enum BaselineError {
 /// A row that is not as it was kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It takes more instructions, beyond what [`GROWTH`] allows.
+    /// The row takes more instructions, beyond the [`GROWTH`] that is allowed.
     Grown {
         /// Its name and level.
         row: String,
@@ -69,12 +69,12 @@ pub enum Change {
         /// Instructions that were counted.
         found: u64,
     },
-    /// It was not kept.
+    /// The row was not kept.
     New {
         /// Its name and level.
         row: String,
     },
-    /// It was kept, and is not counted any more.
+    /// The row was kept, and is not counted any more.
     Gone {
         /// Its name and level.
         row: String,
@@ -98,7 +98,7 @@ impl fmt::Display for Change {
 }
 
 impl Baseline {
-    /// What a file of counts holds.
+    /// The content of its file.
     pub const CONTENT: Content = Content {
         name: "a table of counts",
         starts: |start| start.starts_with(b"{\"board\""),

@@ -49,7 +49,7 @@ pub(crate) struct Bench {
     json: bool,
 }
 
-/// What was counted.
+/// Counts of one run.
 struct Report {
     board: String,
     /// Whether the rows are those that CMSIS-NN was counted with.

@@ -184,7 +184,7 @@ impl Compare {
     }
 }
 
-/// What a pass is called in progress.
+/// The name of a pass in progress bars.
 const fn message(pass: Pass) -> &'static str {
     match pass {
         Pass::Calibration => "calibration",
@@ -206,7 +206,7 @@ impl Deref for Report {
 }
 
 impl Report {
-    /// What the chart shows: the budgets' names, and for each metric the changes of the test loss.
+    /// The data of the chart: the budgets' names, and for each metric the changes of the test loss.
     fn series(&self, budgets: &[BudgetText]) -> (Vec<String>, Vec<(String, Vec<f64>)>) {
         let names = budgets.iter().map(ToString::to_string).collect();
         let mut series = Vec::new();

@@ -66,7 +66,7 @@ const EMPTY: Content = Content {
     starts: <[u8]>::is_empty,
 };
 
-/// What the demo plans for: shares of the all-FP32 layout's RAM, and of its weights.
+/// Budgets of the demo: shares of the all-FP32 layout's RAM, and of its weights.
 const BUDGETS: [&str; 4] = ["100%", "64KiB", "40KiB", "weights=10%"];
 
 impl Demo {

@@ -28,7 +28,7 @@ pub(crate) struct Device {
     /// Its speed
     #[arg(long, default_value_t = 115_200)]
     baud: u32,
-    /// How many seconds the board may take for an answer
+    /// Seconds that the board may take for an answer
     #[arg(long, default_value_t = 30)]
     timeout: u64,
     #[command(flatten)]

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What a command gives: an error knows what failed, where, and what would help.
+/// The result of a command: an error knows what failed, where, and what would help.
 type Outcome = miette::Result<()>;
 
 /// Decide at which precision each layer of a CNN is stored, so that it fits a memory budget with the

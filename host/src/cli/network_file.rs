@@ -62,7 +62,7 @@ pub(crate) struct Source {
     pub(crate) effort: Effort<'static>,
 }
 
-/// The kind of file that an image is.
+/// The content of an image's file.
 pub(crate) const IMAGE: Content = Content {
     name: "an image",
     starts: |start| start.starts_with(&MAGIC),

@@ -1,4 +1,4 @@
-//! What `emulate` and `device` share: an image on a device at several budgets, and the report.
+//! Common part of `emulate` and `device`: an image on a device at several budgets, and the report.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::data::{Data, dims};
 use super::network_file::{Source, parse_image};
 use super::report::{self, Table};
 
-/// What to run.
+/// A run: image, data and budgets.
 pub(crate) struct Job<'a> {
     pub(crate) image: &'a Path,
     pub(crate) data: Option<&'a Data>,
@@ -25,7 +25,7 @@ pub(crate) struct Job<'a> {
     pub(crate) json: bool,
 }
 
-/// What came of it.
+/// Results of a run.
 struct Report {
     board: String,
     unit: Unit,

@@ -1,4 +1,4 @@
-//! How results are shown: tables, amounts, progress.
+//! Output of results: tables, amounts, progress.
 //!
 //! Names come from files, so nothing reaches a terminal that could steer it.
 
@@ -130,7 +130,7 @@ pub(crate) fn change(loss: f64) -> String {
     decimal::signed(loss, 6)
 }
 
-/// What the part of the samples is called whose largest output is the right one: that of the label, or the
+/// Name of the part of the samples whose largest output is the right one: that of the label, or the
 /// FP32 model's.
 pub(crate) const fn accuracy(loss: Loss) -> &'static str {
     match loss {

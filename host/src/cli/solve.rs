@@ -41,7 +41,7 @@ pub(crate) struct Solve {
     /// Upper limit for the total of a cost, or for `price`; overrides the file
     #[arg(long, value_name = "NAME=AMOUNT")]
     limit: Vec<LimitText>,
-    /// What is minimised: the price or a cost
+    /// Total to minimise: the price or a cost
     #[arg(long, value_name = "NAME", default_value = PRICE)]
     minimize: String,
     #[command(flatten)]
@@ -158,7 +158,7 @@ fn show(problem: &Problem, answer: &Answer) {
     }
 }
 
-/// What of a measure an answer has.
+/// The sum of a cost, or of the price, in an answer.
 fn sum_of(answer: &Answer, name: &str) -> f64 {
     answer
         .costs

@@ -13,7 +13,7 @@ use super::report;
 static STOP: AtomicBool = AtomicBool::new(false);
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// How much a search may do.
+/// Limit of a search.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct SearchArgs {
     /// End every search after so many nodes, with the gap that is left; Ctrl-C ends it at once

@@ -1,4 +1,4 @@
-//! What can be wrong with a data file.
+//! Errors of data files.
 
 use std::io;
 use std::path::PathBuf;
@@ -45,7 +45,7 @@ pub enum DataError {
     Io {
         /// The file that was being read.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
 
@@ -67,7 +67,7 @@ pub enum DataError {
     UnknownFormat {
         /// The path as given.
         path: PathBuf,
-        /// What is there.
+        /// The length and the first bytes of the file.
         found: String,
     },
 
@@ -182,7 +182,7 @@ pub enum DataError {
     EmptyFolder {
         /// The folder.
         path: PathBuf,
-        /// What was looked for.
+        /// The files that were looked for.
         expected: &'static str,
     },
 
@@ -235,7 +235,7 @@ pub enum DataError {
         path: PathBuf,
         /// Bytes that are there.
         found_bytes: u64,
-        /// Where the incomplete record starts.
+        /// Position of the incomplete record.
         offset: u64,
     },
 
@@ -245,7 +245,7 @@ pub enum DataError {
     RecordLabel {
         /// The file.
         path: PathBuf,
-        /// Where the record starts.
+        /// Position of the record.
         offset: u64,
         /// The byte there.
         found: u8,
@@ -262,7 +262,7 @@ pub enum DataError {
     IdxMagic {
         /// The file.
         path: PathBuf,
-        /// What was wanted: images or labels.
+        /// The expected content: images or labels.
         what: &'static str,
         /// The magic number that says so.
         expected: u32,
@@ -286,7 +286,7 @@ pub enum DataError {
     NpyHeader {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 
@@ -348,7 +348,7 @@ pub enum DataError {
     Archive {
         /// The archive or the array in it.
         path: PathBuf,
-        /// What the unpacker said.
+        /// The unpacker's error.
         source: io::Error,
     },
 
@@ -441,7 +441,7 @@ pub enum DataError {
     Undecodable {
         /// The image file.
         path: PathBuf,
-        /// What the decoder said.
+        /// The decoder's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 

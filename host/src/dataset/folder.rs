@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::{DataError, Dataset, Format, LoadOptions, Pixels, picture};
 
-/// What a folder holds, sorted by name, without hidden entries and other files.
+/// Contents of a folder, sorted by name, without hidden entries and other files.
 struct Contents {
     folders: Vec<PathBuf>,
     pictures: Vec<PathBuf>,

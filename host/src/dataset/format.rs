@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::{DataError, cifar10, folder, idx, npy};
 
-/// How a set is stored.
+/// The format of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A NumPy `.npy`, or an `.npz` with images and perhaps labels.

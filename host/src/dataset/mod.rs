@@ -62,10 +62,10 @@ pub struct Dataset {
     pub class_names: Vec<String>,
 }
 
-/// What to load, and for which model.
+/// The part of a set to load, and the model that it is for.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions<'a> {
-    /// How the set is stored; `None` to [detect](Format::detect) it.
+    /// The format of the set; `None` to [detect](Format::detect) it.
     pub format: Option<Format>,
     /// The file with the labels (`.npy` or IDX), for sets that do not carry their own: an error
     /// with [`Format::Cifar10`] and with class folders. It wins over labels found beside the images
@@ -73,7 +73,7 @@ pub struct LoadOptions<'a> {
     pub labels: Option<&'a Path>,
     /// The model's input `[H, W, C]`.
     pub input: [usize; 3],
-    /// How many images to take, at least 1; all of them if the set is smaller. `None` takes all.
+    /// The most images to take, at least 1. `None` takes all.
     pub limit: Option<usize>,
     /// Which images to take when `limit` is smaller than the set: the first ones of a shuffle with
     /// this seed, kept in file order. The same on every platform; with one seed, a smaller limit

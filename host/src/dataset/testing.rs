@@ -1,4 +1,4 @@
-//! What the tests of this module share: files that they write, and checks of errors.
+//! Helpers of the tests of this module: files that they write, and checks of errors.
 
 use std::fs;
 use std::io::Write;

@@ -167,7 +167,7 @@ impl<P: Read + Write> Client<P> {
         })
     }
 
-    /// The same, whatever an earlier session left unfinished.
+    /// As [`info`](Self::info), whatever an earlier session left unfinished.
     ///
     /// # Errors
     /// [`DeviceError`].
@@ -274,7 +274,7 @@ impl<P: Read + Write> Client<P> {
         costs.collect()
     }
 
-    /// How much of everything the device has used.
+    /// The memory that the device has used, and its counts of frames.
     ///
     /// # Errors
     /// [`DeviceError`].

@@ -13,9 +13,9 @@ use super::firmware::Board;
 const PROGRAM: &str = "qemu-system-arm";
 /// Every instruction takes 2^7 ns of the emulated time.
 const INSTRUCTION_NS_LOG2: u32 = 7;
-/// How long QEMU may take to start.
+/// Time limit for the start of QEMU.
 const START: Duration = Duration::from_secs(20);
-/// How long the firmware may take for an answer: the longest inference that the emulator is good for.
+/// Time limit for an answer of the firmware: the longest inference that the emulator is good for.
 const ANSWER: Duration = Duration::from_secs(600);
 
 /// Why the emulator does not run.
@@ -56,13 +56,13 @@ pub enum EmulatorError {
     /// Something about its process or its socket failed.
     #[error("cannot start {PROGRAM}")]
     Start(#[from] io::Error),
-    /// It ended instead of connecting.
+    /// QEMU ended instead of connecting.
     #[error("{PROGRAM} ended at once: {output}")]
     Ended {
         /// Its output.
         output: String,
     },
-    /// It did not connect.
+    /// QEMU did not connect.
     #[error("{PROGRAM} does not connect")]
     Silent,
 }

@@ -54,7 +54,7 @@ pub struct Session<'i, P> {
 /// The outcome for one budget.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// It was planned and run.
+    /// The budget was planned for, and the plan run.
     Run(Box<Row>),
     /// No layout fits it.
     TooSmall {
@@ -150,7 +150,7 @@ impl<'i, P: Read + Write> Session<'i, P> {
         self.unit
     }
 
-    /// How much of everything the device has used.
+    /// The memory that the device has used, and its counts of frames.
     ///
     /// # Errors
     /// [`DeviceError`].

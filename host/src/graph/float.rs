@@ -51,7 +51,7 @@ impl FloatModel {
         })
     }
 
-    /// The same model, with a count of products of its own.
+    /// This model with a count of products of its own.
     #[must_use]
     pub fn with_own_count(&self) -> Self {
         Self {

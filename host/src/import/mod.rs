@@ -23,7 +23,7 @@ pub enum ImportError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file is longer than any model can be.
@@ -46,7 +46,7 @@ pub enum ImportError {
     Onnx {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in the model.
         source: OnnxError,
     },
 }

@@ -156,7 +156,7 @@ pub enum Probe {
 /// The noise of one layer's weights when they are stored in some way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WeightNoise {
-    /// How they are stored.
+    /// Their format.
     pub stored: WeightFormat,
     /// Mean noise, in steps of the weights' channels; of integer weights only.
     pub means: SignedMeans,
@@ -164,7 +164,7 @@ pub struct WeightNoise {
     pub squared: f64,
 }
 
-/// What is known of a network apart from its losses.
+/// A network as a metric needs it, apart from its losses.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The INT8 step of every layer's (first) input, in real units.
@@ -195,7 +195,7 @@ impl Subject<'_> {
 /// The losses of every sample: of the FP32 model, and under each probe.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses<'a> {
-    /// Of the FP32 model.
+    /// Losses of the FP32 model.
     pub base: &'a [f64],
     /// The probes.
     pub probes: &'a [Probe],

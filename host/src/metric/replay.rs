@@ -84,7 +84,7 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// The same replay of `model`, which is this one's with another count of products.
+    /// This replay with `model` in place of its own, which differs in its count of products alone.
     #[must_use]
     pub fn counted_by<'b>(&self, model: &'b FloatModel) -> Replay<'b>
     where

@@ -21,7 +21,7 @@ pub enum MeasureError {
     /// A limit that is not a number, or below zero for what is never negative.
     #[error("{limit} is no limit for `{name}`")]
     Limit {
-        /// What was to be limited.
+        /// The cost, or `price`.
         name: String,
         /// The limit as given.
         limit: f64,
@@ -37,7 +37,7 @@ pub enum SolveError {
     TooManyLimits {
         /// The limits given.
         given: usize,
-        /// How many there may be.
+        /// The most at a time.
         most: usize,
     },
     /// No layout is within the limits.
@@ -62,9 +62,9 @@ pub struct Shortage {
     pub name: String,
     /// The limit.
     pub limit: f64,
-    /// What the layout with the least takes.
+    /// The least total of any layout.
     pub least: f64,
-    /// What it takes when the other limits are met as well; `None` where no layout meets those.
+    /// The least total within the other limits; `None` where no layout meets those.
     pub least_with_others: Option<f64>,
     /// The layers that take most of it then: name, level, amount.
     pub largest: Vec<(String, String, f64)>,

@@ -52,7 +52,7 @@ const MAX_COST: u64 = 1 << 53;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Problem {
-    /// What to choose for.
+    /// The layers to choose levels for.
     pub layers: Vec<Layer>,
     /// The most that all layers together may cost, by name; `price` limits the price.
     #[serde(default)]
@@ -65,7 +65,7 @@ pub struct Problem {
     pub pins: BTreeMap<String, String>,
 }
 
-/// A layer and what may be chosen for it.
+/// A layer and its choices.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Layer {
@@ -81,9 +81,9 @@ pub struct Layer {
 pub struct Item {
     /// The level.
     pub level: String,
-    /// What it adds to the loss; negative is an improvement.
+    /// Its change of the loss; negative is an improvement.
     pub price: f64,
-    /// What it costs, by name.
+    /// Its costs, by name.
     #[serde(default)]
     pub costs: BTreeMap<String, u64>,
 }
@@ -99,7 +99,7 @@ pub struct Malformed {
     pub line: usize,
     /// The field, such as `layers[2].items[0].price`; empty for the whole file.
     pub field: String,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: String,
 }
 

@@ -12,7 +12,7 @@ use crate::search::{Effort, Slice};
 const MAX_LIMITS: usize = 4;
 /// Values of a layer differ by less than this many units.
 const UNITS: f64 = (1_u64 << 31) as f64;
-/// What the search may visit to explain why there is no layout, or what comes next.
+/// The most nodes of a search that explains why there is no layout, or what comes next.
 const EXPLAIN_NODES: u64 = 1_000_000;
 /// The stack of a thread that solves.
 const STACK_BYTES: usize = 32 << 20;
@@ -26,9 +26,9 @@ pub struct Answer {
     pub price: f64,
     /// The sums of the costs.
     pub costs: BTreeMap<String, u64>,
-    /// What was minimised.
+    /// The cost that was minimised, or `price`.
     pub minimized: String,
-    /// A proven lower bound of what was minimised.
+    /// A proven lower bound of the minimum.
     pub bound: f64,
     /// Nodes that the search visited.
     pub nodes: u64,
@@ -54,7 +54,7 @@ struct Measure {
     values: Vec<Vec<f64>>,
     /// The least of every group.
     least: Vec<f64>,
-    /// What counts as 1: the greatest common divisor of whole differences that fit, else a power of two.
+    /// The unit of its integers: the greatest common divisor of whole differences that fit, else a power of two.
     unit: f64,
     /// Whether every difference is a whole number of units.
     exact: bool,
@@ -136,7 +136,7 @@ impl Measure {
         (units >= 0.0).then_some(units as u64)
     }
 
-    /// What rounding may add up to in a comparison of two sums.
+    /// The most that rounding adds up to in a comparison of two sums.
     fn tolerance(&self) -> f64 {
         if self.exact {
             return 0.0;
@@ -177,7 +177,7 @@ impl Limit<'_> {
     }
 }
 
-/// What a search found: one item per group.
+/// The result of a search: one item per group.
 struct Found {
     choice: Vec<usize>,
     bound: f64,

@@ -1,4 +1,4 @@
-//! What can go wrong while a model is profiled.
+//! Errors of profiling.
 
 use std::path::PathBuf;
 
@@ -105,7 +105,7 @@ pub enum ProfileError {
     #[diagnostic(help("give fewer --levels, or do not measure layouts: --refine 0"))]
     LayoutLoss,
     /// The network that came out cannot run.
-    #[error("the calibrated network does not hold together")]
+    #[error("internal error: the calibrated network is inconsistent")]
     Network(#[from] NetworkError),
     /// candle failed.
     #[error("the float model failed")]
@@ -122,7 +122,7 @@ pub enum ProfileError {
         done: usize,
         /// Batches in all.
         total: usize,
-        /// Where they are kept.
+        /// The file that keeps them.
         partial: PathBuf,
     },
 }

@@ -20,11 +20,11 @@ use crate::file;
 use crate::metric::tangent::Backward;
 use crate::metric::{Metric, Probe, Replay, Subject};
 
-/// How often a run keeps what it has.
+/// Interval at which a run saves its batches.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 
 impl Run<'_> {
-    /// What every batch says, measured now or kept by an interrupted run.
+    /// The measurements on every batch, made now or kept by an interrupted run.
     pub(super) fn measure(
         &self,
         network: &HostNetwork,

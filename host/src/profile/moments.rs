@@ -1,4 +1,4 @@
-//! What a run's weights meet: the moments that choose their grids.
+//! Moments of the inputs that a run's weights meet, by which their grids are chosen.
 
 use rayon::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::grid::Moments;
 const MOMENT_SAMPLES: usize = 1024;
 
 impl Run<'_> {
-    /// What the weights of every layer meet, for each of its groups.
+    /// The moments of every layer, one for each of its groups.
     pub(super) fn moments(&self) -> Result<Vec<Vec<Moments>>, ProfileError> {
         let batches = self.batches.count_for(MOMENT_SAMPLES);
         // not more at once than cores: second moments of long patches are large

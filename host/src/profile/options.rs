@@ -1,4 +1,4 @@
-//! What a caller wants of a profile, and how it follows the run.
+//! Options of a profile, and the means to follow and end its run.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::grid::Rule;
 use crate::loss::Loss;
 use crate::metric::Metric;
 
-/// How to profile.
+/// Options of a profile.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The levels to price.
@@ -75,7 +75,7 @@ impl Options {
     }
 }
 
-/// What is being done.
+/// A phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Distributions of all tensors.
@@ -88,13 +88,13 @@ pub enum Phase {
     Refine,
 }
 
-/// How a caller follows and ends a run.
+/// A caller's means to follow and end a run.
 pub struct Control<'a> {
     /// Called with the batches done and in all.
     pub progress: &'a (dyn Fn(Phase, usize, usize) + Sync),
     /// Set to end the run after the batches in work.
     pub stop: &'a AtomicBool,
-    /// Where the profile will be written: what is measured is kept beside it. `None` keeps nothing.
+    /// The path of the profile, beside which finished batches are kept. `None` keeps nothing.
     pub output: Option<&'a Path>,
 }
 

@@ -1,4 +1,4 @@
-//! What is measured already, kept beside the profile so that an interrupted run can go on.
+//! Batches measured so far, kept beside the profile so that an interrupted run can go on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ const KIND: Kind = Kind {
     name: "partial profile",
 };
 
-/// What one batch of samples says.
+/// Measurements on one batch of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Batch {
     /// FP32 loss of every sample.
@@ -66,7 +66,7 @@ impl Partial {
         name.into()
     }
 
-    /// What is kept at `path` if it is of this run, else nothing measured.
+    /// The batches kept at `path` if they are of this run, else none.
     pub(super) fn load(path: &Path, key: u64, batches: usize) -> Self {
         let kept = fs::read(path).ok();
         let kept = kept.and_then(|bytes| KIND.decode::<Self>(path, &bytes).ok());

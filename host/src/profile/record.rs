@@ -19,7 +19,7 @@ const KIND: Kind = Kind {
     name: "profile",
 };
 
-/// What a profile was made from and how.
+/// The origin of a profile: model, data and settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// The model file's name, for people.
@@ -46,7 +46,7 @@ pub struct Origin {
     pub levels: Vec<Level>,
 }
 
-/// What the prices took, in passes of the whole model over the whole calibration set.
+/// The work behind the prices, in passes of the whole model over the whole calibration set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Effort {
     /// Forward passes, after the one that calibrates.
@@ -62,7 +62,7 @@ pub struct Effort {
 /// A profiled model: everything that goes into an image but the weights, and how sure it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// What it was made from.
+    /// Model, data and settings.
     pub origin: Origin,
     /// Samples of the calibration set.
     pub samples: u32,
@@ -82,7 +82,7 @@ pub struct Profile {
     pub estimates: Vec<Vec<Estimate>>,
     /// Layers about whose price the metric cannot say anything.
     pub unseen: Vec<usize>,
-    /// What it took to measure.
+    /// The work of measuring it.
     pub effort: Effort,
 }
 
@@ -93,7 +93,7 @@ impl Profile {
         KIND.matches(bytes)
     }
 
-    /// What a profile's file holds.
+    /// The content of its file.
     pub const CONTENT: Content = Content {
         name: "a profile",
         starts: Self::matches,
@@ -110,7 +110,7 @@ impl Profile {
     /// The profile in `bytes`, the content of the file at `path`.
     ///
     /// # Errors
-    /// [`FileError`] when it is something else, damaged, or does not hold together.
+    /// [`FileError`] when it is something else, damaged, or inconsistent.
     pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, FileError> {
         let profile: Self = KIND.decode(path, bytes)?;
         let damaged = |reason: String| FileError::Damaged {

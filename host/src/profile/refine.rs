@@ -31,7 +31,7 @@ use crate::simulate::{self, Mean};
 
 /// The most layouts that one round measures.
 const LAYOUTS: usize = 48;
-/// How strongly prices are held while they are fitted to optimal layouts.
+/// Strength of the ridge that holds prices while they are fitted to optimal layouts.
 const RIDGE: f64 = 0.1;
 /// Nodes of the search for each of the optimal layouts: a layout that is nearly optimal serves as well.
 const PLAN_NODES: u64 = 100_000;
@@ -191,7 +191,7 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut vector: Vec<f64>) -> Vec<f64> {
     vector
 }
 
-/// How far the changes of the loss of single samples are from the means of their layouts.
+/// Spread of the changes of the loss of single samples around the means of their layouts.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spread {
     /// Squared distances from the means.

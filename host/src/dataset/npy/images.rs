@@ -11,13 +11,13 @@ const IMAGE_TYPES: &str = "integers or floats of 32 or 64 bits";
 /// Which images of an array are wanted.
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
-    /// Those that the options pick.
+    /// The images that the options pick.
     Set(&'a LoadOptions<'a>),
     /// One, for a model of this input `[H, W, C]`; the batch axis may be missing.
     Sample { input: [usize; 3], index: usize },
 }
 
-/// Where the pixels lie: elements from one index to the next.
+/// Strides of the pixels: elements from one index to the next.
 struct Layout {
     /// Images in the array.
     count: usize,

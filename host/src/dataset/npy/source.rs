@@ -1,4 +1,4 @@
-//! Where an array's bytes come from: a `.npy` file, or an entry of an `.npz`.
+//! The bytes of an array: from a `.npy` file, or from an entry of an `.npz`.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

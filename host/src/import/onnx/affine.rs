@@ -1,4 +1,4 @@
-//! What maps each channel by itself: batch normalization, and arithmetic with constants.
+//! Maps of single channels: batch normalization, and arithmetic with constants.
 
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::{Shape, Window};

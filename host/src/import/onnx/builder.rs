@@ -21,7 +21,7 @@ pub(super) struct Input<'a> {
     pub(super) shape: Shape,
     /// Without the batch.
     pub(super) dims: Vec<usize>,
-    /// Where it is fixed.
+    /// The batch size, where it is fixed.
     pub(super) batch: Option<i64>,
     /// Length of the file.
     pub(super) file_bytes: usize,
@@ -36,7 +36,7 @@ pub(super) type Convert = for<'a> fn(&mut Builder<'a>, &Node<'a>) -> Result<Valu
 /// The growing graph.
 pub(super) struct Builder<'a> {
     initializers: HashMap<&'a str, &'a TensorProto>,
-    /// What any node gives, to tell a missing tensor from one that comes too late.
+    /// Tensors that any node gives, to tell a missing one from one that comes too late.
     given: HashSet<&'a str>,
     values: HashMap<&'a str, Value>,
     reads: &'a HashMap<&'a str, usize>,

@@ -1,8 +1,8 @@
-//! What can be wrong with an ONNX model.
+//! Errors of ONNX models.
 
 use std::fmt;
 
-/// How to get a model that can be imported, for the end of a help text.
+/// The way to export a model that can be imported, for the end of a help text.
 pub(in crate::import) const RE_EXPORT: &str = "with PyTorch: \
     `torch.onnx.export(model.eval(), example, \"model.onnx\", external_data=False)`";
 
@@ -21,31 +21,31 @@ pub enum OnnxError {
     #[error("this is not an ONNX model but {looks_like}")]
     #[diagnostic(help("export the model to ONNX, {RE_EXPORT}"))]
     NotOnnx {
-        /// What the file seems to be.
+        /// The format that the file seems to have.
         looks_like: &'static str,
     },
     /// The bytes are not a Protocol Buffers message as ONNX has it.
     #[error("damaged or not ONNX: at byte {offset}, in a {message}: {reason}")]
     #[diagnostic(help("the file may be cut off: compare its size with the original"))]
     Malformed {
-        /// Where in the file.
+        /// Position in the file.
         offset: usize,
         /// The kind of message that the fault is in.
         message: &'static str,
-        /// What is wrong.
+        /// The fault.
         reason: &'static str,
     },
     /// The fields are not those of ONNX.
     #[error("damaged or not ONNX: {reason}")]
     Decode {
-        /// What the decoder says.
+        /// The decoder's message.
         reason: String,
     },
     /// The model has no graph, or no operator set.
     #[error("the model has no {part}")]
     #[diagnostic(help("the file may be cut off, or it is not ONNX"))]
     MissingPart {
-        /// What it lacks.
+        /// The part that it lacks.
         part: &'static str,
     },
     /// The operator set is too old.
@@ -125,7 +125,7 @@ pub enum OnnxError {
     MissingTensor {
         /// The reader.
         node: String,
-        /// What it reads.
+        /// The tensor.
         tensor: String,
     },
     /// A node reads a tensor that only a later node gives.
@@ -134,7 +134,7 @@ pub enum OnnxError {
     NotSorted {
         /// The reader.
         node: String,
-        /// What it reads.
+        /// The tensor.
         tensor: String,
     },
     /// Two nodes, initializers or inputs give the same tensor.
@@ -167,7 +167,7 @@ pub enum OnnxError {
         tensor: String,
         /// By its dimensions.
         expected: usize,
-        /// What is there.
+        /// Bytes or numbers that are there.
         found: usize,
     },
     /// A tensor has elements of a type that cannot be used there.
@@ -177,7 +177,7 @@ pub enum OnnxError {
         node: String,
         /// Its name.
         tensor: String,
-        /// What could be used.
+        /// The types that could be used.
         expected: &'static str,
         /// Its type.
         found: String,
@@ -192,7 +192,7 @@ pub enum OnnxError {
         tensor: String,
         /// Which element, in the file's order.
         index: usize,
-        /// What it is.
+        /// Its value.
         value: f32,
     },
     /// A weight tensor has another shape than its operator needs.
@@ -202,9 +202,9 @@ pub enum OnnxError {
         node: String,
         /// The tensor.
         tensor: String,
-        /// What the operator needs.
+        /// The shape that the operator needs.
         expected: String,
-        /// What it is.
+        /// Its shape.
         found: Vec<usize>,
     },
     /// An attribute has a type or value that it cannot have.
@@ -214,7 +214,7 @@ pub enum OnnxError {
         node: String,
         /// Its name.
         attribute: String,
-        /// What it should be.
+        /// The kind of value that it should have.
         expected: &'static str,
     },
     /// The graph has more layers than can be planned.
@@ -264,7 +264,7 @@ pub struct UnsupportedNode {
     pub node: String,
     /// Its operator.
     pub op: String,
-    /// What about it is not supported.
+    /// The part of it that is not supported.
     pub reason: String,
 }
 
@@ -288,9 +288,9 @@ fn list(nodes: &[UnsupportedNode]) -> String {
 /// Why one node could not be converted.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// It is not supported, for this reason; the import goes on, to find the others.
+    /// The node is not supported, for this reason; the import goes on, to find the others.
     Unsupported(String),
-    /// It reads what an unsupported node should have given.
+    /// The node reads the output of an unsupported one.
     Upstream,
     /// The model is broken.
     Broken(OnnxError),

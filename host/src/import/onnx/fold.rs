@@ -1,4 +1,4 @@
-//! What is computed from constants and shapes alone.
+//! Nodes that are computed from constants and shapes alone.
 
 use std::rc::Rc;
 

@@ -6,11 +6,11 @@ use super::node::Node;
 
 /// The nodes, and which of them the output needs.
 pub(super) struct Live<'a> {
-    /// Those that the output needs, in the order of the file.
+    /// Nodes that the output needs, in the order of the file.
     pub(super) live: Vec<Node<'a>>,
-    /// The tensors that other nodes give.
+    /// The other nodes.
     pub(super) dead: Vec<Node<'a>>,
-    /// How often each tensor is read as a tensor; its shape may be read besides.
+    /// Times that each tensor is read as a tensor; its shape may be read besides.
     pub(super) reads: HashMap<&'a str, usize>,
 }
 

@@ -97,7 +97,7 @@ fn decode(bytes: &[u8]) -> Result<ModelProto, OnnxError> {
     })
 }
 
-/// What the bytes seem to be, of the files that are taken for a model most often.
+/// The format of the bytes, if it is one that is often taken for a model.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"version https://git-lfs") {
         Some("a pointer of Git LFS: fetch the file with `git lfs pull`")

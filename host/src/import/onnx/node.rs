@@ -7,7 +7,7 @@ use super::error::OnnxError;
 /// One node of the model.
 pub(super) struct Node<'a> {
     proto: &'a NodeProto,
-    /// What messages call it: its name, or its number where it has none.
+    /// Its name in messages: its own, or its number where it has none.
     pub(super) label: String,
     /// Its operator; with its domain where that is not ONNX's own.
     pub(super) op: String,

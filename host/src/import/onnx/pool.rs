@@ -80,7 +80,7 @@ fn pool(b: &mut Builder<'_>, tensor: usize, op: Op, window: Window) -> Result<Va
     Ok(Value::Activation(View::new(tensor, dims)))
 }
 
-/// What a pool makes of the elements under its window.
+/// Reduction of the elements under a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reduction {
     Mean,

@@ -99,7 +99,7 @@ impl Tensor {
         }
     }
 
-    /// What its elements are, for messages.
+    /// The type of its elements, for messages.
     pub(super) const fn type_name(&self) -> &'static str {
         match self.data {
             Data::Float(_) => "floating point",

@@ -1,13 +1,13 @@
-//! What is known of the model's tensors while the graph grows.
+//! The model's tensors while the graph grows.
 
 use std::rc::Rc;
 
 use super::tensor::Tensor;
 
-/// What is known of one of the model's tensors.
+/// One of the model's tensors.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// The same for every input.
+    /// A constant.
     Const(Rc<Tensor>),
     /// Computed by a layer.
     Activation(View),
@@ -28,11 +28,11 @@ pub(super) struct View {
     /// Elements around rows and columns that the tensor itself does not have: top, left, bottom,
     /// right.
     pub(super) pad: [usize; 4],
-    /// What those elements are.
+    /// The value of those elements.
     pub(super) fill: Fill,
 }
 
-/// What a tensor is padded with.
+/// The value of padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fill {
     /// 0, as convolutions and means pad.
@@ -42,7 +42,7 @@ pub(super) enum Fill {
 }
 
 impl Fill {
-    /// What `value` is as a padding, if it is one that an operator has.
+    /// `value` as padding, if an operator pads with it.
     pub(super) fn of(value: f32) -> Option<Self> {
         match value {
             0.0 => Some(Self::Zero),

@@ -14,14 +14,14 @@ pub(super) struct Sliding {
     ceil: bool,
 }
 
-/// How the padding is given.
+/// Padding, as an operator gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Padding {
     /// Top, left, bottom, right.
     Explicit([usize; 4]),
-    /// As much as makes the output ceil(input / stride); the odd one at the bottom and right.
+    /// Enough for an output of ceil(input / stride); the odd one at the bottom and right.
     SameUpper,
-    /// The same with the odd one at the top and left.
+    /// As `SameUpper`, with the odd one at the top and left.
     SameLower,
 }
 

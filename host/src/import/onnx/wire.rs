@@ -10,14 +10,14 @@ const MAX_DEPTH: usize = 24;
 /// A model may have this many messages: nodes, attributes, tensors, dimensions ….
 const MAX_MESSAGES: usize = 1 << 20;
 
-/// Where and how the bytes stop being a well-formed model.
+/// The first fault in the bytes of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WireFault {
     /// Position in the file.
     pub(super) offset: usize,
     /// The message that the fault is in.
     pub(super) message: &'static str,
-    /// What is wrong.
+    /// The fault.
     pub(super) reason: &'static str,
 }
 
@@ -34,11 +34,11 @@ enum Message {
     TensorType,
     SequenceType,
     Shape,
-    /// One without messages or packed numbers inside.
+    /// A message without messages or packed numbers inside.
     Plain,
 }
 
-/// What a length-delimited field holds.
+/// Content of a length-delimited field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
     Message(Message),
@@ -64,7 +64,7 @@ impl Message {
         }
     }
 
-    /// What the field `number` holds, by the numbers of `onnx.proto`.
+    /// The content of the field `number`, by the numbers of `onnx.proto`.
     const fn content(self, number: u64) -> Content {
         match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6) => Content::Message(Self::Graph),

@@ -1,4 +1,4 @@
-//! What is refused, and how that is said.
+//! Models that are refused, and the messages.
 
 use super::*;
 use crate::import::{ImportError, load};

@@ -1,4 +1,4 @@
-//! What disappears into the layer before it, and what must not.
+//! Nodes that are folded into the layer before, and nodes that must not be.
 
 use super::*;
 

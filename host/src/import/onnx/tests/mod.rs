@@ -183,7 +183,7 @@ impl Model {
         parse(&self.bytes()).expect_err("an error was expected")
     }
 
-    /// What is listed as unsupported.
+    /// The nodes listed as unsupported.
     fn unsupported(&self) -> Vec<UnsupportedNode> {
         let error = self.error();
         let OnnxError::Unsupported { nodes, .. } = error else {

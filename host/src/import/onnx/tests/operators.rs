@@ -1,4 +1,4 @@
-//! What each operator becomes.
+//! The import of each operator.
 
 use super::*;
 
