@@ -1,4 +1,4 @@
-//! Where activations lie in RAM.
+//! Placement of activations in RAM.
 //!
 //! Every tensor has a block that is its own from the layer that writes it to the last layer that
 //! reads it; blocks that are never alive together may share addresses.
@@ -28,7 +28,7 @@ struct Lifetime {
     last: u16,
 }
 
-/// What a tensor needs: `bytes`, from step `first` to step `last` (both inclusive).
+/// A tensor's block: `bytes`, in use from step `first` to step `last` (both inclusive).
 #[derive(Clone, Copy, Debug, Default)]
 struct Block {
     bytes: u32,
@@ -54,7 +54,7 @@ impl<const N: usize> Lifetimes<N> {
         Self { tensors, count }
     }
 
-    /// Those of no tensors.
+    /// The lifetimes of no tensors.
     pub(crate) const fn empty() -> Self {
         Self {
             tensors: PerTensor::empty(Lifetime { len: 0, last: 0 }),

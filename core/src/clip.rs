@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::quant::{QParams, Width, quantize_weight};
 
-/// How a clip range is chosen.
+/// A rule for clip ranges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Clip {
     /// The range of least squared quantization error, clipping and rounding together, on the
@@ -172,7 +172,7 @@ impl Histogram<'_> {
     }
 }
 
-/// How many of `total` values may lie outside a range that `fraction` of them lie in.
+/// The number of `total` values that may lie outside a range that holds `fraction` of them.
 fn outside(total: f64, fraction: f64) -> f64 {
     // 10 · (1 − 0.9) is 1, not a little less
     libm::floor(total * (1.0 - fraction + 1e-12))

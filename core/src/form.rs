@@ -2,7 +2,7 @@
 
 use crate::quant::Rounding;
 
-/// How a tensor lies in memory.
+/// The format of a tensor in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Form {

@@ -129,7 +129,7 @@ pub struct Span {
     pub tap: usize,
     /// Input position of that tap.
     pub start: usize,
-    /// How many taps lie inside.
+    /// Number of taps inside.
     pub len: usize,
 }
 

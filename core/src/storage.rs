@@ -1,4 +1,4 @@
-//! Where an image lies: in memory, or in a NOR flash that must be read piece by piece.
+//! Storage of an image: memory, or a NOR flash that must be read piece by piece.
 //!
 //! A storage is anything that implements [`ReadNorFlash`] of `embedded-storage`: the drivers of SPI
 //! and QSPI flashes do. All reads are aligned to four bytes.

@@ -62,7 +62,7 @@ pub(crate) trait Im2col: Sized {
 /// Rows of integer weights, one for each output channel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a> {
-    /// How they are packed.
+    /// Width of the packed weights.
     pub(crate) width: Width,
     /// From the first row's first weight to the last row's last.
     pub(crate) bytes: &'a [u8],

@@ -1,4 +1,4 @@
-//! How many output pixels share a pass over the weights.
+//! Output pixels that share a pass over the weights.
 
 /// One pixel or four neighbouring ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Pixels {
         }
     }
 
-    /// How many.
+    /// Number of pixels.
     #[inline(always)]
     #[must_use]
     pub(crate) const fn count(self) -> usize {

@@ -20,7 +20,7 @@ use super::requantize::Requants;
 /// The taps of one sum: rows of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KernelRows {
-    /// How many rows.
+    /// Number of rows.
     pub(crate) count: usize,
     /// Taps of each.
     pub(crate) len: usize,
@@ -72,7 +72,7 @@ pub(crate) struct Strip {
     pub(crate) pitch: usize,
     /// From the inputs of a pixel to the next pixel's.
     pub(crate) step: usize,
-    /// How many pixels.
+    /// Number of pixels.
     pub(crate) pixels: usize,
 }
 
@@ -86,7 +86,7 @@ impl Strip {
 pub(crate) struct OutputGrid {
     /// The first row, of any number of pixels.
     pub(crate) strip: Strip,
-    /// How many rows.
+    /// Number of rows.
     pub(crate) rows: usize,
     /// From the inputs of a row to the next row's.
     pub(crate) step: usize,

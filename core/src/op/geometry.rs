@@ -1,4 +1,4 @@
-//! Where the taps of a convolution lie.
+//! Geometry of a convolution: the positions of its taps.
 
 use crate::shape::{Shape, Span, Window};
 

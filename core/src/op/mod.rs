@@ -112,9 +112,9 @@ impl Activation {
 pub enum OpError {
     /// The number of inputs is not what the operator takes.
     InputCount {
-        /// How many it takes.
+        /// Inputs that it takes.
         expected: usize,
-        /// How many it was given.
+        /// Inputs that it was given.
         found: usize,
     },
     /// The inputs' shapes do not go together.
@@ -187,7 +187,7 @@ impl Op {
         }
     }
 
-    /// How many tensors it reads.
+    /// Number of tensors that it reads.
     #[must_use]
     pub const fn input_count(&self) -> usize {
         match self {

@@ -123,7 +123,7 @@ impl Taps<'_> {
         }
     }
 
-    /// Where the wanted ones of the next `len` taps go, and which they are.
+    /// Position in the buffer of the wanted ones of the next `len` taps, and their range among these.
     #[inline]
     fn take(&mut self, len: usize) -> Option<(usize, Range<usize>)> {
         if len == 0 {

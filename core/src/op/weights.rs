@@ -115,7 +115,7 @@ impl IntWeights<'_> {
     }
 }
 
-/// Where the sums of an integer layer go.
+/// Destination of the sums of an integer layer.
 #[derive(Debug)]
 pub(crate) struct IntOutput<'w, 'o> {
     weights: &'w IntWeights<'w>,

@@ -217,7 +217,7 @@ mod tests {
             .to_vec()
     }
 
-    /// What a receiver makes of the bytes: sequence numbers and errors.
+    /// The sequence numbers and errors that a receiver finds in the bytes.
     fn feed(receiver: &mut Receiver, bytes: &[u8]) -> Vec<Result<u16, FrameError>> {
         bytes.iter().filter_map(|b| receiver.push(*b)).collect()
     }

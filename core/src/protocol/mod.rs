@@ -1,4 +1,4 @@
-//! What host and device say to each other: one request, one response, over any byte pipe.
+//! The language of host and device: one request, one response, over any byte pipe.
 //!
 //! The host asks, the device answers every frame that it receives with exactly one response, and goes
 //! on serving whatever it received. [`frame`] says how a message becomes bytes.
@@ -27,7 +27,7 @@ pub use refusal::{Cause, Failure, Refusal};
 /// The most bytes that one chunk carries.
 pub const CHUNK_BYTES: usize = 1024;
 
-/// What the host asks.
+/// A request of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
     /// Who are you? Begins a session. Answered by [`Response::Info`].
@@ -55,7 +55,7 @@ pub enum Request<'a> {
     Replan {
         /// The budget.
         budget: Budget,
-        /// How many nodes the search may visit.
+        /// The most nodes that the search may visit.
         node_limit: u64,
     },
     /// The next part of a sample: one byte an element, or four (little-endian `f32`). Answered by
@@ -68,7 +68,7 @@ pub enum Request<'a> {
     },
     /// Run the network on the sample. Answered by [`Response::Inferred`].
     Infer {
-        /// What the sample's bytes are.
+        /// The sample's elements.
         element: Element,
     },
     /// Part of the last output. Answered by [`Response::Output`].
@@ -76,15 +76,15 @@ pub enum Request<'a> {
         /// The first element.
         offset: u32,
     },
-    /// How much of everything was used. Answered by [`Response::Stats`].
+    /// Memory used and frames counted. Answered by [`Response::Stats`].
     Stats,
     /// As [`Request::Infer`], measuring every step. Answered by [`Response::Inferred`], with the ticks of
     /// all steps together.
     InferMeasured {
-        /// What the sample's bytes are.
+        /// The sample's elements.
         element: Element,
     },
-    /// What a step of the last measured inference took. Answered by [`Response::Cost`].
+    /// Time and stack of a step of the last measured inference. Answered by [`Response::Cost`].
     Cost {
         /// The tensor that the step made: 0 is the input, `i + 1` the output of layer `i`.
         tensor: u16,
@@ -97,7 +97,7 @@ pub enum Request<'a> {
     },
 }
 
-/// What the bytes of a sample are.
+/// The type of a sample's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Element {
@@ -107,7 +107,7 @@ pub enum Element {
     F32,
 }
 
-/// What the device answers; `N` is the number of layers that the reader has room for.
+/// A response of the device; `N` is the number of layers that the reader has room for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Response<'a, const N: usize> {
     /// To [`Request::Info`].
@@ -126,7 +126,7 @@ pub enum Response<'a, const N: usize> {
     Inferred {
         /// Elements of the output.
         output_len: u32,
-        /// What the inference took.
+        /// Time of the inference.
         ticks: u64,
     },
     /// To [`Request::Output`].
@@ -159,7 +159,7 @@ pub struct Info<'a> {
     pub arena_bytes: u32,
     /// Ticks of the clock in a second.
     pub ticks_hz: u32,
-    /// What the clock counts over nothing: part of every measured number of ticks.
+    /// Ticks of an empty measurement: part of every measured number of ticks.
     pub empty_ticks: u64,
     /// The image in use.
     pub image: Option<ImageInfo>,
@@ -193,7 +193,7 @@ pub struct Planned<const N: usize> {
     pub encode_ticks: u64,
 }
 
-/// What one step of an inference took.
+/// Time and stack of one step of an inference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Ticks of the clock.
@@ -202,7 +202,7 @@ pub struct Cost {
     pub stack_bytes: u32,
 }
 
-/// How much of everything was used.
+/// Memory used and frames counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
     /// Bytes of the arena that were written since the image was loaded.

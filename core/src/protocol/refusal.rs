@@ -1,4 +1,4 @@
-//! What the device says when it does not do what it was asked.
+//! Refusals: answers of the device when it does not do what it was asked.
 
 use core::fmt;
 
@@ -75,7 +75,7 @@ pub struct Failure {
     pub address: u32,
 }
 
-/// What stopped a program.
+/// The cause of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How many bits a quantized weight has.
+/// Bits of a quantized weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Width {
