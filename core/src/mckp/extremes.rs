@@ -133,6 +133,19 @@ fn groups<const D: usize>(rng: &mut SmallRng) -> Vec<Vec<Item<D>>> {
         let first = groups[0].clone();
         groups.fill(first);
     }
+    if rng.random_bool(0.3) {
+        // the costs of a group differ by multiples of a number
+        let step = magnitude(rng).max(1);
+        for item in groups.iter_mut().flatten() {
+            item.cost = item.cost.map(|cost| cost / step * step);
+        }
+        for group in &mut groups {
+            let more = rng.random_range(0..step);
+            for item in group {
+                item.cost = item.cost.map(|cost| cost.saturating_add(more));
+            }
+        }
+    }
     groups
 }
 

@@ -13,6 +13,7 @@
 //! | `problem` | drops dominated items, sorts the steps of the convex hulls | no |
 //! | `relaxation`, `multipliers` | relaxation, reduced prices, first incumbent | yes |
 //! | `table` | lower bounds for the groups that are still open | yes |
+//! | `grain` | how finely a limit can be used | yes |
 //! | `exchange` | dominance between partial layouts | no |
 //! | `search`, `frame` | depth-first search with a deepening gap | yes |
 //! | `least` | the layout of smallest cost, surcharge included | |
@@ -35,6 +36,7 @@ mod exchange;
 #[cfg(test)]
 mod extremes;
 mod frame;
+mod grain;
 mod least;
 mod multipliers;
 mod problem;

@@ -24,6 +24,7 @@ use heapless::Vec;
 
 use super::exchange::{best_exchange, improves};
 use super::frame::{Frame, Node};
+use super::grain::Grain;
 use super::problem::{FAR, Layout, Problem};
 use super::relaxation::Relaxation;
 use super::sort::sort_by;
@@ -68,6 +69,8 @@ pub(super) struct Search<const N: usize, const K: usize, const D: usize> {
     /// The groups of the core, in the order in which the search decides them.
     order: Vec<u16, N>,
     table: Table<N, D>,
+    /// That of the first limit; the others are used up to theirs from the root on.
+    grain: Grain,
     /// By depth: the partial layouts that are open.
     frames: [Frame<K, D>; N],
     /// By group: the choices of the partial layout, and of the groups outside the core.
@@ -105,6 +108,7 @@ impl<const N: usize, const K: usize, const D: usize> Search<N, K, D> {
         Self {
             order: Vec::new(),
             table: Table::new(),
+            grain: Grain::NONE,
             frames: [Frame::EMPTY; N],
             items: [0; N],
             classes: [0; N],
@@ -418,11 +422,18 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     fn add_surcharge(&self, node: &mut Node<D>, surcharge: u32) {
         let more = surcharge.saturating_sub(node.surcharge);
         if more > 0 {
-            let loss = self.relaxation.lambda[0].saturating_mul(more.into());
-            node.loss = node.loss.saturating_add(loss).min(FAR);
-            node.left[0] -= i64::from(more);
+            let grain = self.search.grain;
+            let lost = grain.lost(surcharge) - grain.lost(node.surcharge);
+            self.take(node, 0, i64::from(more) + lost);
             node.surcharge = surcharge;
         }
+    }
+
+    /// Takes `more` of what a limit leaves, without a choice.
+    fn take(&self, node: &mut Node<D>, d: usize, more: i64) {
+        let loss = self.relaxation.lambda[d].saturating_mul(more);
+        node.loss = node.loss.saturating_add(loss).min(FAR);
+        node.left[d] -= more;
     }
 
     /// Selects the groups with more than one choice that the gap allows, and returns the root: what
@@ -485,12 +496,26 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             (Reverse(width), group)
         };
         sort_by(&mut search.order, |a, b| spread(a) < spread(b));
+        let core = Core {
+            problem: self.problem,
+            relaxation: self.relaxation,
+            order: &self.search.order,
+            gap,
+        };
+        let threshold = self.search.threshold;
+        let surcharge = |d: usize| if d == 0 { threshold } else { 0 };
+        let grains: [Grain; D] =
+            core::array::from_fn(|d| Grain::new(&core, d, left[d] + i64::from(surcharge(d))));
         let mut root = Node {
             loss: 0,
             left,
-            surcharge: search.threshold,
+            surcharge: threshold,
             column: 0,
         };
+        for (d, grain) in grains.iter().enumerate() {
+            self.take(&mut root, d, grain.lost(surcharge(d)));
+        }
+        self.search.grain = grains[0];
         let surcharge = self.surcharge.at_least(&self.search.classes);
         self.add_surcharge(&mut root, surcharge);
         root.left.iter().all(|&left| left >= 0).then_some(root)
@@ -663,7 +688,8 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             return;
         }
         let surcharge = self.surcharge.of(&self.search.classes);
-        if i64::from(surcharge.saturating_sub(node.surcharge)) > node.left[0] {
+        let left = node.left[0] + self.search.grain.lost(node.surcharge);
+        if i64::from(surcharge.saturating_sub(node.surcharge)) > left {
             return;
         }
         self.search.best = Layout {

@@ -54,7 +54,7 @@ pub(super) struct Core<'a, const N: usize, const K: usize, const D: usize> {
 impl<const N: usize, const K: usize, const D: usize> Core<'_, N, K, D> {
     /// Returns reduced price and costs of the choices of a group of the order. There is always one:
     /// the group's best.
-    fn choices(&self, depth: usize) -> impl Iterator<Item = (i64, &[u32; D])> {
+    pub(super) fn choices(&self, depth: usize) -> impl Iterator<Item = (i64, &[u32; D])> {
         let group = usize::from(self.order[depth]);
         let choices = self.problem.groups[group].choices().iter();
         choices

@@ -306,12 +306,14 @@ fn surcharges_equal_brute_force() {
     let mut rng = SmallRng::seed_from_u64(8);
     for round in 0..3000 {
         let largest = [4, 30, 1000][round % 3];
+        let step = [1, 3, largest / 3][round / 3 % 3];
         let count = rng.random_range(1..=5);
         let groups: Vec<Vec<Item>> = (0..count)
             .map(|_| {
                 let items = rng.random_range(1..=4);
+                let offset = rng.random_range(0..step);
                 let random_item = |_| Item {
-                    cost: [rng.random_range(0..=largest)],
+                    cost: [rng.random_range(0..=largest) / step * step + offset],
                     price: rng.random_range(-20..=20),
                     class: rng.random_range(0..3),
                 };
@@ -361,6 +363,28 @@ fn surcharges_equal_brute_force() {
                     break;
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_limit_between_the_sums_of_coarse_costs_is_no_harder_than_the_sum_below() {
+    let mut rng = SmallRng::seed_from_u64(9);
+    for step in [2, 3, 100] {
+        // more cost means a lower price by as much: every layout that fills the limit is as good
+        let mut random_group = |_| {
+            let (start, cost) = (rng.random_range(0..9), rng.random_range(40..70));
+            vec![item(start, 0), item(start + step * cost, -(cost as i32))]
+        };
+        let groups: Groups = (0..30).map(&mut random_group).collect();
+        let mut solver = solver::<30, 2>(&groups);
+        let (smallest, useful) = (solver.smallest_cost()[0], solver.largest_useful_cost()[0]);
+        let sum = smallest + (useful - smallest) / 2 / u64::from(step) * u64::from(step);
+        let best = solver.solve([sum], 5_000).unwrap();
+        assert_eq!((best.cost[0], best.gap()), (sum, 0));
+        for more in 1..step.into() {
+            let solution = solver.solve([sum + more], 5_000).unwrap();
+            assert_eq!((solution.price, solution.gap()), (best.price, 0));
         }
     }
 }
