@@ -287,19 +287,28 @@ impl Kind {
         bytes.starts_with(&self.magic)
     }
 
+    /// The content of a file of this kind that holds `value`.
+    ///
+    /// # Errors
+    /// Those of postcard.
+    pub fn encode<T: Serialize>(&self, value: &T) -> postcard::Result<Vec<u8>> {
+        let mut bytes = self.magic.to_vec();
+        bytes.extend(self.version.to_le_bytes());
+        let mut bytes = postcard::to_extend(value, bytes)?;
+        bytes.extend(CRC32.checksum(&bytes).to_le_bytes());
+        Ok(bytes)
+    }
+
     /// Writes `value` as a file of this kind.
     ///
     /// # Errors
     /// [`FileError::Write`].
     pub fn save<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), FileError> {
-        let mut bytes = self.magic.to_vec();
-        bytes.extend(self.version.to_le_bytes());
-        let bytes = postcard::to_extend(value, bytes).map_err(|e| FileError::Write {
+        let bytes = self.encode(value).map_err(|e| FileError::Write {
             path: path.into(),
             source: io::Error::other(e),
         })?;
-        let crc = CRC32.checksum(&bytes).to_le_bytes();
-        write(path, &[bytes, crc.to_vec()].concat())
+        write(path, &bytes)
     }
 
     /// The value in `bytes`, the content of the file at `path`.

@@ -26,12 +26,15 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn every_input_passes_its_target() {
     for target in TARGETS {
-        let inputs = corpus(target.name);
-        assert!(inputs.len() >= 10, "{}: {}", target.name, inputs.len());
-        for (path, bytes) in inputs {
+        let inputs = corpus(target.name).into_iter();
+        let taken = inputs.filter(|(path, bytes)| {
             println!("{}", path.display());
-            (target.run)(&bytes);
-        }
+            (target.run)(bytes)
+        });
+        // a corpus that a new version of its format refuses reaches nothing
+        let taken_count = taken.count();
+        println!("{}: {taken_count} taken", target.name);
+        assert!(taken_count >= 10, "{}: {taken_count}", target.name);
     }
 }
 

@@ -13,12 +13,6 @@ use crate::grid::Grid;
 use crate::loss::Loss;
 use crate::metric::{Estimate, Metric};
 
-const KIND: Kind = Kind {
-    magic: *b"bitbprof",
-    version: 4,
-    name: "profile",
-};
-
 /// The origin of a profile: model, data and settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
@@ -87,10 +81,17 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// The kind of its file.
+    pub const KIND: Kind = Kind {
+        magic: *b"bitbprof",
+        version: 4,
+        name: "profile",
+    };
+
     /// Whether `bytes` begin like a profile.
     #[must_use]
     pub fn matches(bytes: &[u8]) -> bool {
-        KIND.matches(bytes)
+        Self::KIND.matches(bytes)
     }
 
     /// The content of its file.
@@ -104,7 +105,7 @@ impl Profile {
     /// # Errors
     /// [`FileError::Write`].
     pub fn save(&self, path: &Path) -> Result<(), FileError> {
-        KIND.save(path, self)
+        Self::KIND.save(path, self)
     }
 
     /// The profile in `bytes`, the content of the file at `path`.
@@ -112,7 +113,7 @@ impl Profile {
     /// # Errors
     /// [`FileError`] when it is something else, damaged, or inconsistent.
     pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, FileError> {
-        let profile: Self = KIND.decode(path, bytes)?;
+        let profile: Self = Self::KIND.decode(path, bytes)?;
         let damaged = |reason: String| FileError::Damaged {
             path: path.into(),
             reason,

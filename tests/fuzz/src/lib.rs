@@ -41,7 +41,9 @@ pub fn target(name: &str) -> &'static Target {
 #[macro_export]
 macro_rules! target {
     ($name:literal) => {
-        $crate::libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ($crate::target($name).run)(bytes));
+        $crate::libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+            ($crate::target($name).run)(bytes);
+        });
         $crate::libfuzzer_sys::fuzz_mutator!(
             |data: &mut [u8], size: usize, max_size: usize, seed: u32| {
                 $crate::vary($crate::target($name), data, size, max_size, seed)

@@ -17,10 +17,10 @@ const INPUTS: [[usize; 3]; 6] = [
 ];
 
 /// The first byte chooses the size, the second the kind of file; the others are its content.
-pub(super) fn run(bytes: &[u8]) {
+pub(super) fn run(bytes: &[u8]) -> bool {
     static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder"));
     let [size, kind, content @ ..] = bytes else {
-        return;
+        return false;
     };
     let input = INPUTS[usize::from(*size) % INPUTS.len()];
     // tests run side by side
@@ -48,10 +48,10 @@ pub(super) fn run(bytes: &[u8]) {
         limit: (size & 0x80 != 0).then_some(2),
         seed: 1,
     };
-    match kind % 8 {
+    let is_data = match kind % 8 {
         4 | 5 => {
             let forced = Some(Format::Folder);
-            check(
+            let is_folder = check(
                 dataset::load(
                     &folder,
                     &LoadOptions {
@@ -61,7 +61,7 @@ pub(super) fn run(bytes: &[u8]) {
                 ),
                 input,
             );
-            check(dataset::load_input(&path, input, 0), input);
+            check(dataset::load_input(&path, input, 0), input) || is_folder
         }
         6 => {
             fs::write(&labels, three_images()).expect("a file");
@@ -70,14 +70,15 @@ pub(super) fn run(bytes: &[u8]) {
                 input: [1, 1, 1],
                 ..options
             };
-            check(dataset::load(&labels, &options), [1, 1, 1]);
+            check(dataset::load(&labels, &options), [1, 1, 1])
         }
         _ => {
-            check(dataset::load(&path, &options), input);
-            check(dataset::load_input(&path, input, 0), input);
+            let is_set = check(dataset::load(&path, &options), input);
+            check(dataset::load_input(&path, input, 0), input) || is_set
         }
-    }
+    };
     fs::remove_file(path).expect("it was written");
+    is_data
 }
 
 /// A `.npy` of three images of one pixel.
@@ -92,8 +93,9 @@ fn three_images() -> Vec<u8> {
     .concat()
 }
 
-/// A set is as large as it says.
-fn check(loaded: Result<Dataset, dataset::DataError>, [h, w, c]: [usize; 3]) {
+/// Whether there is a set: it is as large as it says.
+fn check(loaded: Result<Dataset, dataset::DataError>, [h, w, c]: [usize; 3]) -> bool {
+    let is_set = loaded.is_ok();
     match loaded {
         Ok(data) => {
             assert_eq!([data.height, data.width, data.channels], [h, w, c]);
@@ -110,4 +112,5 @@ fn check(loaded: Result<Dataset, dataset::DataError>, [h, w, c]: [usize; 3]) {
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+    is_set
 }

@@ -20,11 +20,12 @@ impl Serialize for Raw<'_> {
 }
 
 /// The bytes as they come, and as the message of a good frame.
-pub(super) fn run(bytes: &[u8]) {
+pub(super) fn run(bytes: &[u8]) -> bool {
     let mut receiver = Receiver::new();
+    let mut is_message = false;
     for byte in bytes {
         if let Some(Ok(_)) = receiver.push(*byte) {
-            understand(&receiver);
+            is_message |= understand(&receiver);
         }
     }
     receiver.push(0);
@@ -34,13 +35,15 @@ pub(super) fn run(bytes: &[u8]) {
     let (last, before) = frame.split_last().expect("not empty");
     assert!(before.iter().all(|byte| receiver.push(*byte).is_none()));
     assert_eq!(receiver.push(*last), Some(Ok(7)));
-    understand(&receiver);
+    understand(&receiver) || is_message
 }
 
-/// A message that is understood is understood when it is sent again.
-fn understand(receiver: &Receiver) {
+/// Whether there is a message: one that is understood is understood when it is sent again.
+fn understand(receiver: &Receiver) -> bool {
+    let mut is_message = false;
     let mut buffer = [0; MAX_FRAME];
     if let Ok(request) = receiver.message::<Request<'_>>() {
+        is_message = true;
         let frame = encode(1, &request, &mut buffer).expect("it came in a frame");
         let mut again = Receiver::new();
         let whole = frame.iter().find_map(|byte| again.push(*byte));
@@ -48,6 +51,7 @@ fn understand(receiver: &Receiver) {
         assert_eq!(again.message::<Request<'_>>(), Ok(request));
     }
     if let Ok(reply) = receiver.message::<Reply<'_>>() {
+        is_message = true;
         let frame = encode(1, &reply, &mut buffer).expect("it came in a frame");
         assert!(!frame.is_empty());
         assert!(!format!("{reply:?}").is_empty());
@@ -55,4 +59,5 @@ fn understand(receiver: &Receiver) {
             assert!(!refusal.to_string().is_empty());
         }
     }
+    is_message
 }

@@ -26,13 +26,11 @@ const MOST_NODES: u64 = 1000;
 const MOST_ADDED: usize = 1 << 14;
 
 /// Everything that one does with an image.
-pub(super) fn run(bytes: &[u8]) {
+pub(super) fn run(bytes: &[u8]) -> bool {
     thread_local! {
         static ARENA: RefCell<Arena> = RefCell::new(Arena::new(1 << 18));
     }
-    ARENA.with_borrow_mut(|arena| {
-        let _ = exercise::<LAYERS, LEVELS>(bytes, arena);
-    });
+    ARENA.with_borrow_mut(|arena| exercise::<LAYERS, LEVELS>(bytes, arena).is_ok())
 }
 
 /// Does everything that one does with an image, within reason; whether it ran.

@@ -20,11 +20,12 @@ mod solve;
 pub struct Target {
     /// Its name, also of its corpus.
     pub name: &'static str,
-    /// Does with the bytes all that is done with them.
+    /// Does with the bytes all that is done with them; whether they were taken for what they claim to
+    /// be, so that more than an error came of them.
     ///
     /// # Panics
     /// When something does not hold.
-    pub run: fn(&[u8]),
+    pub run: fn(&[u8]) -> bool,
     /// Makes another input of one, as its format is made: `None` where changing single bytes does.
     pub mutate: Option<fn(&mut Vec<u8>, &mut SmallRng)>,
     /// Makes lengths and checksums of an input fit what it holds.
@@ -66,7 +67,7 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "profile",
         run: profile::run,
-        mutate: None,
+        mutate: Some(profile::mutate),
         mend: Some(profile::mend),
     },
     Target {

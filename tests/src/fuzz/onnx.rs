@@ -8,11 +8,14 @@ use bitbudget_core::shape::Shape;
 const MOST_MACS: u64 = 1 << 16;
 const MOST_LEN: usize = 1 << 14;
 
-pub(super) fn run(bytes: &[u8]) {
-    match onnx::parse(bytes) {
+pub(super) fn run(bytes: &[u8]) -> bool {
+    let parsed = onnx::parse(bytes);
+    let is_model = parsed.is_ok();
+    match parsed {
         Ok(graph) => forward(graph),
         Err(error) => assert!(!error.to_string().is_empty()),
     }
+    is_model
 }
 
 /// A graph's layers fit one another, and it runs.

@@ -115,7 +115,7 @@ impl Write for Pipe {
 }
 
 /// A session by the script that the bytes are.
-pub(super) fn run(mut bytes: &[u8]) {
+pub(super) fn run(mut bytes: &[u8]) -> bool {
     static LINKED: LazyLock<Vec<u8>> = LazyLock::new(|| generate::small().emit());
     let mut script = Script::default();
     script.request(&Request::Info);
@@ -142,22 +142,26 @@ pub(super) fn run(mut bytes: &[u8]) {
     {
         resume_unwind(panic);
     }
-    check(&received.borrow(), frame_count);
+    check(&received.borrow(), frame_count)
 }
 
-/// Whether there is one response to every frame, and the last one is to `Info`.
-fn check(received: &[u8], frame_count: usize) {
+/// Checks that there is one response to every frame, and the last one is to `Info`; whether the server
+/// did what another frame asked for.
+fn check(received: &[u8], frame_count: usize) -> bool {
     let mut receiver = Receiver::new();
-    let mut response_count = 0;
+    let (mut response_count, mut done_count) = (0, 0);
     let mut is_info = false;
     for byte in received {
         if let Some(frame) = receiver.push(*byte) {
             frame.expect("a whole frame");
             let response = receiver.message::<Response<'_, LAYERS>>();
-            is_info = matches!(response.expect("a response"), Response::Info(_));
+            let response = response.expect("a response");
+            is_info = matches!(response, Response::Info(_));
             response_count += 1;
+            done_count += usize::from(!matches!(response, Response::Refused(_)));
         }
     }
     assert_eq!(response_count, frame_count);
     assert!(is_info);
+    done_count > 2
 }

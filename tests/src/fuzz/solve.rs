@@ -9,13 +9,16 @@ const EFFORT: Effort<'_> = Effort::nodes(1000);
 /// The most items of a problem whose neighbours are looked for.
 const MOST_ITEMS: usize = 12;
 
-pub(super) fn run(bytes: &[u8]) {
+pub(super) fn run(bytes: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(bytes) else {
-        return;
+        return false;
     };
     let problem = match Problem::parse(Path::new("a.json"), text) {
         Ok(problem) => problem,
-        Err(error) => return assert!(!error.to_string().is_empty()),
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return false;
+        }
     };
     let costs: Vec<String> = problem
         .costs()
@@ -38,4 +41,5 @@ pub(super) fn run(bytes: &[u8]) {
             let _ = problem.neighbours(&answer, &EFFORT);
         }
     }
+    true
 }
