@@ -75,6 +75,15 @@ impl<const N: usize> Lifetimes<N> {
         }
     }
 
+    /// The first and the last step in which one of these tensors lives; in the wrong order for none.
+    pub(crate) fn steps_of(&self, tensors: &PerTensor<bool, N>) -> [u16; 2] {
+        let chosen = (0..self.count).filter(|tensor| tensors[*tensor]);
+        chosen.fold([u16::MAX, 0], |[first, last], tensor| {
+            let block = self.block(tensor, Forms::NONE);
+            [first.min(block.first as u16), last.max(block.last as u16)]
+        })
+    }
+
     /// The most bytes that are alive at once when tensors are stored in these forms: no placement
     /// takes less.
     #[must_use]

@@ -509,6 +509,23 @@ impl<const N: usize, const K: usize> Network<N, K> {
         })
     }
 
+    /// The tensors whose forms the levels of some layers may decide: what they read, and what operators
+    /// without weights make it from.
+    pub(crate) fn decided_by(&self, layers: impl Fn(usize) -> bool) -> PerTensor<bool, N> {
+        let mut decided = PerTensor::new(false, self.layers.len());
+        for (i, layer) in self.layers.iter().enumerate().rev() {
+            let decides = if layer.op.has_weights() {
+                layers(i)
+            } else {
+                decided[i + 1]
+            };
+            for input in &layer.inputs {
+                decided[usize::from(*input)] |= decides;
+            }
+        }
+        decided
+    }
+
     /// `weighted(layer)` says in which forms a layer with weights reads its inputs, or else which ones
     /// it could choose from.
     fn propagate(&self, weighted: impl Fn(usize) -> (Forms, Forms)) -> PerTensor<Forms, N> {

@@ -11,19 +11,27 @@ use heapless::Vec;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-/// A chain of `count` equal convolutions, 16 channels to 16 on 8 x 8 pixels, whose prices fall like
-/// 4^-bits. Those of a level differ from layer to layer by this part of them at most.
+/// A [`chain`] of 16 channels on 8 x 8 pixels.
 ///
 /// # Panics
 /// When there are more layers than fit.
 #[must_use]
 pub fn convolutions(count: usize, noise: f64, seed: u64) -> HostNetwork {
+    chain(count, Shape::new(8, 8, 16), noise, seed)
+}
+
+/// A chain of `count` equal convolutions that keep this shape and whose prices fall like 4^-bits. Those
+/// of a level differ from layer to layer by this part of them at most.
+///
+/// # Panics
+/// When there are more layers than fit.
+#[must_use]
+pub fn chain(count: usize, shape: Shape, noise: f64, seed: u64) -> HostNetwork {
     let mut rng = SmallRng::seed_from_u64(seed);
     let q = QParams {
         scale: 0.1,
         zero_point: 0,
     };
-    let shape = Shape::new(8, 8, 16);
     let layer = |i: usize| Layer {
         op: Op::Conv2d {
             window: Window::square(3, 1, 1),

@@ -22,17 +22,21 @@ pub enum Family {
     SubsetSum,
     /// Uncorrelated, but no item is dominated.
     Zigzag,
+    /// More cost means a lower price by as much, and all costs are even: half of the limits cannot be
+    /// used up.
+    EvenCosts,
 }
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ResNetLike,
         Self::Uncorrelated,
         Self::WeaklyCorrelated,
         Self::StronglyCorrelated,
         Self::SubsetSum,
         Self::Zigzag,
+        Self::EvenCosts,
     ];
 
     /// The name in reports.
@@ -45,6 +49,7 @@ impl Family {
             Self::StronglyCorrelated => "strongly correlated",
             Self::SubsetSum => "subset sum",
             Self::Zigzag => "zigzag",
+            Self::EvenCosts => "even costs",
         }
     }
 }
@@ -211,12 +216,15 @@ fn levels(weights: u32, k: usize, rng: &mut SmallRng) -> Vec<Item> {
 fn hard_group(family: Family, k: usize, rng: &mut SmallRng) -> Vec<Item> {
     const RANGE: i32 = 10_000;
     let mut costs: Vec<i32> = (0..k).map(|_| rng.random_range(1..=RANGE)).collect();
+    if family == Family::EvenCosts {
+        costs.iter_mut().for_each(|cost| *cost &= !1);
+    }
     let mut gains: Vec<i32> = match family {
         Family::WeaklyCorrelated => costs
             .iter()
             .map(|cost| (cost + rng.random_range(-RANGE / 10..=RANGE / 10)).max(1))
             .collect(),
-        Family::SubsetSum => costs.clone(),
+        Family::SubsetSum | Family::EvenCosts => costs.clone(),
         Family::StronglyCorrelated => {
             // sums of costs; a constant more for every one
             costs.sort_unstable();

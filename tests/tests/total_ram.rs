@@ -10,8 +10,9 @@ use bitbudget::search::{Effort, staircase};
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError};
 use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_core::shape::Shape;
 use bitbudget_tests::arena::Arena;
-use bitbudget_tests::{digits, shared};
+use bitbudget_tests::{digits, equal, shared};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -84,6 +85,27 @@ fn plans_equal_exhaustive_search() {
         let refused = planner.plan(network, Budget::Total(smallest - 1), u64::MAX);
         assert_eq!(refused.expect_err("too small").smallest_bytes, smallest);
         println!("{} layouts, at most {most_nodes} nodes", all.len());
+    }
+}
+
+#[test]
+fn plans_of_equal_layers_equal_exhaustive_search() {
+    let mut rng = SmallRng::seed_from_u64(3);
+    let shapes = [(6, 2), (3, 5), (2, 9)].map(|(side, channels)| Shape::new(side, side, channels));
+    for (seed, shape) in (0..).zip(shapes) {
+        for noise in [0.0, 0.02, 0.3] {
+            let network = equal::chain(7, shape, noise, seed);
+            let all = all_layouts(&network);
+            let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(&network));
+            for _ in 0..300 {
+                let bytes = all[rng.random_range(0..all.len())].0 + rng.random_range(0..40);
+                let plan = planner.plan(&network, Budget::Total(bytes), u64::MAX);
+                let plan = plan.expect("it fits");
+                let fitting = all.partition_point(|(total, _)| *total <= bytes);
+                assert_eq!(plan.price, all[fitting - 1].1, "{shape:?} {bytes} bytes");
+                assert!(plan.is_optimal() && plan.total_bytes() <= bytes);
+            }
+        }
     }
 }
 

@@ -48,7 +48,11 @@ impl Neighbours {
     fn random(rng: &mut SmallRng, count: usize) -> Self {
         let shift = rng.random_range(2..30);
         let sizes = |_| std::array::from_fn(|_| magnitude(rng) >> shift);
-        let sizes = (0..count).map(sizes).collect();
+        let mut sizes: Vec<_> = (0..count).map(sizes).collect();
+        if rng.random_bool(0.3) {
+            let first = sizes[0];
+            sizes.fill(first);
+        }
         let waste = 1 + (magnitude(rng) >> (shift + rng.random_range(0..2)));
         Self { sizes, waste }
     }
@@ -86,6 +90,11 @@ impl Surcharge<GROUPS> for Neighbours {
     fn can_raise(&self, group: usize, class: u8) -> bool {
         let sizes = &self.sizes[group];
         sizes[usize::from(class)] > *sizes.iter().min().unwrap()
+    }
+
+    fn is_settled(&self, group: usize, classes: &[u8; GROUPS]) -> bool {
+        let last = (group + 1).min(self.sizes.len() - 1);
+        (group.saturating_sub(1)..=last).all(|g| classes[g] != OPEN)
     }
 
     fn at_least(&self, classes: &[u8; GROUPS]) -> u32 {

@@ -11,9 +11,9 @@ use super::table::Core;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grain {
     /// At least 1.
-    step: i64,
-    /// What the limit leaves for the core without a surcharge, as far as it is no multiple of `step`.
-    remainder: i64,
+    step: u32,
+    /// What the limit leaves for the core without a surcharge, modulo `step`.
+    remainder: u32,
 }
 
 impl Grain {
@@ -39,19 +39,22 @@ impl Grain {
                 return Self::NONE;
             }
         }
-        let step = i64::from(step.max(1));
+        let step = step.max(1);
         Self {
             step,
-            remainder: (left - smallest).rem_euclid(step),
+            remainder: (left - smallest).rem_euclid(step.into()) as u32,
         }
     }
 
     /// Returns what is lost of the limit beside this surcharge.
     pub(super) const fn lost(&self, surcharge: u32) -> i64 {
-        match self.step {
-            1 => 0,
-            step => (self.remainder - surcharge as i64).rem_euclid(step),
-        }
+        let surcharge = surcharge % self.step;
+        let lost = if surcharge <= self.remainder {
+            self.remainder - surcharge
+        } else {
+            self.step - (surcharge - self.remainder)
+        };
+        lost as i64
     }
 }
 

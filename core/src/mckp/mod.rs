@@ -16,6 +16,7 @@
 //! | `grain` | how finely a limit can be used | yes |
 //! | `exchange` | dominance between partial layouts | no |
 //! | `search`, `frame` | depth-first search with a deepening gap | yes |
+//! | `incumbent` | layouts that are good early | yes |
 //! | `least` | the layout of smallest cost, surcharge included | |
 //! | `surcharge` | what a caller says about costs that do not add up | |
 //! | `sort` | sorting | |
@@ -37,6 +38,7 @@ mod exchange;
 mod extremes;
 mod frame;
 mod grain;
+mod incumbent;
 mod least;
 mod multipliers;
 mod problem;

@@ -73,7 +73,7 @@ impl<const N: usize, const K: usize, const D: usize> Relaxation<N, K, D> {
                 *item = reduced.position(|&value| value == 0).unwrap_or(0) as u8;
             }
         }
-        self.fill(problem, &layout.items)
+        problem.filled(&layout.items, &self.capacity)
     }
 
     /// Takes the steps that fit, by falling slope. The first that does not fit gives lambda
@@ -125,27 +125,6 @@ impl<const N: usize, const K: usize, const D: usize> Relaxation<N, K, D> {
             // As much as this proves that no layout fits.
             self.base = self.base.saturating_add(smallest).min(FAR);
         }
-    }
-
-    /// Gives every group in turn the best choice that fits beside the others; none if the costs are
-    /// still above the capacity then. Within the limits choices only become better, so afterwards no
-    /// exchange of a single choice lowers the price.
-    fn fill(&self, problem: &Problem<N, K, D>, items: &[u8; N]) -> Option<Layout<N>> {
-        let mut items = *items;
-        let mut cost = problem.cost(&items);
-        for (item, group) in items.iter_mut().zip(&problem.groups) {
-            let old = group.choice(*item);
-            let others: [i64; D] = core::array::from_fn(|d| cost[d] - i64::from(old.cost[d]));
-            let room = core::array::from_fn(|d| self.capacity[d] - others[d]);
-            if let Some(best) = group.best_within(&room) {
-                *item = best;
-            }
-            let new = group.choice(*item);
-            cost = core::array::from_fn(|d| others[d] + i64::from(new.cost[d]));
-        }
-        let fits = (0..D).all(|d| cost[d] <= self.capacity[d]);
-        let price = problem.price(&items);
-        fits.then_some(Layout { items, price })
     }
 
     /// Returns a lower bound of the relative prices, in units, of all layouts, allowed or not, that

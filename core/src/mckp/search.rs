@@ -17,12 +17,16 @@
 //! searched one after the other, each with the incumbent of those before; most end with their
 //! relaxation. Within a part, a surcharge above the threshold counts as soon as the classes decided
 //! so far imply it, and a layout is accepted by its true surcharge.
+//!
+//! Exchanges between classes hold for layouts that fit by the bound of their surcharge. A part is searched
+//! with them at first. If a layout turns up that fits by the bound alone, a *misfit*, nothing above
+//! its loss is proven, and the rest of the part is searched without them.
 
 use core::cmp::Reverse;
 
 use heapless::Vec;
 
-use super::exchange::{best_exchange, improves};
+use super::exchange::{Exchange, improves};
 use super::frame::{Frame, Node};
 use super::grain::Grain;
 use super::problem::{FAR, Layout, Problem};
@@ -39,8 +43,6 @@ const EXCHANGE_GROUPS: usize = 16;
 const REFINE_NODES: [u64; 2] = [32, 8];
 /// From so many nodes on, at every power of two, the incumbent is polished.
 const POLISH_NODES: u64 = 256;
-/// How many groups take part in that.
-const POLISH_GROUPS: usize = 64;
 
 /// What a search does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ enum Part {
 #[derive(Clone, Debug)]
 pub(super) struct Search<const N: usize, const K: usize, const D: usize> {
     /// The groups of the core, in the order in which the search decides them.
-    order: Vec<u16, N>,
+    pub(super) order: Vec<u16, N>,
     table: Table<N, D>,
     /// That of the first limit; the others are used up to theirs from the root on.
     grain: Grain,
@@ -79,13 +81,17 @@ pub(super) struct Search<const N: usize, const K: usize, const D: usize> {
     classes: [u8; N],
     stage: Stage,
     /// The limits above the smallest costs.
-    spare: [i64; D],
+    pub(super) spare: [i64; D],
     threshold: u32,
+    /// Whether choices are exchanged for those of other classes: until the part has a misfit.
+    exchanges_classes: bool,
+    /// Whether the round met a layout that fits by the bound of its surcharge, but not with the surcharge.
+    has_misfit: bool,
     /// The one of the next part.
     next_threshold: Option<u32>,
     /// The incumbent; its price is above all others' as long as there is none.
-    best: Layout<N>,
-    best_surcharge: Option<u32>,
+    pub(super) best: Layout<N>,
+    pub(super) best_surcharge: Option<u32>,
     /// The largest loss of a layout that is better than `best`.
     limit: i64,
     /// The gap with which the next round begins, or the present one began.
@@ -98,7 +104,7 @@ pub(super) struct Search<const N: usize, const K: usize, const D: usize> {
     proven: i64,
     /// No layout has a smaller relative price.
     floor: i64,
-    nodes: u64,
+    pub(super) nodes: u64,
 }
 
 impl<const N: usize, const K: usize, const D: usize> Search<N, K, D> {
@@ -115,6 +121,8 @@ impl<const N: usize, const K: usize, const D: usize> Search<N, K, D> {
             stage: Stage::Done,
             spare: [0; D],
             threshold: 0,
+            exchanges_classes: false,
+            has_misfit: false,
             next_threshold: None,
             best: Layout {
                 items: [0; N],
@@ -166,7 +174,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     pub(super) fn start(&mut self, spare: [i64; D]) {
         let threshold = self.first_threshold();
         let best = self.problem.best_layout();
-        let surcharge = self.fitting_surcharge(&best, &spare);
+        let surcharge = self.fitting_surcharge(&best, &spare).ok();
         let search = &mut *self.search;
         search.spare = spare;
         search.nodes = 0;
@@ -178,24 +186,6 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         if surcharge.is_none() {
             search.best.price = self.problem.price_span + 1;
             search.stage = Stage::Enter(Part::First);
-        }
-    }
-
-    /// Takes a layout for the incumbent, if it fits and is better.
-    pub(super) fn suggest(&mut self, choice: &[u8]) {
-        if let Some(layout) = self.problem.layout_of(choice) {
-            self.try_incumbent(layout);
-            self.set_limit();
-            self.search.gap = self.search.gap.min(self.search.limit);
-        }
-    }
-
-    fn try_incumbent(&mut self, layout: Layout<N>) {
-        if layout.price < self.search.best.price
-            && let Some(surcharge) = self.fitting_surcharge(&layout, &self.search.spare)
-        {
-            self.search.best = layout;
-            self.search.best_surcharge = Some(surcharge);
         }
     }
 
@@ -242,34 +232,6 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         })
     }
 
-    /// Returns the layout's surcharge, if it is within the limits with it.
-    fn fitting_surcharge(&self, layout: &Layout<N>, spare: &[i64; D]) -> Option<u32> {
-        let cost = self.problem.cost(&layout.items);
-        let room = spare[0] - cost[0];
-        if (0..D).any(|d| cost[d] > spare[d]) {
-            return None;
-        }
-        let classes = self.classes(layout);
-        if i64::from(self.surcharge.at_least(&classes)) > room {
-            return None;
-        }
-        let surcharge = self.surcharge.of(&classes);
-        (i64::from(surcharge) <= room).then_some(surcharge)
-    }
-
-    fn classes(&self, layout: &Layout<N>) -> [u8; N] {
-        let mut classes = [OPEN; N];
-        let chosen = self.problem.groups.iter().zip(&layout.items);
-        for (class, (group, &item)) in classes.iter_mut().zip(chosen) {
-            *class = group.choice(item).class;
-        }
-        classes
-    }
-
-    pub(super) fn surcharge_of(&self, layout: &Layout<N>) -> u32 {
-        self.surcharge.of(&self.classes(layout))
-    }
-
     /// The least surcharge that allows a class in every group.
     pub(super) fn first_threshold(&self) -> u32 {
         let groups = self.problem.groups.iter().enumerate();
@@ -302,6 +264,8 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     /// Enters the part of the threshold: solves its relaxation and improves the incumbent.
     fn enter(&mut self) -> bool {
         let threshold = self.search.threshold;
+        self.search.exchanges_classes = true;
+        self.search.has_misfit = false;
         self.allow_up_to(threshold);
         self.search.next_threshold = self.next_threshold(threshold);
         let mut capacity = self.search.spare;
@@ -312,7 +276,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         let incumbent = self.relaxation.solve(self.problem, capacity);
         let smallest = self.problem.smallest_layout();
         for layout in incumbent.into_iter().chain([smallest]) {
-            self.try_incumbent(layout);
+            self.fit_incumbent(layout);
         }
         self.set_limit();
         self.search.proven = -1;
@@ -371,9 +335,15 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
 
     fn end_round(&mut self) -> bool {
         let search = &mut *self.search;
+        search.stage = Stage::Round;
+        if core::mem::take(&mut search.has_misfit) {
+            // the same gap again, without the exchanges that hold for the bound alone
+            search.exchanges_classes = false;
+            search.proven = search.proven.max(search.rejected - 1);
+            return true;
+        }
         search.proven = search.next_gap.max(search.rejected - 1);
         search.next_gap = 2 * search.proven + 1;
-        search.stage = Stage::Round;
         true
     }
 
@@ -573,49 +543,11 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             }
             if total > self.search.gap {
                 self.search.rejected = self.search.rejected.min(total);
-            } else if !self.can_exchange(depth, index, item as u8) {
+            } else if !self.can_exchange(depth, index, item as u8, child.surcharge) {
                 self.search.frames[depth].insert(item as u8, total);
             }
         }
         self.search.classes[index] = OPEN;
-    }
-
-    /// Improves the incumbent by exchanging the choices of two groups for others that leave the
-    /// surcharge as it is, as long as that helps.
-    fn polish(&mut self) {
-        let Some(surcharge) = self.search.best_surcharge else {
-            return;
-        };
-        // other groups at every power of two
-        let windows = self.search.order.len().div_ceil(POLISH_GROUPS).max(1);
-        let window = self.search.nodes.trailing_zeros() as usize % windows;
-        let mut best = self.search.best.clone();
-        let mut room = self.problem.cost(&best.items);
-        for (d, room) in room.iter_mut().enumerate() {
-            let surcharge = if d == 0 { i64::from(surcharge) } else { 0 };
-            *room = self.search.spare[d] - surcharge - *room;
-        }
-        let groups = self.search.order.rchunks(POLISH_GROUPS).nth(window);
-        let groups = groups.unwrap_or(&[]);
-        let by_class = self.surcharge.tells_classes_apart();
-        while let Some([first, second]) =
-            best_exchange(self.problem, groups, &best.items, &room, by_class)
-        {
-            for (group, item) in [first, second] {
-                let old = self.problem.groups[group].choice(best.items[group]);
-                let new = self.problem.groups[group].choice(item);
-                for (d, room) in room.iter_mut().enumerate() {
-                    *room += i64::from(old.cost[d]) - i64::from(new.cost[d]);
-                }
-                best.items[group] = item;
-            }
-        }
-        best.price = self.problem.price(&best.items);
-        if best.price < self.search.best.price {
-            self.search.best = best;
-            self.set_limit();
-            self.search.gap = self.search.gap.min(self.search.limit);
-        }
     }
 
     fn table_bound(&mut self, depth: usize, left: &[i64; D], start: u8) -> Bound {
@@ -628,21 +560,25 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         self.search.table.bound(&core, depth, left, start)
     }
 
-    /// Whether an exchange with one of the groups decided last makes a choice needless.
-    fn can_exchange(&self, depth: usize, index: usize, item: u8) -> bool {
-        let decided = &self.search.order[depth.saturating_sub(EXCHANGE_GROUPS)..depth];
+    /// Whether an exchange with one of the groups decided last makes a choice needless that comes with
+    /// this surcharge at least.
+    fn can_exchange(&mut self, depth: usize, index: usize, item: u8, surcharge: u32) -> bool {
+        let search = &mut *self.search;
         let groups = &self.problem.groups;
         let choice = groups[index].choice(item);
-        let by_class = self.surcharge.tells_classes_apart();
+        let exchange = Exchange {
+            surcharge: self.surcharge,
+            at_least: search.exchanges_classes.then_some(surcharge),
+        };
+        let decided = &search.order[depth.saturating_sub(EXCHANGE_GROUPS)..depth];
         decided.iter().rev().any(|&other| {
             let other = usize::from(other);
-            improves(
-                &groups[other],
-                self.search.items[other],
-                &groups[index],
-                choice,
-                by_class,
-            )
+            let (first, second) = (&groups[other], &groups[index]);
+            let item = search.items[other];
+            improves(first, item, second, choice, |a, b| {
+                let own = [&first.choice(item), &choice];
+                exchange.allows([other, index], own, [a, b], &mut search.classes)
+            })
         })
     }
 
@@ -674,10 +610,11 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         units.saturating_add(unit - 1) >> self.problem.shift
     }
 
-    /// Sets the limit to the loss of a layout that is better than the best by 1.
-    fn set_limit(&mut self) {
+    /// Sets the limit to the loss of a layout that is better than the best by 1; the gap is no larger.
+    pub(super) fn set_limit(&mut self) {
         let better = (self.search.best.price - 1) << self.problem.shift;
         self.search.limit = better - self.relaxation.base;
+        self.search.gap = self.search.gap.min(self.search.limit);
     }
 
     /// Makes the layout of a node without open groups the best, if the round accepts its loss and its
@@ -690,6 +627,11 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         let surcharge = self.surcharge.of(&self.search.classes);
         let left = node.left[0] + self.search.grain.lost(node.surcharge);
         if i64::from(surcharge.saturating_sub(node.surcharge)) > left {
+            if self.search.exchanges_classes {
+                self.search.has_misfit = true;
+                self.search.rejected = self.search.rejected.min(loss);
+                self.search.gap = self.search.gap.min(loss - 1);
+            }
             return;
         }
         self.search.best = Layout {
@@ -698,6 +640,5 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         };
         self.search.best_surcharge = Some(surcharge);
         self.set_limit();
-        self.search.gap = self.search.gap.min(self.search.limit);
     }
 }

@@ -20,6 +20,11 @@ pub trait Surcharge<const N: usize> {
     /// Whether a group of this class can have a higher [`Self::at_least`] than an open one.
     fn can_raise(&self, group: usize, class: u8) -> bool;
 
+    /// Whether what the class of `group` adds is known: whatever becomes of the groups that are open,
+    /// [`Self::at_least`] is at most the larger of what it is now and what it would be then with `group`
+    /// open.
+    fn is_settled(&self, group: usize, classes: &[u8; N]) -> bool;
+
     /// At most the surcharge of every layout that has these classes; at least [`Self::of_class`] of
     /// each, and never less for one more class that is decided.
     fn at_least(&self, classes: &[u8; N]) -> u32;
@@ -40,6 +45,10 @@ impl<const N: usize> Surcharge<N> for () {
 
     fn can_raise(&self, _: usize, _: u8) -> bool {
         false
+    }
+
+    fn is_settled(&self, _: usize, _: &[u8; N]) -> bool {
+        true
     }
 
     fn at_least(&self, _: &[u8; N]) -> u32 {

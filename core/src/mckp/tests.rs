@@ -255,6 +255,9 @@ fn several_limits_equal_brute_force() {
     several_limits::<3>(7, 150);
 }
 
+/// The most groups of a [`Chain`].
+const CHAIN: usize = 7;
+
 /// A surcharge like that of a chain of tensors: the most that two neighbours take, and beyond it what
 /// a clumsy placement wastes.
 struct Chain {
@@ -280,7 +283,7 @@ impl Chain {
     }
 }
 
-impl super::Surcharge<5> for Chain {
+impl super::Surcharge<CHAIN> for Chain {
     fn of_class(&self, group: usize, class: u8) -> u32 {
         self.neighbours(|g| if g == group { class } else { super::OPEN })
     }
@@ -289,11 +292,16 @@ impl super::Surcharge<5> for Chain {
         self.size(group, class) > self.size(group, super::OPEN)
     }
 
-    fn at_least(&self, classes: &[u8; 5]) -> u32 {
+    fn is_settled(&self, group: usize, classes: &[u8; CHAIN]) -> bool {
+        let last = (group + 1).min(self.sizes.len() - 1);
+        (group.saturating_sub(1)..=last).all(|g| classes[g] != super::OPEN)
+    }
+
+    fn at_least(&self, classes: &[u8; CHAIN]) -> u32 {
         self.neighbours(|g| classes[g])
     }
 
-    fn of(&self, classes: &[u8; 5]) -> u32 {
+    fn of(&self, classes: &[u8; CHAIN]) -> u32 {
         let sum: u32 = (0..self.sizes.len())
             .map(|g| self.size(g, classes[g]))
             .sum();
@@ -307,10 +315,14 @@ fn surcharges_equal_brute_force() {
     for round in 0..3000 {
         let largest = [4, 30, 1000][round % 3];
         let step = [1, 3, largest / 3][round / 3 % 3];
-        let count = rng.random_range(1..=5);
-        let groups: Vec<Vec<Item>> = (0..count)
+        let equal = round % 4 == 0;
+        let (count, most) = match equal {
+            true => (rng.random_range(3..=CHAIN), 3),
+            false => (rng.random_range(1..=5), 4),
+        };
+        let mut groups: Vec<Vec<Item>> = (0..count)
             .map(|_| {
-                let items = rng.random_range(1..=4);
+                let items = rng.random_range(1..=most);
                 let offset = rng.random_range(0..step);
                 let random_item = |_| Item {
                     cost: [rng.random_range(0..=largest) / step * step + offset],
@@ -321,12 +333,24 @@ fn surcharges_equal_brute_force() {
             })
             .collect();
         let random_sizes = |_| std::array::from_fn(|_| rng.random_range(0..=largest));
+        let mut sizes: Vec<[u32; 3]> = (0..count).map(random_sizes).collect();
+        if equal {
+            groups = vec![groups[0].clone(); count];
+            if rng.random() {
+                sizes = vec![sizes[0]; count];
+            }
+            if rng.random() {
+                for item in groups.iter_mut().flatten() {
+                    item.price += rng.random_range(-1..=1);
+                }
+            }
+        }
         let chain = Chain {
-            sizes: (0..count).map(random_sizes).collect(),
+            sizes,
             waste: [1, largest / 4 + 1][round % 2],
         };
         let surcharge = |layout: &[Item]| {
-            let mut classes = [super::OPEN; 5];
+            let mut classes = [super::OPEN; CHAIN];
             for (class, item) in classes.iter_mut().zip(layout) {
                 *class = item.class;
             }
@@ -334,7 +358,7 @@ fn surcharges_equal_brute_force() {
         };
         let all = layouts(&groups);
         let total = |layout: &[Item]| costs(layout)[0] + u64::from(surcharge(layout));
-        let mut solver = solver::<5, 4>(&groups);
+        let mut solver = solver::<CHAIN, 4>(&groups);
         for _ in 0..6 {
             let limit = total(&all[rng.random_range(0..all.len())]);
             let limit = limit.saturating_sub(u64::from(rng.random_bool(0.5)));

@@ -16,6 +16,9 @@ pub(super) struct Reader {
     least: [u32; Form::ALL.len()],
     /// Whether other layers with weights read the same tensor. Only then the rounding counts.
     is_shared: bool,
+    /// The first and the last step in which a tensor lives whose form the level may decide; in the wrong
+    /// order where there is none.
+    steps: [u16; 2],
 }
 
 impl Reader {
@@ -27,6 +30,7 @@ impl Reader {
         let leader = network.prices.leader(layer);
         let reader = Self {
             leader: leader as u16,
+            steps: [u16::MAX, 0],
             ..Self::default()
         };
         if leader != layer || !network.layers[layer].op.has_weights() {
@@ -48,6 +52,7 @@ impl Reader {
         Self {
             least: Form::ALL.map(least),
             is_shared: network.prices.followers(layer).any(is_shared),
+            steps: lifetimes.steps_of(&network.decided_by(follows)),
             ..reader
         }
     }
@@ -105,6 +110,14 @@ impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
     fn can_raise(&self, group: usize, class: u8) -> bool {
         // an open layer counts as the narrowest form that it offers, whatever the rounding
         self.readers[group].is_shared || class == Form::F32.index()
+    }
+
+    fn is_settled(&self, group: usize, classes: &[u8; N]) -> bool {
+        let [first, last] = self.readers[group].steps;
+        let mut open = self.readers.iter().zip(classes);
+        !open.any(|(other, class)| {
+            *class == OPEN && other.steps[0] <= last && first <= other.steps[1]
+        })
     }
 
     fn at_least(&self, classes: &[u8; N]) -> u32 {

@@ -1,5 +1,5 @@
-//! The solver on families of problems: nodes, time and bytes; with the feature `highs` beside HiGHS
-//! on the same problems in the same run.
+//! The solver on families of problems, and the planner on chains of equal and nearly equal layers: nodes,
+//! time and bytes; with the feature `highs` the solver beside HiGHS on the same problems in the same run.
 //!
 //! Times are the least of [`RUNS`] on one thread: of [`Solver::set_groups`], which does what the limits
 //! do not change, and of [`Solver::solve`]. `proven` counts problems, `gap` is the largest certified gap
@@ -13,7 +13,11 @@ mod highs;
 
 use std::time::{Duration, Instant};
 
+use bitbudget::capacity::{HostNetwork, HostPlanner};
 use bitbudget_core::mckp::{Item, Solver};
+use bitbudget_core::plan::Budget;
+use bitbudget_core::shape::Shape;
+use bitbudget_tests::equal;
 use bitbudget_tests::instances::{self, Family, GROUPS, ITEMS};
 
 /// Problems of each kind and size.
@@ -24,10 +28,12 @@ const LIMITS: [u64; 3] = [20, 50, 80];
 const RUNS: usize = 3;
 /// The node limit of the hard families.
 const NODES: u64 = 100_000;
+/// The node limit of plans.
+const PLAN_NODES: u64 = 1_000;
 
 fn main() {
     println!(
-        "{:<20} {:>5} {:>2} {:>9} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10} {:>9}{}",
+        "{:<22} {:>5} {:>2} {:>9} {:>8} {:>8} {:>8} {:>8} {:>10} {:>10} {:>9}{}",
         "family",
         "n",
         "k",
@@ -59,6 +65,17 @@ fn main() {
         for n in GROUPS {
             for k in ITEMS {
                 row(family, n, k);
+            }
+        }
+    }
+    for budget in ["weights", "all RAM"] {
+        for noise in [0.0, 0.02, 0.08] {
+            let name = format!("equal {:.0} %, {budget}", noise * 100.0);
+            if only.as_ref().is_some_and(|only| !name.contains(only)) {
+                continue;
+            }
+            for n in [25, 75, 150] {
+                equal_layers(&name, n, noise, budget == "all RAM");
             }
         }
     }
@@ -106,7 +123,7 @@ impl Row {
             _ => String::new(),
         };
         println!(
-            "{name:<20} {n:>5} {k:>2} {:>4}/{:<4} {:>8} {:>8} {:>8.1e} {:>8.1} {:>10.1} {:>10.1} {bytes:>9}{beside}",
+            "{name:<22} {n:>5} {k:>2} {:>4}/{:<4} {:>8} {:>8} {:>8.1e} {:>8.1} {:>10.1} {:>10.1} {bytes:>9}{beside}",
             self.proven,
             self.nodes.len(),
             self.nodes[middle],
@@ -142,11 +159,40 @@ impl Row {
         self.times.push(times.1);
         // several limits may exclude each other
         let Some(solution) = solution else { return };
-        self.nodes.push(solution.nodes);
-        self.proven += usize::from(solution.gap() == 0);
-        self.gap = self.gap.max(solution.gap() as f64 / span(groups));
+        self.take(solution.nodes, solution.gap(), span(groups));
         let found = (solution.price, solution.gap() == 0);
         self.beside(groups, limits, times, found);
+    }
+
+    fn take(&mut self, nodes: u64, gap: u64, span: f64) {
+        self.nodes.push(nodes);
+        self.proven += usize::from(gap == 0);
+        self.gap = self.gap.max(gap as f64 / span);
+    }
+
+    /// Times a plan: preparing the planner, then planning.
+    fn plan(&mut self, planner: &mut HostPlanner, network: &HostNetwork, budget: Budget) {
+        let mut times = (Duration::MAX, Duration::MAX);
+        let mut plan = None;
+        for _ in 0..RUNS {
+            let begin = Instant::now();
+            planner.set_network(network);
+            if matches!(budget, Budget::Total(_)) {
+                planner.find_smallest(network);
+            }
+            let prepared = Instant::now();
+            plan = planner.plan(network, budget, PLAN_NODES).ok();
+            times = (
+                times.0.min(prepared - begin),
+                times.1.min(prepared.elapsed()),
+            );
+        }
+        self.builds.push(times.0);
+        self.times.push(times.1);
+        let plan = plan.expect("it fits");
+        let rows = network.prices.rows.iter();
+        let span: i64 = rows.map(|row| i64::from(row[3].price)).sum();
+        self.take(plan.nodes, plan.price.abs_diff(plan.bound), span as f64);
     }
 
     /// Runs HiGHS on a problem that took us these times.
@@ -213,6 +259,28 @@ fn sized<const N: usize, const K: usize>(family: Family, n: usize, k: usize) {
         }
     }
     row.print(family.name(), n, k, Solver::<N, K>::STATE_BYTES);
+}
+
+/// Chains of layers whose prices differ by this part of them at most; `all` limits weights and arena.
+fn equal_layers(name: &str, n: usize, noise: f64, all: bool) {
+    let mut row = Row::default();
+    for seed in 0..SEEDS {
+        // not those of the tests
+        let (side, channels) = (4 + seed as u16 % 5, 10 + 6 * (seed as u16 % 3));
+        let shape = Shape::new(side, side, channels);
+        let network = equal::chain(n, shape, noise, 1_000 + seed);
+        let weights = network.fp32_weight_bytes();
+        let arena = network.fp32_arena_bytes();
+        let mut planner = Box::new(HostPlanner::empty());
+        for percent in [30, 50, 70] {
+            let budget = match all {
+                true => Budget::Total((weights + arena) * percent / 100),
+                false => Budget::Weights(weights * percent / 100),
+            };
+            row.plan(&mut planner, &network, budget);
+        }
+    }
+    row.print(name, n, 4, size_of::<HostPlanner>());
 }
 
 fn two_limits(n: usize, k: usize) {
