@@ -244,7 +244,9 @@ fn whole_row(network: &HostNetwork, level: Level, steps: &[Step]) -> Row {
         ..bare_row(
             NETWORK,
             level.name(),
-            layers().map(|step| step.instructions).sum(),
+            layers()
+                .map(|step| step.instructions)
+                .fold(0, u64::saturating_add),
         )
     }
 }

@@ -122,7 +122,7 @@ impl Report {
         );
         say!(
             "RAM beside the plan: {} ({static_bytes} statics + {stack_used_bytes} stack)",
-            report::bytes(u64::from(static_bytes + stack_used_bytes)),
+            report::bytes(u64::from(static_bytes) + u64::from(stack_used_bytes)),
         );
     }
 

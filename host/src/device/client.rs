@@ -238,7 +238,8 @@ impl<P: Read + Write> Client<P> {
             };
             Some((output_len as usize, ticks))
         })?;
-        let mut output: Vec<f32> = Vec::with_capacity(len);
+        // as long as the device says only when it has sent so much
+        let mut output: Vec<f32> = Vec::new();
         while output.len() < len {
             let offset = output.len() as u32;
             let part = self.call(&Request::Output { offset }, floats)?;
@@ -344,7 +345,7 @@ fn loaded(response: Reply<'_>) -> Option<ImageInfo> {
     Some(info)
 }
 
-/// Part of an output, which is not empty.
+/// Part of an output: whole numbers, at least one.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "`call` gives the response away"
@@ -353,7 +354,7 @@ fn floats(response: Reply<'_>) -> Option<Vec<f32>> {
     let Response::Output { bytes } = response else {
         return None;
     };
-    let (words, _) = bytes.as_chunks();
-    let words = words.iter().map(|word| f32::from_le_bytes(*word));
-    (!bytes.is_empty()).then(|| words.collect())
+    let (words, rest) = bytes.as_chunks();
+    let numbers = words.iter().map(|word| f32::from_le_bytes(*word));
+    (!words.is_empty() && rest.is_empty()).then(|| numbers.collect())
 }

@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 mod data;
+mod device;
 mod frame;
 pub mod image;
 mod onnx;
@@ -33,7 +34,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target {
         name: "image",
         run: image::run,
@@ -50,6 +51,12 @@ pub const TARGETS: [Target; 7] = [
         name: "session",
         run: session::run,
         mutate: None,
+        mend: None,
+    },
+    Target {
+        name: "device",
+        run: device::run,
+        mutate: Some(device::mutate),
         mend: None,
     },
     Target {
