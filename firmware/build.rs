@@ -1,6 +1,7 @@
 //! Chooses the board's memory layout and the image that is linked in.
 //!
-//! `digits.image` is the image that `bitbudget demo --keep FOLDER` writes.
+//! `digits.image` is what `bitbudget pack` makes of the model and the profile that `bitbudget demo --keep FOLDER`
+//! writes.
 //! `BITBUDGET_IMAGE=PATH` links another image, `BITBUDGET_IMAGE=none` links none.
 
 use std::path::{Path, PathBuf};

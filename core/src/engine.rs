@@ -9,14 +9,14 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::arena::{Lifetimes, Placement};
+use crate::block::BLOCK_ALIGN;
 use crate::form::{Form, Forms};
 use crate::image::Image;
 use crate::level::Level;
-use crate::network::{Network, PerTensor, Preprocess};
+use crate::network::{PerTensor, Preprocess};
 use crate::op::Activation;
 use crate::op::table::Table;
-use crate::plan::{Budget, BudgetTooSmall, Plan, Planner};
-use crate::resident::Encoder;
+use crate::plan::{Budget, BudgetTooSmall, Place, Plan, Planner};
 use crate::step::{Blocks, Steps};
 use crate::storage::Mapped;
 use crate::tensor::{View, ViewMut};
@@ -65,6 +65,9 @@ pub enum EngineError {
         /// The level asked for; `None` where a layer with weights was given none.
         level: Option<Level>,
     },
+    /// The weights cannot be read in place: the image is not in memory, or not at a multiple of
+    /// [`BLOCK_ALIGN`].
+    NotMapped,
     /// The storage failed while a layer was read; nothing is resident until a replan succeeds.
     Storage {
         /// The layer.
@@ -97,6 +100,10 @@ impl fmt::Display for EngineError {
                 Some(level) => write!(f, "layer {layer} has no level {level}"),
                 None => write!(f, "layer {layer} was given no level"),
             },
+            Self::NotMapped => write!(
+                f,
+                "weights cannot be read in place: the image is not in memory at a multiple of {BLOCK_ALIGN} bytes"
+            ),
             Self::Storage { layer } => write!(f, "the storage failed while layer {layer} was read"),
             Self::NoPlan => f.write_str("no layout is resident; a successful replan comes first"),
             Self::InputLen { expected, found } => {
@@ -117,80 +124,117 @@ impl From<BudgetTooSmall> for EngineError {
     }
 }
 
-/// A network in an arena that the caller lends: resident weights first, then activations.
+/// A network in an arena that the caller lends: weights whose place is RAM first, then activations.
 ///
-/// Call [`replan`](Self::replan) whenever the memory budget changes, [`infer`](Self::infer) as often
+/// Weights lie in RAM unless [`keep_weights_in`](Self::keep_weights_in) says otherwise. Call [`replan`](Self::replan) whenever the memory budget changes, [`infer`](Self::infer) as often
 /// as wanted in between. What the plan leaves of the arena is the caller's: [`spare`](Self::spare).
 #[derive(Debug)]
 pub struct Engine<'a, const N: usize, const K: usize, S = Mapped<'a>> {
     image: &'a Image<'a, N, K>,
     storage: S,
-    weights_at: u32,
+    /// Where the blocks section begins in the storage.
+    blocks_at: u32,
     arena: &'a mut [u8],
+    /// Where the weights of plans to come shall lie.
+    place: Place,
     placement: Placement<N>,
     planner: Planner<N, K>,
     plan: Option<Plan<N>>,
     layout: Layout<N>,
 }
 
-/// The consequences of the levels: where each layer's weights lie, and how each tensor is stored.
+/// The consequences of the levels: where each layer's block lies, and how each tensor is stored.
 #[derive(Clone, Debug)]
 struct Layout<const N: usize> {
     levels: Vec<Level, N>,
-    offsets: Vec<u32, N>,
+    place: Place,
+    /// In the arena or in the blocks section.
+    starts: Vec<u32, N>,
     weight_bytes: u32,
     forms: PerTensor<Forms, N>,
 }
 
 impl<const N: usize> Layout<N> {
-    /// The layout of these levels: the layers' blocks in order, without gaps.
-    fn new<const K: usize>(
-        network: &Network<N, K>,
-        levels: &[Option<Level>],
-    ) -> Result<Self, EngineError> {
-        let mut layout = Self {
+    /// No layout: nothing is resident.
+    fn empty(layers: usize) -> Self {
+        Self {
             levels: Vec::new(),
-            offsets: Vec::new(),
+            place: Place::Ram,
+            starts: Vec::new(),
             weight_bytes: 0,
-            forms: PerTensor::new(Forms::NONE, network.layers.len()),
+            forms: PerTensor::new(Forms::NONE, layers),
+        }
+    }
+
+    /// The layout of these levels: in RAM the layers' blocks lie in order, without gaps.
+    fn new<const K: usize>(
+        image: &Image<'_, N, K>,
+        levels: &[Option<Level>],
+        place: Place,
+    ) -> Result<Self, EngineError> {
+        let network = image.network();
+        let mut layout = Self {
+            place,
+            ..Self::empty(network.layers.len())
         };
         for (layer, row) in network.prices.rows.iter().enumerate() {
             let level = levels.get(layer).copied().flatten();
             let item = row.iter().find(|item| Some(item.level) == level);
-            let (level, bytes) = match item {
-                Some(item) => (item.level, item.bytes),
-                None if row.is_empty() => (Level::Fp32, 0),
+            let block = item.and_then(|item| {
+                let block = image.block_range(layer, item.level.weight_format())?;
+                Some((item.level, block))
+            });
+            let (level, block) = match block {
+                Some(block) => block,
+                None if row.is_empty() => (Level::Fp32, 0..0),
                 None => return Err(EngineError::NoSuchLevel { layer, level }),
             };
             // rows are as many as layers, at most N
             let _ = layout.levels.push(level);
-            let _ = layout.offsets.push(layout.weight_bytes);
-            layout.weight_bytes += bytes;
+            let _ = layout.starts.push(match place {
+                Place::Ram => layout.weight_bytes,
+                Place::Flash => block.start as u32,
+            });
+            layout.weight_bytes += block.len() as u32;
         }
         layout.forms = network.forms(&layout.levels);
         Ok(layout)
     }
 
-    /// The layers' resident weights.
-    fn blocks(&self) -> Blocks<'_> {
-        Blocks {
-            starts: &self.offsets,
-            end: self.weight_bytes,
+    /// Bytes at the beginning of the arena that blocks take.
+    const fn ram_bytes(&self) -> u32 {
+        match self.place {
+            Place::Ram => self.weight_bytes,
+            Place::Flash => 0,
         }
     }
 
-    /// The steps that run the layers of `network` in this layout.
+    /// The bytes in the arena of a layer's block, of a layout in RAM.
+    fn ram_range(&self, layer: usize) -> Range<usize> {
+        let end = self.starts.get(layer + 1).unwrap_or(&self.weight_bytes);
+        self.starts[layer] as usize..*end as usize
+    }
+
+    /// The steps that run the layers of an image in this layout.
     fn steps<'s, const K: usize>(
         &'s self,
-        network: &'s Network<N, K>,
+        image: &'s Image<'_, N, K>,
         placement: &'s Placement<N>,
     ) -> Steps<'s> {
+        let network = image.network();
         Steps {
             input: (network.input, network.input_q),
             layers: &network.layers,
             levels: &self.levels,
             forms: self.forms.as_view(),
-            weights: self.blocks(),
+            blocks: Blocks {
+                starts: &self.starts,
+                mapped: match self.place {
+                    Place::Ram => None,
+                    Place::Flash => Some(image.blocks()),
+                },
+                ram_bytes: self.ram_bytes(),
+            },
             activations: placement.offsets(),
         }
     }
@@ -202,7 +246,7 @@ impl<'a, const N: usize, const K: usize> Engine<'a, N, K> {
     /// # Errors
     /// [`EngineError::Misaligned`].
     pub fn new(image: &'a Image<'a, N, K>, arena: &'a mut [u8]) -> Result<Self, EngineError> {
-        Self::over(image, Mapped(image.weights()), 0, arena)
+        Self::over(image, Mapped(image.blocks()), 0, arena)
     }
 }
 
@@ -216,34 +260,55 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         storage: S,
         arena: &'a mut [u8],
     ) -> Result<Self, EngineError> {
-        Self::over(image, storage, image.weights_at(), arena)
+        Self::over(image, storage, image.blocks_at(), arena)
     }
 
     fn over(
         image: &'a Image<'a, N, K>,
         storage: S,
-        weights_at: u32,
+        blocks_at: u32,
         arena: &'a mut [u8],
     ) -> Result<Self, EngineError> {
         if !arena.as_ptr().addr().is_multiple_of(ARENA_ALIGN) {
             return Err(EngineError::Misaligned);
         }
-        let network = image.network();
         Ok(Self {
             image,
             storage,
-            weights_at,
+            blocks_at,
             arena,
+            place: Place::Ram,
             planner: const { Planner::empty() },
             placement: Placement::empty(),
             plan: None,
-            layout: Layout {
-                levels: Vec::new(),
-                offsets: Vec::new(),
-                weight_bytes: 0,
-                forms: PerTensor::new(Forms::NONE, network.layers.len()),
-            },
+            layout: Layout::empty(image.network().layers.len()),
         })
+    }
+
+    /// Says where the weights of the plans to come shall lie; the plan that is resident stays.
+    ///
+    /// # Errors
+    /// [`EngineError::NotMapped`] for [`Place::Flash`] where weights cannot be read in place.
+    pub fn keep_weights_in(&mut self, place: Place) -> Result<(), EngineError> {
+        self.check_place(place)?;
+        self.place = place;
+        Ok(())
+    }
+
+    fn check_place(&self, place: Place) -> Result<(), EngineError> {
+        let blocks = self.image.blocks();
+        let is_mapped = !blocks.is_empty() && blocks.as_ptr().addr().is_multiple_of(BLOCK_ALIGN);
+        let has_weights = || {
+            self.image
+                .network()
+                .layers
+                .iter()
+                .any(|l| l.op.has_weights())
+        };
+        match place {
+            Place::Flash if !is_mapped && has_weights() => Err(EngineError::NotMapped),
+            Place::Flash | Place::Ram => Ok(()),
+        }
     }
 
     /// The plan that is resident.
@@ -261,8 +326,8 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// Solves for `budget`, visiting at most `node_limit` nodes (`u64::MAX`: to proven optimality),
     /// and makes the plan resident.
     ///
-    /// Only layers whose weights are stored otherwise than before are encoded anew; the arena is never
-    /// used beyond the larger of the old and the new plan.
+    /// Only blocks that are not in RAM yet are copied there; the arena is never used beyond the larger of
+    /// the old and the new plan.
     ///
     /// # Errors
     /// [`EngineError::Budget`] or [`EngineError::ArenaTooSmall`], with the plan of before resident;
@@ -281,8 +346,8 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     }
 
     fn make_planner(&mut self) {
-        if self.planner.is_empty() {
-            self.planner.set_network(self.image.network());
+        if self.planner.is_empty() || self.planner.place() != self.place {
+            self.planner.set_network(self.image.network(), self.place);
         }
     }
 
@@ -296,20 +361,21 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     }
 
     /// Makes a plan resident that was made elsewhere: looked up among an image's
-    /// [`stored_plans`](Image::stored_plans), or of levels chosen by hand.
+    /// [`stored_plans`](Image::stored_plans), or of levels chosen by hand ([`Plan::of_levels`]).
     ///
     /// # Errors
-    /// [`EngineError::NoSuchLevel`] or [`EngineError::ArenaTooSmall`], with the plan of before
-    /// resident; [`EngineError::Storage`] with nothing resident.
+    /// [`EngineError::NoSuchLevel`], [`EngineError::NotMapped`] or [`EngineError::ArenaTooSmall`], with the
+    /// plan of before resident; [`EngineError::Storage`] with nothing resident.
     pub fn load(&mut self, plan: Plan<N>) -> Result<&Plan<N>, EngineError> {
-        let next = Layout::new(self.image.network(), &plan.levels)?;
+        self.check_place(plan.place)?;
+        let next = Layout::new(self.image, &plan.levels, plan.place)?;
         // a plan that was looked up needs no planner
         let placement = if self.planner.is_empty() {
             Lifetimes::new(self.image.network()).place(&next.forms)
         } else {
             self.planner.lifetimes().place(&next.forms)
         };
-        let needed_bytes = u64::from(next.weight_bytes) + u64::from(placement.bytes());
+        let needed_bytes = u64::from(next.ram_bytes()) + u64::from(placement.bytes());
         let arena_bytes = self.arena.len();
         if needed_bytes > arena_bytes as u64 {
             return Err(EngineError::ArenaTooSmall {
@@ -320,57 +386,47 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         self.relocate(&next)?;
         self.placement = placement;
         Ok(self.plan.insert(Plan {
-            weight_bytes: next.weight_bytes,
+            weight_bytes: self.layout.weight_bytes,
             arena_bytes: self.placement.bytes(),
             ..plan
         }))
     }
 
-    /// Moves the blocks that stay and encodes the others from the master.
+    /// Moves the blocks that stay in RAM and copies the others.
     fn relocate(&mut self, next: &Layout<N>) -> Result<(), EngineError> {
         let old = core::mem::replace(&mut self.layout, next.clone());
-        let resident = self.plan.take().is_some();
+        let resident = self.plan.take().is_some() && old.place == Place::Ram;
+        if next.place == Place::Flash {
+            return Ok(());
+        }
         let count = next.levels.len();
-        let stays = |layer: usize| {
-            resident && old.levels[layer].weight_format() == next.levels[layer].weight_format()
-        };
+        let format = |layout: &Layout<N>, layer: usize| layout.levels[layer].weight_format();
+        let stays = |layer: usize| resident && format(&old, layer) == format(next, layer);
         // to the left and close together: no block moves right, none is overwritten
         let mut packed: Vec<usize, N> = Vec::new();
         let mut end = 0;
         for layer in 0..count {
             let _ = packed.push(end);
             if stays(layer) {
-                let block = old.blocks().range(layer);
+                let block = old.ram_range(layer);
                 end += block.len();
                 self.shift(block, packed[layer]);
             }
         }
         // to their places from the last on: no block moves left
         for layer in (0..count).rev().filter(|layer| stays(*layer)) {
-            let to = next.blocks().range(layer);
+            let to = next.ram_range(layer);
             let from = packed[layer]..packed[layer] + to.len();
             self.shift(from, to.start);
         }
-        let network = self.image.network();
         for layer in (0..count).filter(|layer| !stays(*layer)) {
-            let weights = network.weight_count(layer);
-            if weights == 0 {
+            let Some(stored) = self.image.block_range(layer, format(next, layer)) else {
                 continue;
-            }
-            let level = next.levels[layer];
-            let master_at = self.weights_at + self.image.master_at(layer);
-            let encoder = Encoder {
-                channels: usize::from(network.layers[layer].output.c),
-                weights,
-                master_at,
-                scales_at: master_at + level.width().map_or(0, |w| network.scales_at(layer, w)),
-                input: network.qparams(usize::from(network.layers[layer].inputs[0])),
-                output: network.qparams(layer + 1),
             };
-            let block = &mut self.arena[next.blocks().range(layer)];
-            encoder
-                .encode(level.weight_format(), &mut self.storage, block)
-                .map_err(|_| EngineError::Storage { layer })?;
+            let at = self.blocks_at + stored.start as u32;
+            let block = &mut self.arena[next.ram_range(layer)];
+            let read = self.storage.read(at, block);
+            read.map_err(|_| EngineError::Storage { layer })?;
         }
         Ok(())
     }
@@ -410,7 +466,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         if expected != found {
             return Err(EngineError::InputLen { expected, found });
         }
-        let steps = self.layout.steps(network, &self.placement);
+        let steps = self.layout.steps(self.image, &self.placement);
         let arena = &mut *self.arena;
         watch(0, &mut || {
             for form in self.layout.forms[0].iter() {
@@ -436,10 +492,8 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             return None;
         }
         let form = self.layout.forms[tensor].widest()?;
-        let place = self
-            .layout
-            .steps(network, &self.placement)
-            .place(tensor, form);
+        let steps = self.layout.steps(self.image, &self.placement);
+        let place = steps.place(tensor, form);
         Some(place.view(&self.arena[place.range()]))
     }
 }

@@ -5,23 +5,30 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | the magic `bitbudgt` |
-//! | 8 | 4 | version, 3 |
+//! | 8 | 4 | version, 4 |
 //! | 12 | 4 | n: length of the network section |
 //! | 16 | 4 | m: length of the names section |
 //! | 20 | 4 | p: length of the plans section, padded to a multiple of four with the sections before |
-//! | 24 | 4 | w: length of the weights section |
+//! | 24 | 4 | b: length of the blocks section |
 //! | 28 | n | the [`Network`], postcard |
 //! | 28 + n | m | the layers' names, one postcard string each |
 //! | 28 + n + m | p | optimal plans, or none ([`crate::stored`]), then zeros |
-//! | 28 + n + m + p | w | for every layer with weights, see below |
-//! | 28 + n + m + p + w | 4 | CRC-32 (ISO-HDLC) of everything before |
+//! | 28 + n + m + p | b | the [blocks](crate::block), layer by layer, see below |
+//! | 28 + n + m + p + b | 4 | CRC-32 (ISO-HDLC) of everything before |
 //!
-//! A layer with weights has, in `f32`: weights `[O, …]`, bias `[O]`, and for every width of integer
-//! weights among its levels, widest first: scales `[O]`, bias `[O]` (the layer's own, or one that makes
-//! up for the mean error of the weights).
+//! A layer with weights has one block for every [`WeightFormat`] among its levels, widest first: its weights
+//! as the kernels read them. What is not there is not on offer: the network's levels are those of the
+//! blocks.
 //!
-//! n + m + p is a multiple of four, so that weights are aligned wherever the image is.
+//! n + m + p is a multiple of four, so that every block is aligned where the image is.
 //! [`Image::parse`] checks all of it; nothing that is read from a parsed image can panic.
+//!
+//! # Versions
+//!
+//! A program reads images of one version, its own ([`VERSION`]), and names any other that it refuses: blocks
+//! are what its kernels read. Every change of a section, of a type in the network section or of a block's
+//! layout raises the version; devices in the field get an image that was packed by the release that they
+//! run.
 //!
 //! # Work
 //!
@@ -31,17 +38,19 @@
 //! order of n² k steps each; an inference is the products of its layers.
 
 use core::fmt;
+use core::ops::Range;
 
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::block::Stored;
 use crate::crc::CRC32;
+use crate::level::WeightFormat;
 use crate::network::{Layer, Network, NetworkError, Preprocess};
 use crate::plan::Plan;
 use crate::price::PriceItem;
-use crate::quant::{QParams, Width, is_usable_scale};
-use crate::resident::f32_at;
+use crate::quant::QParams;
 use crate::shape::Shape;
 use crate::storage::{Mapped, OutOfBounds, stream};
 use crate::stored::{self, StoredPlans};
@@ -49,7 +58,7 @@ use crate::stored::{self, StoredPlans};
 /// The first eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"bitbudgt";
 /// The version of the format that this crate reads and writes.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 const HEADER_BYTES: usize = 28;
 const CRC_BYTES: usize = 4;
 
@@ -59,8 +68,10 @@ pub struct Image<'a, const N: usize, const K: usize> {
     network: Network<N, K>,
     names: &'a [u8],
     plans: &'a [u8],
-    weights: &'a [u8],
-    weights_at: u32,
+    /// Empty when the image was opened in a storage.
+    blocks: &'a [u8],
+    blocks_at: u32,
+    /// By layer: where its blocks begin in the section.
     offsets: Vec<u32, N>,
 }
 
@@ -112,8 +123,8 @@ pub enum ImageError {
     /// The plans section is not made of plans of the network by rising bytes, or does not end in zeros
     /// up to a multiple of four.
     Plans,
-    /// The weights section has another length than the network needs.
-    WeightBytes {
+    /// The blocks section has another length than the network needs.
+    BlockBytes {
         /// Bytes that the network needs.
         expected: u64,
         /// Bytes of the section.
@@ -128,12 +139,13 @@ pub enum ImageError {
     },
     /// The storage could not be read.
     Storage,
-    /// A weight or bias is not finite, or a scale is not usable.
-    Weight {
+    /// A block holds what no kernel can run: a real number that is not finite, a bias that the accumulator
+    /// has no room for, a factor that is not normalized, a weight out of range, or padding that is not zero.
+    Block {
         /// The layer.
         layer: usize,
-        /// The index among the layer's weights, biases and scales.
-        index: usize,
+        /// Where the word lies, in bytes from the beginning of the layer's blocks.
+        offset: u32,
     },
 }
 
@@ -189,13 +201,13 @@ impl fmt::Display for ImageError {
                 "a buffer of {found} bytes for network, names and plans, which take {expected}"
             ),
             Self::Storage => f.write_str("the storage could not be read"),
-            Self::WeightBytes { expected, found } => {
-                write!(f, "{found} bytes of weights, the network needs {expected}")
+            Self::BlockBytes { expected, found } => {
+                write!(f, "{found} bytes of blocks, the network needs {expected}")
             }
-            Self::Weight { layer, index } => {
+            Self::Block { layer, offset } => {
                 write!(
                     f,
-                    "layer {layer}: its weight, bias or scale {index} is unusable"
+                    "layer {layer}: what its blocks hold at byte {offset} is no weight, bias or factor"
                 )
             }
         }
@@ -219,14 +231,14 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         let header = Header::read(bytes, bytes.len())?;
         let (body, carried) = bytes.split_at(bytes.len() - CRC_BYTES);
         check_crc(CRC32.checksum(body), carried)?;
-        let (meta, weights) = body[HEADER_BYTES..].split_at(header.meta_bytes());
+        let (meta, blocks) = body[HEADER_BYTES..].split_at(header.meta_bytes());
         let mut image = Self::from_sections(&header, meta)?;
-        image.weights = weights;
-        image.check_weights(&mut Mapped(body), |OutOfBounds| ImageError::Storage)?;
+        image.blocks = blocks;
+        image.check_blocks(&mut Mapped(body), |OutOfBounds| ImageError::Storage)?;
         Ok(image)
     }
 
-    /// The image at the beginning of `storage`, all of it checked; its weights stay where they are.
+    /// The image at the beginning of `storage`, all of it checked; its blocks stay where they are.
     ///
     /// `meta` receives the network, names and plans sections and stays borrowed by the image.
     ///
@@ -240,7 +252,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         let (expected, found) = (header.meta_bytes(), meta.len());
         let meta = meta.get_mut(..expected);
         let meta = meta.ok_or(ImageError::MetaBytes { expected, found })?;
-        let end = (HEADER_BYTES + expected) as u32 + header.weights;
+        let end = (HEADER_BYTES + expected) as u32 + header.blocks;
         let mut digest = CRC32.digest();
         stream(storage, 0, end, |bytes| digest.update(bytes)).map_err(failed)?;
         let mut carried = [0; CRC_BYTES];
@@ -248,11 +260,11 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         check_crc(digest.finalize(), &carried)?;
         storage.read(HEADER_BYTES as u32, meta).map_err(failed)?;
         let image = Self::from_sections(&header, meta)?;
-        image.check_weights(storage, failed)?;
+        image.check_blocks(storage, failed)?;
         Ok(image)
     }
 
-    /// The image of these sections, its weights not checked yet.
+    /// The image of these sections, its blocks not checked yet.
     fn from_sections(header: &Header, meta: &'a [u8]) -> Result<Self, ImageError> {
         let (network, rest) = meta.split_at(header.network as usize);
         let (names, plans) = rest.split_at(header.names as usize);
@@ -277,51 +289,45 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
             // in range: compared with the section's length below
             let full = offsets.push(expected as u32);
             full.map_err(|_| ImageError::Network)?;
-            expected += master_bytes(&network, layer);
+            let blocks = network.weight_formats(layer).map(|format| {
+                // an item's bytes were checked to be these
+                network.format_bytes(layer, format).map_or(0, u64::from)
+            });
+            expected += blocks.sum::<u64>();
         }
-        let found = header.weights as usize;
-        if expected != u64::from(header.weights) {
-            return Err(ImageError::WeightBytes { expected, found });
+        let found = header.blocks as usize;
+        if expected != u64::from(header.blocks) {
+            return Err(ImageError::BlockBytes { expected, found });
         }
         Ok(Self {
             network,
             names,
             plans,
-            weights: &[],
-            weights_at: (HEADER_BYTES + meta.len()) as u32,
+            blocks: &[],
+            blocks_at: (HEADER_BYTES + meta.len()) as u32,
             offsets,
         })
     }
 
-    fn check_weights<S: ReadNorFlash>(
+    fn check_blocks<S: ReadNorFlash>(
         &self,
         storage: &mut S,
         failed: impl Fn(S::Error) -> ImageError,
     ) -> Result<(), ImageError> {
-        for layer in 0..self.network.layers.len() {
-            let words = master_bytes(&self.network, layer) as usize / 4;
-            let channels = usize::from(self.network.layers[layer].output.c);
-            let reals = self.network.weight_count(layer) + channels;
-            let (mut index, mut unusable) = (0, None);
-            let start = self.weights_at + self.offsets[layer];
-            let check = |bytes: &[u8]| {
-                for i in 0..bytes.len() / 4 {
-                    let x = f32_at(bytes, i);
-                    let is_scale = index >= reals && ((index - reals) / channels).is_multiple_of(2);
-                    let usable = if is_scale {
-                        is_usable_scale(x)
-                    } else {
-                        x.is_finite()
-                    };
-                    if !usable && unusable.is_none() {
-                        unusable = Some(index);
-                    }
-                    index += 1;
+        for (layer, of) in self.network.layers.iter().enumerate() {
+            let mut offset = 0;
+            for format in self.network.weight_formats(layer) {
+                let block = Stored {
+                    at: self.blocks_at + self.offsets[layer] + offset,
+                    channels: of.output.c.into(),
+                    weights: self.network.weight_count(layer),
+                };
+                let unsound = block.unsound_word(format, storage).map_err(&failed)?;
+                if let Some(at) = unsound {
+                    let offset = offset + at;
+                    return Err(ImageError::Block { layer, offset });
                 }
-            };
-            stream(storage, start, start + 4 * words as u32, check).map_err(&failed)?;
-            if let Some(index) = unusable {
-                return Err(ImageError::Weight { layer, index });
+                offset += self.network.format_bytes(layer, format).unwrap_or(0);
             }
         }
         Ok(())
@@ -339,21 +345,30 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         StoredPlans::parse(&self.network, self.plans).ok()?
     }
 
-    /// Where the weights section begins in the image.
+    /// Where the blocks section begins in the image.
     #[must_use]
-    pub const fn weights_at(&self) -> u32 {
-        self.weights_at
+    pub const fn blocks_at(&self) -> u32 {
+        self.blocks_at
     }
 
-    /// Where a layer's master begins in the weights section.
-    pub(crate) fn master_at(&self, layer: usize) -> u32 {
-        self.offsets[layer]
+    /// The blocks section; empty when the image was opened in a storage.
+    #[must_use]
+    pub const fn blocks(&self) -> &'a [u8] {
+        self.blocks
     }
 
-    /// The weights section; empty when the image was opened in a storage.
+    /// Where a layer's block of this format lies in the blocks section; `None` where there is none.
     #[must_use]
-    pub const fn weights(&self) -> &'a [u8] {
-        self.weights
+    pub fn block_range(&self, layer: usize, format: WeightFormat) -> Option<Range<usize>> {
+        let mut start = *self.offsets.get(layer)? as usize;
+        for stored in self.network.weight_formats(layer) {
+            let bytes = self.network.format_bytes(layer, stored)? as usize;
+            if stored == format {
+                return Some(start..start + bytes);
+            }
+            start += bytes;
+        }
+        None
     }
 
     /// The name of a layer; empty where there is no such layer.
@@ -368,15 +383,6 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         }
         postcard::from_bytes(rest).unwrap_or_default()
     }
-
-    /// The master of a layer's weights, with all that belongs to it; `None` for layers without
-    /// weights, and when the image was opened in a storage.
-    #[must_use]
-    pub fn master(&self, layer: usize) -> Option<&'a [u8]> {
-        let bytes = usize::try_from(master_bytes(&self.network, layer)).ok()?;
-        let from = self.weights.get(self.offsets[layer] as usize..)?;
-        from.get(..bytes).filter(|master| !master.is_empty())
-    }
 }
 
 /// The lengths of the sections.
@@ -384,7 +390,7 @@ struct Header {
     network: u32,
     names: u32,
     plans: u32,
-    weights: u32,
+    blocks: u32,
 }
 
 impl Header {
@@ -421,7 +427,7 @@ impl Header {
             network: word(12)?,
             names: word(16)?,
             plans: word(20)?,
-            weights: word(24)?,
+            blocks: word(24)?,
         };
         match header.image_bytes() {
             Some(expected) if expected <= len => Ok(header),
@@ -434,7 +440,7 @@ impl Header {
 
     /// The length of the whole image; `None` where 32 bits cannot address it.
     fn image_bytes(&self) -> Option<usize> {
-        let sections = [self.network, self.names, self.plans, self.weights].map(u64::from);
+        let sections = [self.network, self.names, self.plans, self.blocks].map(u64::from);
         let sum = sections.iter().sum::<u64>() + (HEADER_BYTES + CRC_BYTES) as u64;
         u32::try_from(sum).ok().map(|sum| sum as usize)
     }
@@ -451,27 +457,6 @@ fn check_crc(expected: u32, carried: &[u8]) -> Result<(), ImageError> {
         Ok(())
     } else {
         Err(ImageError::Crc { expected, found })
-    }
-}
-
-/// The bytes of a layer in the weights section.
-fn master_bytes<const N: usize, const K: usize>(network: &Network<N, K>, layer: usize) -> u64 {
-    match network.weight_count(layer) {
-        0 => 0,
-        weights => {
-            let vectors = 1 + 2 * network.widths(layer).count() as u64;
-            4 * (weights as u64 + vectors * u64::from(network.layers[layer].output.c))
-        }
-    }
-}
-
-impl<const N: usize, const K: usize> Network<N, K> {
-    /// Where the scales of a width begin behind the beginning of a layer's master; its biases follow.
-    pub(crate) fn scales_at(&self, layer: usize, width: Width) -> u32 {
-        let before = self.widths(layer).take_while(|other| *other != width);
-        let vectors = 1 + 2 * before.count();
-        let channels = usize::from(self.layers[layer].output.c);
-        4 * (self.weight_count(layer) + vectors * channels) as u32
     }
 }
 
@@ -546,7 +531,7 @@ impl fmt::Display for EmitError {
 
 impl core::error::Error for EmitError {}
 
-/// Writes an image into `buffer` and returns its length; `weights` is the weights section, `plans` are
+/// Writes an image into `buffer` and returns its length; `blocks` is the blocks section, `plans` are
 /// those that a device may look up, by rising bytes in all ([`StoredPlans`]), or none.
 ///
 /// The content is not checked: [`Image::parse`] does that.
@@ -557,7 +542,7 @@ pub fn emit<'n, const N: usize, const K: usize>(
     network: &Network<N, K>,
     names: impl IntoIterator<Item = &'n str>,
     plans: &[Plan<N>],
-    weights: &[u8],
+    blocks: &[u8],
     buffer: &mut [u8],
 ) -> Result<usize, EmitError> {
     let full = |_| EmitError::BufferFull;
@@ -584,23 +569,23 @@ pub fn emit<'n, const N: usize, const K: usize>(
     let padded = end.next_multiple_of(4);
     let padding = body.get_mut(end..padded).ok_or(EmitError::BufferFull)?;
     padding.fill(0);
-    let section = body.get_mut(padded..padded + weights.len());
+    let section = body.get_mut(padded..padded + blocks.len());
     section
         .ok_or(EmitError::BufferFull)?
-        .copy_from_slice(weights);
+        .copy_from_slice(blocks);
     let header = [
         VERSION as usize,
         network_len,
         names_end - network_len,
         padded - names_end,
-        weights.len(),
+        blocks.len(),
     ];
     buffer[..8].copy_from_slice(&MAGIC);
     for (i, word) in header.into_iter().enumerate() {
         let word = u32::try_from(word).map_err(|_| EmitError::TooLarge)?;
         buffer[8 + 4 * i..][..4].copy_from_slice(&word.to_le_bytes());
     }
-    let end = HEADER_BYTES + padded + weights.len();
+    let end = HEADER_BYTES + padded + blocks.len();
     let crc = CRC32.checksum(&buffer[..end]).to_le_bytes();
     let tail = buffer.get_mut(end..end + CRC_BYTES);
     tail.ok_or(EmitError::BufferFull)?.copy_from_slice(&crc);

@@ -19,6 +19,26 @@ pub enum WeightFormat {
     Int(Width),
 }
 
+impl WeightFormat {
+    /// All formats, widest first.
+    pub const ALL: [Self; 5] = [
+        Self::F32,
+        Self::F16,
+        Self::Int(Width::Int8),
+        Self::Int(Width::Int4),
+        Self::Int(Width::Int2),
+    ];
+
+    /// The width of the weights, where they are integers.
+    #[must_use]
+    pub const fn width(self) -> Option<Width> {
+        match self {
+            Self::F32 | Self::F16 => None,
+            Self::Int(width) => Some(width),
+        }
+    }
+}
+
 /// How one layer stores its weights and reads its input.
 ///
 /// A rounding belongs to the layer's *input*; weights are always rounded to nearest, because a
@@ -85,10 +105,7 @@ impl Level {
     /// The width of the weights, where they are integers.
     #[must_use]
     pub const fn width(self) -> Option<Width> {
-        match self {
-            Self::Fp32 | Self::Fp16 => None,
-            Self::Int(width, _) => Some(width),
-        }
+        self.weight_format().width()
     }
 
     /// The form in which a layer at this level reads its input.

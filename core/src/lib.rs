@@ -1,17 +1,17 @@
 //! Mixed-precision CNN inference in a fixed memory budget: quantizers, an exact layout solver, and an
 //! engine with INT8 and FP32 kernels. `no_std`, no heap.
 //!
-//! A host profiles a trained network and packs an [`Image`]: the weights, the calibrated quantizers, and
-//! for every level of every layer (`fp32` … `int2`) its bytes and its predicted change of the loss. From
-//! then on the image is all there is. This crate checks it once, solves for the layout of least loss
-//! within a memory budget, makes the weights of that layout resident in an arena that the caller lends,
-//! and runs the network, on the host and on the device with the same plan and the same integers.
+//! A host profiles a trained network and packs an [`Image`]: for every level of every layer (`fp32` … `int2`)
+//! its weights as the kernels read them, its bytes and its predicted change of the loss. From then on the
+//! image is all there is. This crate checks it once, solves for the layout of least loss within a memory
+//! budget, copies the weights of that layout to an arena that the caller lends, or reads them where they
+//! lie, and runs the network, on the host and on the device with the same plan and the same integers.
 //!
 //! ```text
 //!  image (flash)                Engine<N, K>               arena (RAM, lent)
 //! ┌─────────────────┐ parse  ┌───────────────┐ replan   ┌────────────────────────┐
 //! │ network, prices │───────▶│ Planner       │─────────▶│ weights at their level │
-//! │ weights         │───────▶│   Solver      │ infer    │ activations            │
+//! │ blocks          │───────▶│   Solver      │ infer    │ activations            │
 //! │ plans           │        │ kernels       │─────────▶│ spare: still yours     │
 //! └─────────────────┘        └───────────────┘          └────────────────────────┘
 //! ```
@@ -36,6 +36,8 @@
 //!
 //! - **Capacities.** `N` is the most layers and `K` the most levels of a layer that a type has room for;
 //!   every buffer is a constant of the type. `bitbudget inspect` tells how many an image has.
+//! - **Place.** Weights lie in RAM or, where the image is in mapped memory, stay in flash and take no RAM
+//!   ([`Engine::keep_weights_in`]); the place changes no output.
 //! - **Memory.** A plan's bytes are those that the engine takes of the arena, no more; what is left is
 //!   [`Engine::spare`]. [`Image`] and [`Engine`] themselves are the caller's values.
 //! - **Time.** A re-plan can be given a limit of nodes; the plan then says how far from the optimum it may
@@ -52,6 +54,7 @@ extern crate std;
 
 pub(crate) mod arch;
 pub mod arena;
+pub mod block;
 pub mod clip;
 pub(crate) mod crc;
 pub mod engine;
@@ -65,7 +68,6 @@ pub mod plan;
 pub mod price;
 pub mod protocol;
 pub mod quant;
-pub mod resident;
 pub mod rules;
 pub mod shape;
 pub mod step;
@@ -76,7 +78,7 @@ pub mod tensor;
 pub use engine::{Engine, EngineError, Input};
 pub use image::{Image, ImageError};
 pub use level::Level;
-pub use plan::{Budget, BudgetTooSmall, Plan, Planner};
+pub use plan::{Budget, BudgetTooSmall, Place, Plan, Planner};
 
 /// The README's code compiles.
 #[cfg(doctest)]

@@ -7,12 +7,10 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::form::{Form, Forms};
-
-use crate::level::Level;
-
+use crate::level::{Level, WeightFormat};
 use crate::op::{Activation, Op, OpError};
 use crate::price::PriceMatrix;
-use crate::quant::{QParams, Width};
+use crate::quant::QParams;
 use crate::shape::Shape;
 
 /// How raw values (pixels) become the network's real input: (raw · scale − mean) / std.
@@ -413,7 +411,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
             }
             for item in row {
                 let expected = self
-                    .resident_bytes(layer, item.level)
+                    .block_bytes(layer, item.level)
                     .ok_or(NetworkError::TooLarge)?;
                 if expected != item.bytes {
                     return Err(NetworkError::Bytes {
@@ -463,21 +461,24 @@ impl<const N: usize, const K: usize> Network<N, K> {
         Ok(())
     }
 
-    /// The bytes that a layer's weights occupy in RAM at `level`, with scales, biases and padding;
-    /// `None` above 4 GiB.
+    /// The bytes of a layer's [block](crate::block) at `level`; `None` above 4 GiB.
     #[must_use]
-    pub fn resident_bytes(&self, layer: usize, level: Level) -> Option<u32> {
+    pub fn block_bytes(&self, layer: usize, level: Level) -> Option<u32> {
+        self.format_bytes(layer, level.weight_format())
+    }
+
+    pub(crate) fn format_bytes(&self, layer: usize, format: WeightFormat) -> Option<u32> {
         let weights = self.weight_count(layer) as u64;
-        let bytes =
-            crate::resident::bytes(level.weight_format(), weights, self.layers[layer].output.c);
+        let bytes = crate::block::bytes(format, weights, self.layers[layer].output.c);
         u32::try_from(bytes).ok()
     }
 
-    /// The widths of integer weights that a layer's levels have, widest first.
-    pub fn widths(&self, layer: usize) -> impl Iterator<Item = Width> + '_ {
+    /// The formats of the weights at a layer's levels, widest first.
+    pub fn weight_formats(&self, layer: usize) -> impl Iterator<Item = WeightFormat> + '_ {
         let row = &self.prices.rows[layer];
-        let offers = |width: &Width| row.iter().any(|item| item.level.width() == Some(*width));
-        Width::ALL.into_iter().filter(offers)
+        let offers =
+            |format: &WeightFormat| row.iter().any(|item| item.level.weight_format() == *format);
+        WeightFormat::ALL.into_iter().filter(offers)
     }
 
     /// The forms in which every tensor is stored when the layers have these levels (those of layers

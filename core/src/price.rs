@@ -7,7 +7,6 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::level::Level;
-
 use crate::quant::Rounding;
 
 /// One level of one layer.

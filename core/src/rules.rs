@@ -1,6 +1,6 @@
 //! Rules by the user: levels that layers must have, must not have, or have in common.
 //!
-//! A rule narrows the price matrix, so whatever plans from it obeys. The weights section of an image is
+//! A rule narrows the price matrix, so whatever plans from it obeys. The blocks section of an image is
 //! laid out by the levels of its own network: rules go into a network before it is packed, or into a
 //! copy of an image's network that is used to plan.
 

@@ -4,15 +4,14 @@ use core::ops::Range;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
+use crate::block;
 use crate::form::{Form, Forms};
-
 use crate::level::{Level, WeightFormat};
 use crate::network::{Layer, PerTensorView};
 use crate::op::geometry::Geometry;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
 use crate::quant::QParams;
-use crate::resident;
 use crate::shape::Shape;
 use crate::tensor::{View, ViewMut};
 
@@ -63,26 +62,15 @@ impl Place {
     }
 }
 
-/// Where the layers' resident weights lie in the arena: one block for each layer, in order and without
-/// gaps.
+/// Where the layers' blocks of weights lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocks<'a> {
-    /// The first byte of each.
+    /// The first byte of each layer's.
     pub starts: &'a [u32],
-    /// Behind the last.
-    pub end: u32,
-}
-
-impl Blocks<'_> {
-    /// The bytes of a layer's block.
-    ///
-    /// # Panics
-    /// When there is no such layer.
-    #[must_use]
-    pub fn range(&self, layer: usize) -> Range<usize> {
-        let end = self.starts.get(layer + 1).unwrap_or(&self.end);
-        self.starts[layer] as usize..*end as usize
-    }
+    /// The bytes that they are counted in; `None`: the arena's.
+    pub mapped: Option<&'a [u8]>,
+    /// Bytes at the beginning of the arena that blocks take.
+    pub ram_bytes: u32,
 }
 
 /// The steps of an inference: a network's layers at their levels, and where in an arena all of it lies.
@@ -97,9 +85,9 @@ pub struct Steps<'a> {
     pub levels: &'a [Level],
     /// The forms in which each tensor is stored.
     pub forms: PerTensorView<'a, Forms>,
-    /// The resident weights.
-    pub weights: Blocks<'a>,
-    /// The offset of each tensor behind the weights.
+    /// The weights.
+    pub blocks: Blocks<'a>,
+    /// The offset of each tensor behind the blocks in the arena.
     pub activations: PerTensorView<'a, u32>,
 }
 
@@ -130,7 +118,7 @@ impl Steps<'_> {
         let (form, len) = (form(forms), shape.len());
         let before = forms.before(form).bytes(len as u32);
         let place = Place {
-            start: (self.weights.end + offset + before) as usize,
+            start: (self.blocks.ram_bytes + offset + before) as usize,
             len,
             form,
             q,
@@ -175,7 +163,7 @@ impl Steps<'_> {
             layer: &self.layers[layer],
             input,
             level,
-            weights: &before[self.weights.range(layer)],
+            block: &self.blocks.mapped.unwrap_or(before)[self.blocks.starts[layer] as usize..],
         };
         step.run(views, &mut target.view_mut(output));
     }
@@ -187,8 +175,8 @@ struct Step<'a> {
     /// The shape of each input.
     input: Shape,
     level: Level,
-    /// Resident.
-    weights: &'a [u8],
+    /// Begins with its own.
+    block: &'a [u8],
 }
 
 impl Step<'_> {
@@ -259,11 +247,11 @@ impl Step<'_> {
         match (input, self.level.weight_format()) {
             (View::F32(x), stored @ (WeightFormat::F32 | WeightFormat::F16)) => {
                 let half = stored == WeightFormat::F16;
-                let weights = resident::float(self.weights, channels, count, half);
+                let weights = block::float(self.block, channels, count, half);
                 float(x, &weights, target);
             }
             (View::I8(x, q), WeightFormat::Int(width)) => {
-                let weights = resident::int(self.weights, channels, count, width);
+                let weights = block::int(self.block, channels, count, width);
                 let (q_out, activation) = (layer.output_q, layer.activation);
                 let mut output = IntOutput::new(&weights, q_out, activation, target);
                 int(x, q.zero_point, &weights, &mut output);

@@ -1,7 +1,7 @@
 //! Optimal plans in the image: a device that cannot afford a search looks its plan up.
 //!
 //! The plans stand by rising bytes and falling price: each is optimal for all budgets from its own
-//! bytes in all up to those of the next. They are postcard: their number (`u16`), and for each plan the
+//! bytes in all up to those of the next, with the weights in RAM. They are postcard: their number (`u16`), and for each plan the
 //! difference from the one before (the first: from the first item of every layer and no bytes): bytes
 //! more (`u32`), number of items that are others (`u16`), and layer (`u16`) and item (`u8`) of those.
 
@@ -10,7 +10,7 @@ use heapless::Vec;
 use crate::level::Level;
 use crate::mckp::Status;
 use crate::network::Network;
-use crate::plan::{Budget, BudgetTooSmall, Plan};
+use crate::plan::{Budget, BudgetTooSmall, Place, Plan};
 
 /// The optimal plans that an image carries.
 #[derive(Clone, Copy, Debug)]
@@ -138,6 +138,7 @@ impl<const N: usize, const K: usize> Walk<'_, N, K> {
         let level = rows.map(|(row, item)| row.get(usize::from(*item)).map(|item| item.level));
         Plan {
             levels: level.collect::<Vec<Option<Level>, N>>(),
+            place: Place::Ram,
             weight_bytes: weights,
             arena_bytes: self.total.saturating_sub(weights.into()) as u32,
             price,

@@ -8,7 +8,7 @@ use cortex_m_rt::STACK_PAINT_VALUE;
 
 use crate::board;
 
-/// Bytes aligned for an engine's arena.
+/// Bytes aligned for an engine's arena, and for the blocks of an image.
 #[repr(C, align(8))]
 pub(crate) struct Aligned<const BYTES: usize>(pub(crate) [u8; BYTES]);
 
@@ -23,15 +23,15 @@ const MODEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/model.image"));
 
 /// A section of its own, so that `size -A` shows the program without the model.
 #[unsafe(link_section = ".model")]
-static LINKED: [u8; MODEL.len()] = {
+static LINKED: Aligned<{ MODEL.len() }> = {
     let mut bytes = [0; MODEL.len()];
     bytes.copy_from_slice(MODEL);
-    bytes
+    Aligned(bytes)
 };
 
 /// The image that is linked into the program; empty where there is none.
 pub(crate) fn linked_image() -> &'static [u8] {
-    &LINKED
+    &LINKED.0
 }
 
 // Placed by the linker script of cortex-m-rt; only their addresses mean anything.

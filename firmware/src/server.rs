@@ -170,8 +170,13 @@ impl<'b, P: Read + Write> Server<'b, P> {
                     let received = append(input, &mut self.sample_bytes, offset, bytes);
                     received.map(|bytes| Response::Received { bytes })
                 }
-                Request::Replan { budget, node_limit } => {
-                    let planned = self.replan(engine, budget, node_limit);
+                Request::Replan {
+                    budget,
+                    place,
+                    node_limit,
+                } => {
+                    let placed = engine.keep_weights_in(place);
+                    let planned = placed.and_then(|()| self.replan(engine, budget, node_limit));
                     planned.map(Response::Planned).map_err(Refusal::from)
                 }
                 Request::Infer { element } => {
@@ -187,9 +192,9 @@ impl<'b, P: Read + Write> Server<'b, P> {
                     let inferred = self.infer_measured(engine, sample, element);
                     inferred.map_err(Refusal::from)
                 }
-                Request::Choose { items } => {
+                Request::Choose { place, items } => {
                     let network = image.network();
-                    let plan = Plan::of_levels(network, network.levels_at(items));
+                    let plan = Plan::of_levels(network, network.levels_at(items), place);
                     let planned = self.make_resident(engine, plan, 0);
                     planned.map(Response::Planned).map_err(Refusal::from)
                 }
@@ -259,11 +264,11 @@ impl<'b, P: Read + Write> Server<'b, P> {
         plan: Plan<LAYERS>,
         solve_ticks: u64,
     ) -> Result<Planned<LAYERS>, EngineError> {
-        let (outcome, encode_ticks) = self.clock.measure(|| engine.load(plan));
+        let (outcome, copy_ticks) = self.clock.measure(|| engine.load(plan));
         Ok(Planned {
             plan: outcome?.clone(),
             solve_ticks,
-            encode_ticks,
+            copy_ticks,
         })
     }
 

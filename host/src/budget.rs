@@ -87,13 +87,13 @@ impl fmt::Display for BudgetText {
 
 impl BudgetText {
     /// The budget in bytes; a percentage is of the all-FP32 layout's bytes in the same measure:
-    /// `weight_bytes` resident, `arena_bytes` for activations.
+    /// `weight_bytes` of weights, `total_bytes` of RAM.
     #[must_use]
-    pub fn resolve(&self, weight_bytes: u64, arena_bytes: u64) -> Budget {
+    pub fn resolve(&self, weight_bytes: u64, total_bytes: u64) -> Budget {
         let whole = if self.weights {
             weight_bytes
         } else {
-            weight_bytes + arena_bytes
+            total_bytes
         };
         let bytes = match self.amount {
             Amount::Bytes(bytes) => bytes,
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn budgets_are_read_as_written() {
-        let resolve = |text: &str| text.parse::<BudgetText>().map(|b| b.resolve(1_000, 500));
+        let resolve = |text: &str| text.parse::<BudgetText>().map(|b| b.resolve(1_000, 1_500));
         assert_eq!(resolve("64KiB"), Ok(Budget::Total(65_536)));
         assert_eq!(resolve(" 1.5 MiB"), Ok(Budget::Total(1_572_864)));
         assert_eq!(resolve("2kB"), Ok(Budget::Total(2_000)));

@@ -5,7 +5,6 @@
 //! fast as the core: wait states and caches are not modelled.
 
 use bitbudget_core::level::{Level, WeightFormat};
-
 use bitbudget_core::network::{Layer, Network};
 use bitbudget_core::op::Op;
 use bitbudget_core::quant::Width;

@@ -2,10 +2,12 @@
 
 use bitbudget_core::image::{ImageError, emit};
 use bitbudget_core::level::Level;
+use bitbudget_core::network::Layer;
 use bitbudget_core::price::PriceItem;
 
 use crate::capacity::{HostImage, HostNetwork, HostPlan, MAX_LEVELS};
-use crate::graph::{Graph, graph_fingerprint};
+use crate::encode::Encoder;
+use crate::graph::{Graph, GraphLayer, Weights, graph_fingerprint};
 use crate::profile::Profile;
 
 /// Why an image could not be packed.
@@ -25,6 +27,10 @@ pub enum PackError {
         /// The given model's.
         found: u64,
     },
+    /// The layers of a model are not those of an image.
+    #[error("the model's layers are not those of the image")]
+    #[diagnostic(help("give the model that the image was packed from"))]
+    OtherNetwork,
     /// The image could not be written.
     #[error("the image could not be written")]
     Emit(#[from] bitbudget_core::image::EmitError),
@@ -48,63 +54,80 @@ pub fn pack(graph: &Graph, profile: &Profile, plans: &[HostPlan]) -> Result<Vec<
             found,
         });
     }
-    let mut weights = Vec::new();
+    let network = &profile.network;
+    let mut blocks = Vec::new();
     for (at, (layer, grids)) in graph.layers.iter().zip(&profile.grids).enumerate() {
-        if let Some(own) = &layer.weights {
-            // rules may have left fewer widths than were profiled
-            let grids = grids.iter().filter(|grid| {
-                let mut widths = profile.network.widths(at);
-                widths.any(|width| width == grid.width)
+        let Some(Weights { weight, bias }) = &layer.weights else {
+            continue;
+        };
+        let encoder = Encoder::of_layer(network, at, weight, bias);
+        for format in network.weight_formats(at) {
+            let block = encoder.block(format, |width| {
+                let grid = grids.iter().find(|grid| grid.width == width);
+                // a profile has a grid for every width of its levels: it was checked when it was read
+                grid.map_or_else(Default::default, |grid| {
+                    (grid.scales.clone(), grid.bias.clone())
+                })
             });
-            let grids = grids.flat_map(|grid| [&grid.scales, &grid.bias]);
-            for part in [&own.weight, &own.bias].into_iter().chain(grids) {
-                weights.extend(part.iter().flat_map(|x| x.to_le_bytes()));
-            }
+            blocks.extend(block);
         }
     }
     let names: Vec<&str> = profile.names.iter().map(String::as_str).collect();
-    write(&profile.network, &names, plans, &weights)
+    write(network, &names, plans, &blocks)
 }
 
-/// This image with the level `fp32` on offer for every layer, at price 0: the baseline of an
-/// evaluation.
+/// The image of `network` with the weights of `graph`, all at FP32: the baseline of an evaluation of an
+/// image that has no such blocks itself.
 ///
 /// # Errors
-/// [`PackError`].
-pub fn with_fp32(image: &HostImage<'_>) -> Result<Vec<u8>, PackError> {
-    let mut network = Box::new(image.network().clone());
-    for layer in 0..network.layers.len() {
-        let row = &network.prices.rows[layer];
-        if row.is_empty() || row.iter().any(|item| item.level == Level::Fp32) {
+/// [`PackError::OtherNetwork`] where the graph is not that network's, and the others.
+pub fn fp32(network: &HostNetwork, graph: &Graph) -> Result<Vec<u8>, PackError> {
+    let mut network = Box::new(network.clone());
+    let alike = |(layer, own): (&GraphLayer, &Layer)| {
+        let inputs = own.inputs.iter().map(|tensor| usize::from(*tensor));
+        (layer.op, layer.output) == (own.op, own.output)
+            && layer.activation == own.activation
+            && layer.inputs.iter().copied().eq(inputs)
+    };
+    let same_len = graph.layers.len() == network.layers.len();
+    if !same_len || !graph.layers.iter().zip(&network.layers).all(alike) {
+        return Err(PackError::OtherNetwork);
+    }
+    let mut blocks = Vec::new();
+    for (at, layer) in graph.layers.iter().enumerate() {
+        let Some(Weights { weight, bias }) = &layer.weights else {
             continue;
-        }
-        let bytes = network.resident_bytes(layer, Level::Fp32);
+        };
         let item = PriceItem {
             level: Level::Fp32,
-            bytes: bytes.unwrap_or(u32::MAX),
+            bytes: network.block_bytes(at, Level::Fp32).unwrap_or(u32::MAX),
             price: 0,
         };
-        // a row has room for every level there is
-        let _ = network.prices.rows[layer].push(item);
+        network.prices.rows[at] = [item].into_iter().collect();
+        blocks.extend(Encoder::of_layer(&network, at, weight, bias).float(false));
     }
-    let names: Vec<&str> = (0..network.layers.len()).map(|i| image.name(i)).collect();
-    write(&network, &names, &[], image.weights())
+    let names: Vec<&str> = graph
+        .layers
+        .iter()
+        .map(|layer| layer.name.as_str())
+        .collect();
+    write(&network, &names, &[], &blocks)
 }
 
-/// An image of these parts; `weights` is its weights section.
+/// An image of these parts; `blocks` is its blocks section.
 pub(crate) fn write(
     network: &HostNetwork,
     names: &[&str],
     plans: &[HostPlan],
-    weights: &[u8],
+    blocks: &[u8],
 ) -> Result<Vec<u8>, PackError> {
     const { assert!(Level::ALL.len() <= MAX_LEVELS) };
     let text: usize = names.iter().map(|name| name.len() + 8).sum();
     // a layer's parameters and prices take some hundred bytes, its change from plan to plan seven
     let layers = network.layers.len();
     let sections = 1024 * (1 + layers) + text + plans.len() * (8 + 7 * layers);
-    let mut image = vec![0; weights.len() + sections];
-    let len = emit(network, names.iter().copied(), plans, weights, &mut image)?;
+    let mut image = vec![0; blocks.len() + sections];
+    let len = emit(network, names.iter().copied(), plans, blocks, &mut image)?;
     image.truncate(len);
     HostImage::parse(&image)?;
     Ok(image)

@@ -98,9 +98,62 @@ fn profile_and_pack_give_what_the_demo_made() {
     assert_eq!(profile["samples"], 450);
     assert_eq!(profile["metric"], "measured");
     assert!(!at.join("x.profile.partial").exists());
-    stdout(at, &["pack", "digits.onnx", "x.profile", "-o", "x.image"]);
+    let pack = ["pack", "digits.onnx", "x.profile", "-o", "x.image"];
+    let all = json(at, &[&pack[..], &["--all-levels"]].concat());
     let bytes = |name: &str| fs::read(at.join(name)).expect("an image");
-    assert_eq!(bytes("x.image"), bytes("digits.image"));
+    assert!(bytes("x.image") == bytes("digits.image"));
+    // the levels that no plan needs are left out, and no plan changes
+    let needed = json(at, &pack);
+    assert!(needed["image_bytes"].as_u64() < all["image_bytes"].as_u64());
+    assert!(needed["levels"].as_u64() < all["levels"].as_u64());
+    for place in ["ram", "flash"] {
+        let layouts = |image| json(at, &["pareto", image, "--place", place])["layouts"].clone();
+        assert!(layouts("x.image") == layouts("digits.image"), "{place}");
+    }
+}
+
+#[test]
+fn weights_stay_in_flash_where_they_are_wanted_there() {
+    let folder = copy();
+    let at = folder.path();
+    let pack = [
+        "pack",
+        "digits.onnx",
+        "digits.profile",
+        "--pin",
+        "int8",
+        "-o",
+    ];
+    let packed = json(at, &[&pack[..], &["x.image"]].concat());
+    // 77,000 weights, biases and factors
+    let image_bytes = packed["image_bytes"].as_u64().expect("bytes");
+    assert!((76_764..80 * 1024).contains(&image_bytes), "{image_bytes}");
+    let plan = ["plan", "x.image", "--place", "flash", "--budget", "2KiB"];
+    let plan = json(at, &plan);
+    assert_eq!(plan["total_bytes"], 2_048);
+    assert_eq!(plan["weight_bytes"], 76_764);
+    assert_eq!(
+        (&plan["ram_bytes"], &plan["layers"][0]["place"]),
+        (&2_048.into(), &"flash".into())
+    );
+    let run = |rest: &[&str]| {
+        let run = [
+            "run",
+            "x.image",
+            "--input",
+            "test_images.npy",
+            "--index",
+            "3",
+        ];
+        json(at, &[&run[..], rest].concat())["outputs"].clone()
+    };
+    let in_flash = run(&["--place", "flash", "--budget", "2KiB"]);
+    assert_eq!(in_flash, run(&["--budget", "100%"]));
+    fails(
+        at,
+        &["plan", "x.image", "--place", "flash", "--budget", "2047"],
+        &["too small", "--budget 2048"],
+    );
 }
 
 #[test]
@@ -434,7 +487,7 @@ fn secant_and_other_clips_profile_too() {
 }
 
 #[test]
-fn an_image_without_fp32_is_still_compared_with_it() {
+fn an_image_without_fp32_is_compared_with_its_model() {
     let folder = copy();
     let at = folder.path();
     stdout(at, &[&PROFILE[..], &["--levels", "int8"]].concat());
@@ -447,7 +500,11 @@ fn an_image_without_fp32_is_still_compared_with_it() {
         "--budget",
         "weights=50%",
     ];
-    let report = json(at, &eval);
+    assert!(json(at, &eval)["fp32"].is_null());
+    let kl = [&eval[..], &["--loss", "kl"]].concat();
+    fails(at, &kl, &["FP32", "--model"]);
+    let model = [&eval[..], &["--model", "digits.onnx"]].concat();
+    let report = json(at, &model);
     assert!((report["fp32"]["loss"].as_f64().expect("a loss") - 0.038_333).abs() < 1e-5);
     assert_eq!(report["fp32"]["weight_bytes"], 299_048);
 }

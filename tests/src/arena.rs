@@ -28,6 +28,12 @@ impl Arena {
         &mut self.bytes[self.start..][..self.len]
     }
 
+    /// All of it, to be read.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..][..self.len]
+    }
+
     /// As many bytes, `off` bytes beyond the aligned address.
     ///
     /// # Panics

@@ -1,7 +1,6 @@
 //! Models built layer by layer, with random parameters and weights.
 
 use bitbudget_core::level::Level;
-
 use bitbudget_core::network::{Layer, MAX_STATS, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::price::{PriceItem, PriceMatrix};
@@ -229,7 +228,7 @@ impl Builder {
             let mut row = Fixed::new();
             if network.layers[layer].op.has_weights() {
                 for level in self.levels.clone() {
-                    let bytes = network.resident_bytes(layer, level).expect("few");
+                    let bytes = network.block_bytes(layer, level).expect("few");
                     let price = self.rng.random_range(-1000..=1000);
                     let item = PriceItem {
                         level,

@@ -102,7 +102,7 @@ pub fn range(image: &HostImage<'_>) -> (u64, u64) {
 pub fn without_ticks(planned: Planned<MAX_LAYERS>) -> Planned<MAX_LAYERS> {
     Planned {
         solve_ticks: 0,
-        encode_ticks: 0,
+        copy_ticks: 0,
         ..planned
     }
 }

@@ -65,7 +65,7 @@ pub fn chain(count: usize, shape: Shape, noise: f64, seed: u64) -> HostNetwork {
     for at in 0..count {
         let item = |((level, _), price): ((Level, f64), f64)| PriceItem {
             level,
-            bytes: network.resident_bytes(at, level).expect("few"),
+            bytes: network.block_bytes(at, level).expect("few"),
             price: (price * (1.0 + noise * rng.random_range(-1.0..=1.0)) * 1e9) as i32,
         };
         let row = levels.into_iter().zip(common).map(item).collect();

@@ -1,12 +1,13 @@
 //! A network with its weights, as it goes into an image.
 
+use bitbudget::encode::Encoder;
 use bitbudget::graph::{self, Graph, GraphLayer};
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::image::{self, Image};
-use bitbudget_core::level::Level;
+use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::mckp::Status;
 use bitbudget_core::network::Network;
-use bitbudget_core::plan::Plan;
+use bitbudget_core::plan::{Place, Plan};
 use bitbudget_core::price::PriceItem;
 use bitbudget_core::quant::Width;
 
@@ -20,7 +21,7 @@ pub type TestNetwork = Network<LAYERS, LEVELS>;
 /// An image of the tests' capacities.
 pub type TestImage<'a> = Image<'a, LAYERS, LEVELS>;
 
-/// The FP32 master of one layer; empty for a layer without weights.
+/// The real weights of one layer, and its grids; empty for a layer without weights.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     /// `[O, …]`.
@@ -52,28 +53,28 @@ pub struct Model {
 }
 
 impl Model {
-    /// The content of an image.
+    /// A model with an image's network: its weights are those of its FP32 blocks, where it has some.
     #[must_use]
-    pub fn of_image(image: &TestImage<'_>) -> Self {
+    pub fn like_image(image: &TestImage<'_>) -> Self {
         let network = image.network().clone();
         let layers = 0..network.layers.len();
         let weights = layers.clone().map(|layer| {
-            let bytes = image.master(layer).unwrap_or_default().chunks_exact(4);
-            let mut reals =
-                bytes.map(|word| f32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-            let channels = usize::from(network.layers[layer].output.c);
-            let mut weights = Weights::default();
             if !network.layers[layer].op.has_weights() {
-                return weights;
+                return Weights::default();
             }
-            weights.weight = reals.by_ref().take(network.weight_count(layer)).collect();
-            weights.bias = reals.by_ref().take(channels).collect();
-            for width in network.widths(layer) {
-                let at = index_of(width);
-                weights.scale[at] = reals.by_ref().take(channels).collect();
-                weights.corrected[at] = reals.by_ref().take(channels).collect();
+            let channels = usize::from(network.layers[layer].output.c);
+            let len = channels + network.weight_count(layer);
+            let block = image.block_range(layer, WeightFormat::F32);
+            let words = block.map_or(&[][..], |block| image.blocks()[block].as_chunks().0);
+            let mut reals: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+            reals.resize(len, 0.5);
+            let weight = reals.split_off(channels);
+            Weights {
+                weight,
+                scale: Width::ALL.map(|width| vec![1.0 / f32::from(width.max()); channels]),
+                corrected: Width::ALL.map(|_| reals.clone()),
+                bias: reals,
             }
-            weights
         });
         Self {
             weights: weights.collect(),
@@ -82,22 +83,47 @@ impl Model {
         }
     }
 
-    /// The weights section of the image.
+    /// The blocks section of the image; layers whose weights are not as many as they should be have none.
     #[must_use]
     pub fn section(&self) -> Vec<u8> {
         let mut section = Vec::new();
-        let rows = self.network.prices.rows.iter();
-        for (row, weights) in rows.zip(&self.weights) {
-            let mut parts = vec![&weights.weight, &weights.bias];
-            for width in Width::ALL {
-                if row.iter().any(|item| item.level.width() == Some(width)) {
-                    let at = index_of(width);
-                    parts.extend([&weights.scale[at], &weights.corrected[at]]);
-                }
+        for (layer, weights) in self.weights.iter().enumerate() {
+            if !self.can_be_encoded(layer) {
+                continue;
             }
-            section.extend(parts.into_iter().flatten().flat_map(|x| x.to_le_bytes()));
+            let encoder = Encoder::of_layer(&self.network, layer, &weights.weight, &weights.bias);
+            for format in self.network.weight_formats(layer) {
+                section.extend(encoder.block(format, |width| {
+                    let at = index_of(width);
+                    (weights.scale[at].clone(), weights.corrected[at].clone())
+                }));
+            }
         }
         section
+    }
+
+    fn can_be_encoded(&self, layer: usize) -> bool {
+        let network = &self.network;
+        let Weights {
+            weight,
+            bias,
+            scale,
+            corrected,
+        } = &self.weights[layer];
+        let tensors = network.tensor_count();
+        let has_input = network.layers.get(layer).is_some_and(|layer| {
+            let input = layer.inputs.first();
+            input.is_some_and(|tensor| usize::from(*tensor) < tensors)
+        });
+        has_input
+            && layer < network.prices.rows.len()
+            && !weight.is_empty()
+            && !bias.is_empty()
+            && weight.len().is_multiple_of(bias.len())
+            && scale
+                .iter()
+                .chain(corrected)
+                .all(|part| part.len() == bias.len())
     }
 
     /// The graph that an importer would have given.
@@ -136,7 +162,7 @@ impl Model {
         buffer
     }
 
-    /// Bytes of resident weights at these levels.
+    /// Bytes of the blocks of these levels.
     ///
     /// # Panics
     /// When a layer has no such level.
@@ -215,6 +241,7 @@ impl Model {
 pub fn plan_of<const N: usize>(levels: &[Option<Level>]) -> Plan<N> {
     Plan {
         levels: levels.iter().copied().collect(),
+        place: Place::Ram,
         weight_bytes: 0,
         arena_bytes: 0,
         price: 0,

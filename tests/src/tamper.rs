@@ -1,7 +1,6 @@
 //! Networks with something wrong: extreme and inconsistent values, and what makes the rest fit them.
 
 use bitbudget_core::level::Level;
-
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::quant::{Rounding, Width};
@@ -127,7 +126,7 @@ pub fn repair(model: &mut Model) {
         };
         for item in 0..network.prices.rows[layer].len() {
             let level = network.prices.rows[layer][item].level;
-            let bytes = network.resident_bytes(layer, level).unwrap_or(0);
+            let bytes = network.block_bytes(layer, level).unwrap_or(0);
             network.prices.rows[layer][item].bytes = bytes;
         }
         let channels = if has_weights { channels } else { 0 };

@@ -8,6 +8,7 @@ use bitbudget::device::{BOARDS, Client, Emulator, Sample};
 use bitbudget_core::engine::Input;
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Network;
+use bitbudget_core::plan::Place;
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::builder::{Builder, FEW, Style};
@@ -172,7 +173,9 @@ fn check_constant<const N: usize, const K: usize>(
         let place = row.iter().position(|item| item.level == INT8);
         place.unwrap_or(0) as u8
     });
-    client.choose(&items.collect::<Vec<_>>()).expect("a plan");
+    client
+        .choose(Place::Ram, &items.collect::<Vec<_>>())
+        .expect("a plan");
     let len = network.input.len();
     let mut random = || {
         let mut sample = vec![0; len];

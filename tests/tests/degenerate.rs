@@ -14,7 +14,7 @@ use bitbudget::pack::pack;
 use bitbudget::profile::{Control, Options, Profile, ProfileError, profile};
 use bitbudget_core::level::Level;
 use bitbudget_core::op::{Activation, Op};
-use bitbudget_core::plan::{Budget, Plan, Planner};
+use bitbudget_core::plan::{Budget, Place, Plan, Planner};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::digits;
 use rand::rngs::SmallRng;
@@ -308,7 +308,11 @@ fn outputs_with_pixels_are_compared_pixel_by_pixel() {
     let image = HostImage::parse(&bytes).expect("an image");
     let evaluated = |name: &str, fp32| {
         let level: Level = name.parse().expect("a level");
-        let plan = Plan::of_levels(image.network(), [Some(level); 2].into_iter().collect());
+        let plan = Plan::of_levels(
+            image.network(),
+            [Some(level); 2].into_iter().collect(),
+            Place::Ram,
+        );
         let against = Against {
             loss: Loss::Kl,
             fp32,
@@ -344,6 +348,7 @@ fn outputs_with_pixels_are_compared_pixel_by_pixel() {
     let plan = Plan::of_levels(
         image.network(),
         [Some(Level::Fp32); 2].into_iter().collect(),
+        Place::Ram,
     );
     let against = Against {
         loss: Loss::Labels,

@@ -2,13 +2,13 @@
 //!
 //! Without QEMU or the target these tests say so and pass; `./setup.sh` installs both.
 
-use bitbudget::capacity::HostImage;
+use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::device::{
     self, Answer, BOARDS, DeviceError, FirmwareError, HARDWARE, Sample, Session, Unit,
 };
 use bitbudget::evaluate::sample;
 use bitbudget_core::engine::{Engine, EngineError, Input};
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::{Budget, Place};
 use bitbudget_core::protocol::Refusal;
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
@@ -42,13 +42,53 @@ fn outputs_for_64_digits_at_five_budgets_are_the_hosts() {
         let budget = Budget::Total(smallest + (largest - smallest) * part / 4);
         let host = planner.plan(image.network(), budget, u64::MAX);
         let answer = session
-            .run(budget, u64::MAX, &host, &samples)
+            .run(budget, Place::Ram, u64::MAX, &host, &samples)
             .expect("an answer");
         assert!(answer.matches(), "{budget:?}: {answer:?}");
         let Answer::Run(row) = answer else {
             panic!("{budget:?}: {answer:?}");
         };
-        assert!(row.infer > Some(1_000) && row.encode > 1_000);
+        assert!(row.infer > Some(1_000) && row.copy > 1_000);
+    }
+}
+
+/// The same instructions but for a few, and no RAM for weights.
+#[test]
+fn weights_in_flash_give_the_same_outputs_in_as_many_instructions() {
+    let Some(mut client) = client() else {
+        return;
+    };
+    let (bytes, data) = (digits_image(), digits());
+    let image = HostImage::parse(&bytes).expect("an image");
+    let network = image.network();
+    let mut planner = Box::new(HostPlanner::with_weights_in(Place::Flash, network));
+    client.info().expect("an answer");
+    client.load(&bytes, &|_| {}).expect("room for it");
+    for budget in [Budget::Total(u64::MAX), Budget::Total(2_048)] {
+        let host = planner.plan(network, budget, u64::MAX).expect("it fits");
+        let device = client.replan(budget, Place::Flash, u64::MAX);
+        let device = device.expect("a plan").plan;
+        assert_eq!(device, host);
+        assert_eq!(device.total_bytes(), u64::from(device.arena_bytes));
+        let rows = network.prices.rows.iter().zip(&device.levels);
+        let items = rows.map(|(row, level)| {
+            let item = row.iter().position(|item| Some(item.level) == *level);
+            item.unwrap_or(0) as u8
+        });
+        let items: Vec<u8> = items.collect();
+        for i in 0..4 {
+            let sample = Sample::from(sample(&data, i, DIGIT_LEN));
+            let [(flash, in_flash), (ram, in_ram)] = [Place::Flash, Place::Ram].map(|place| {
+                client.choose(place, &items).expect("room");
+                client.infer(&sample).expect("an output")
+            });
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&flash), bits(&ram));
+            assert!(
+                in_flash.abs_diff(in_ram) * 100 <= in_ram,
+                "{in_flash} {in_ram}"
+            );
+        }
     }
 }
 
@@ -73,7 +113,7 @@ fn plans_for_200_random_budgets_are_the_hosts() {
         };
         let node_limit = if rng.random() { u64::MAX } else { 1 };
         let host = planner.plan(image.network(), budget, node_limit);
-        match (client.replan(budget, node_limit), host) {
+        match (client.replan(budget, Place::Ram, node_limit), host) {
             (Ok(device), Ok(host)) => {
                 assert_eq!(device.plan, host, "{budget:?}");
                 planned_count += 1;
@@ -117,7 +157,7 @@ fn outputs_of_random_networks_are_the_hosts() {
             smallest.map_or_else(|error| error.smallest_bytes, |plan| plan.total_bytes());
         for budget in [all, smallest] {
             let host = engine.replan(Budget::Total(budget), u64::MAX).cloned();
-            let device = client.replan(Budget::Total(budget), u64::MAX);
+            let device = client.replan(Budget::Total(budget), Place::Ram, u64::MAX);
             assert_eq!(device.expect("a plan").plan, host.expect("a plan"));
             let raw = generate::sample(&mut rng, &model);
             let (output, _) = client
@@ -165,7 +205,7 @@ fn ram_is_the_plan_and_a_constant() {
         // the arena is painted when an image is loaded
         client.load_linked().expect("an image");
         let budget = Budget::Total(smallest + (largest - smallest) * part / 4);
-        let plan = client.replan(budget, u64::MAX).expect("a plan");
+        let plan = client.replan(budget, Place::Ram, u64::MAX).expect("a plan");
         client.infer(&input).expect("an output");
         let stats = client.stats().expect("statistics");
         let used = u64::from(stats.arena_used_bytes);
@@ -191,7 +231,7 @@ fn the_other_boards_run_or_build() {
         for budget in [u64::MAX, range(&image).0].map(Budget::Total) {
             let host = planner(&image).plan(image.network(), budget, u64::MAX);
             let answer = session
-                .run(budget, u64::MAX, &host, &samples)
+                .run(budget, Place::Ram, u64::MAX, &host, &samples)
                 .expect("an answer");
             assert!(answer.matches(), "{}: {answer:?}", board.name);
         }

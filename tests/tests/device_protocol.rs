@@ -11,7 +11,7 @@ use bitbudget::evaluate::sample;
 use bitbudget_core::engine::EngineError;
 use bitbudget_core::image::ImageError;
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::{Budget, Place};
 use bitbudget_core::protocol::frame::{FrameError, MAX_FRAME, encode};
 use bitbudget_core::protocol::{CHUNK_BYTES, Element, Refusal, Request, Response, checksum};
 use bitbudget_tests::builder::Style;
@@ -31,7 +31,7 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
     let input = Sample::from(sample(&data, 0, DIGIT_LEN));
     let budget = Budget::Total(u64::MAX);
     client.info().expect("an answer");
-    client.replan(budget, u64::MAX).expect("a plan");
+    client.replan(budget, Place::Ram, u64::MAX).expect("a plan");
     let linked = client.infer(&input).expect("an output").0;
     let info = client.load(&bytes, &|_| {}).expect("an image");
     assert!(!info.linked);
@@ -39,26 +39,30 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
         client.infer(&input),
         Err(DeviceError::Refused(Refusal::Engine(EngineError::NoPlan)))
     ));
-    client.replan(budget, u64::MAX).expect("a plan");
+    client.replan(budget, Place::Ram, u64::MAX).expect("a plan");
     assert_eq!(client.infer(&input).expect("an output").0, linked);
-    // a weight that is not finite, under a checksum that is right
-    let at = bytes.len() - 4 - 10 * 4;
-    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    // a bias that no accumulator has room for, under a checksum that is right
+    let at = HostImage::parse(&bytes).expect("an image").blocks_at() as usize;
+    bytes[at..at + 4].copy_from_slice(&i32::MIN.to_le_bytes());
     let crc = checksum(&bytes).to_le_bytes();
     let at = bytes.len() - 4;
     bytes[at..].copy_from_slice(&crc);
-    let refused = client
-        .load(&bytes, &|_| {})
-        .expect_err("an unusable weight");
-    let expected = HostImage::parse(&bytes).expect_err("an unusable weight");
-    assert!(matches!(expected, ImageError::Weight { .. }));
+    let refused = client.load(&bytes, &|_| {}).expect_err("an unusable bias");
+    let expected = HostImage::parse(&bytes).expect_err("an unusable bias");
+    assert!(matches!(
+        expected,
+        ImageError::Block {
+            layer: 0,
+            offset: 0
+        }
+    ));
     assert!(matches!(refused, DeviceError::Refused(Refusal::Image(error)) if error == expected));
     assert!(matches!(
-        client.replan(budget, u64::MAX),
+        client.replan(budget, Place::Ram, u64::MAX),
         Err(DeviceError::Refused(Refusal::NoImage))
     ));
     client.load_linked().expect("still there");
-    client.replan(budget, u64::MAX).expect("a plan");
+    client.replan(budget, Place::Ram, u64::MAX).expect("a plan");
     assert_eq!(client.infer(&input).expect("an output").0, linked);
 }
 
@@ -105,7 +109,7 @@ fn garbage_is_refused_and_the_device_goes_on() {
     let mut rng = SmallRng::seed_from_u64(23);
     in_step(&mut client);
     client
-        .replan(Budget::Total(u64::MAX), u64::MAX)
+        .replan(Budget::Total(u64::MAX), Place::Ram, u64::MAX)
         .expect("a plan");
     for round in 0..60 {
         let mut garbage = vec![0; rng.random_range(1..3 * MAX_FRAME)];
@@ -220,6 +224,7 @@ fn a_scripted_session_is_answered_word_for_word() {
     let node_limit = u64::MAX;
     let pixels: Vec<u8> = (0..64).map(|i| i % 17).collect();
     let replan = |bytes| Request::Replan {
+        place: Place::Ram,
         budget: Budget::Total(bytes),
         node_limit,
     };
@@ -280,9 +285,27 @@ fn a_scripted_session_is_answered_word_for_word() {
     script.say(35, &Request::Info);
     script.say(36, &Request::Stats);
     script.say(37, &Request::Cost { tensor: 0 });
-    script.say(38, &Request::Choose { items: &[0; 8] });
-    script.say(39, &Request::Choose { items: &[9; 9] });
-    script.say(40, &Request::Choose { items: &[0; 9] });
+    script.say(
+        38,
+        &Request::Choose {
+            place: Place::Ram,
+            items: &[0; 8],
+        },
+    );
+    script.say(
+        39,
+        &Request::Choose {
+            place: Place::Ram,
+            items: &[9; 9],
+        },
+    );
+    script.say(
+        40,
+        &Request::Choose {
+            place: Place::Ram,
+            items: &[0; 9],
+        },
+    );
     script.say(41, &Request::InferMeasured { element });
     script.say(42, &input(0, &pixels));
     script.say(43, &Request::InferMeasured { element });

@@ -15,7 +15,7 @@ use bitbudget::simulate::{self, Mean};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::op::{Activation, Op};
-use bitbudget_core::plan::{Budget, Plan, Planner};
+use bitbudget_core::plan::{Budget, Place, Plan, Planner};
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::digits;
@@ -340,7 +340,7 @@ fn layouts_are_measured_alike_alone_together_and_by_the_engine() {
         assert!((alone / 60.0 - together.loss()).abs() < 1e-9);
         let layers = profile.network.layers.iter().zip(layout);
         let levels = layers.map(|(layer, level)| layer.op.has_weights().then_some(*level));
-        let plan = Plan::of_levels(&profile.network, levels.collect());
+        let plan = Plan::of_levels(&profile.network, levels.collect(), Place::Ram);
         let against = Against {
             loss: Loss::Labels,
             fp32: None,

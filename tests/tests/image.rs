@@ -1,19 +1,14 @@
 //! Images that are read back, and every fault of theirs that has a name.
 
 use bitbudget_core::image::{EmitError, Image, ImageError, VERSION, emit};
+use bitbudget_core::level::{Level, WeightFormat};
+use bitbudget_core::quant::Width;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::generate::{self, small};
-use bitbudget_tests::model::{Model, TestImage, seal};
+use bitbudget_tests::model::{TestImage, seal};
 
 fn error_of(bytes: &[u8]) -> ImageError {
     TestImage::parse(bytes).expect_err("a faulty image")
-}
-
-/// The error of a model that `fault` was put into.
-fn fault(fault: impl FnOnce(&mut Model)) -> ImageError {
-    let mut model = small();
-    fault(&mut model);
-    error_of(&model.emit())
 }
 
 /// An image of these sections, with the header and checksum that belong to them.
@@ -31,7 +26,7 @@ fn assemble(sections: [&[u8]; 4]) -> Vec<u8> {
     bytes
 }
 
-/// The sections of a sound image: network, names, plans, weights.
+/// The sections of a sound image: network, names, plans, blocks.
 fn sections(bytes: &[u8]) -> [&[u8]; 4] {
     let length = |i: usize| {
         let word = bytes[12 + 4 * i..][..4].try_into().expect("four bytes");
@@ -56,13 +51,24 @@ fn images_are_read_back_as_they_were_written() {
         }
         assert_eq!(image.name(model.names.len()), "");
         assert_eq!(image.name(usize::MAX), "");
-        let mut section = Vec::<u8>::new();
-        for (layer, weights) in model.weights.iter().enumerate() {
-            let master = image.master(layer);
-            assert_eq!(master.is_none(), weights.weight.is_empty());
-            section.extend(master.unwrap_or_default());
+        assert_eq!(image.blocks(), model.section());
+        let mut end = 0;
+        for layer in 0..model.names.len() {
+            for format in WeightFormat::ALL {
+                let row = &model.network.prices.rows[layer];
+                let mut items = row
+                    .iter()
+                    .filter(|item| item.level.weight_format() == format);
+                let block = image.block_range(layer, format);
+                assert_eq!(block.is_some(), items.clone().count() > 0);
+                if let Some(block) = block {
+                    assert_eq!(block.start, end);
+                    end = block.end;
+                    assert!(items.all(|item| item.bytes as usize == block.len()));
+                }
+            }
         }
-        assert_eq!(section, model.section());
+        assert_eq!(end, image.blocks().len());
     }
 }
 
@@ -121,7 +127,7 @@ fn faults_of_the_header() {
     seal(&mut bytes);
     assert_eq!(error_of(&bytes), ImageError::Version(2));
     let lengths = [[0xff; 4]; 4].concat();
-    bytes[8] = 3;
+    bytes[8] = 4;
     bytes[12..28].copy_from_slice(&lengths);
     assert!(matches!(error_of(&bytes), ImageError::Length { .. }));
 }
@@ -130,36 +136,36 @@ fn faults_of_the_header() {
 fn faults_of_the_sections() {
     let model = small();
     let bytes = model.emit();
-    let [network, names, plans, weights] = sections(&bytes);
+    let [network, names, plans, blocks] = sections(&bytes);
     let longer = [network, &[0; 4]].concat();
     let [more_names, more_plans] = [names, plans].map(|part| [part, &[0; 4]].concat());
     for (parts, expected) in [
-        ([&[], names, plans, weights], ImageError::Network),
+        ([&[], names, plans, blocks], ImageError::Network),
         (
-            [&network[..network.len() - 1], names, plans, weights],
+            [&network[..network.len() - 1], names, plans, blocks],
             ImageError::Network,
         ),
-        ([&longer, names, plans, weights], ImageError::Network),
-        ([network, &[], plans, weights], ImageError::Names),
-        ([network, &more_names, plans, weights], ImageError::Names),
-        ([network, names, &more_plans, weights], ImageError::Plans),
+        ([&longer, names, plans, blocks], ImageError::Network),
+        ([network, &[], plans, blocks], ImageError::Names),
+        ([network, &more_names, plans, blocks], ImageError::Names),
+        ([network, names, &more_plans, blocks], ImageError::Plans),
         (
-            [network, &names[..names.len() - 8], plans, weights],
+            [network, &names[..names.len() - 8], plans, blocks],
             ImageError::Names,
         ),
     ] {
         assert_eq!(error_of(&assemble(parts)), expected);
     }
-    let more = [weights, &[0; 4]].concat();
-    for parts in [&weights[4..], &[], &more] {
-        let (expected, found) = (weights.len() as u64, parts.len());
-        let error = ImageError::WeightBytes { expected, found };
+    let more = [blocks, &[0; 4]].concat();
+    for parts in [&blocks[4..], &[], &more] {
+        let (expected, found) = (blocks.len() as u64, parts.len());
+        let error = ImageError::BlockBytes { expected, found };
         assert_eq!(error_of(&assemble([network, names, plans, parts])), error);
     }
     let mut unreadable = names.to_vec();
     unreadable[1] = 0xff;
     assert_eq!(
-        error_of(&assemble([network, &unreadable, plans, weights])),
+        error_of(&assemble([network, &unreadable, plans, blocks])),
         ImageError::Names
     );
 }
@@ -172,13 +178,13 @@ fn faults_of_the_padding() {
         let mut model = small();
         model.names[0] = "n".repeat(len);
         let bytes = model.emit();
-        let [network, names, plans, weights] = sections(&bytes);
+        let [network, names, plans, blocks] = sections(&bytes);
         let padding = plans.len();
         tried[padding] += 1;
         for other in (0..4).filter(|other| *other != padding) {
             let odd = vec![0; other];
             assert_eq!(
-                error_of(&assemble([network, names, &odd, weights])),
+                error_of(&assemble([network, names, &odd, blocks])),
                 ImageError::Plans
             );
         }
@@ -186,7 +192,7 @@ fn faults_of_the_padding() {
             let mut dirty = plans.to_vec();
             dirty[0] = 1;
             assert_eq!(
-                error_of(&assemble([network, names, &dirty, weights])),
+                error_of(&assemble([network, names, &dirty, blocks])),
                 ImageError::Plans
             );
         }
@@ -194,24 +200,81 @@ fn faults_of_the_padding() {
     assert_eq!(tried, [2; 4]);
 }
 
+/// What no kernel can run is found wherever it stands in a block.
 #[test]
-fn faults_of_the_weights() {
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let weight = ImageError::Weight { layer: 0, index: 1 };
-        assert_eq!(fault(|m| m.weights[0].weight[1] = bad), weight);
-        let bias = ImageError::Weight {
-            layer: 3,
-            index: 13,
-        };
-        assert_eq!(fault(|m| m.weights[3].bias[1] = bad), bias);
+fn faults_of_the_blocks() {
+    let mut found = 0;
+    for seed in 0..20 {
+        let model = generate::model_at(seed, Style::Real, 3, &Level::ALL);
+        let bytes = model.emit();
+        let image = TestImage::parse(&bytes).expect("a sound image");
+        let begin = bytes.len() - 4 - image.blocks().len();
+        for layer in 0..model.names.len() {
+            let Some(first) = image.block_range(layer, WeightFormat::F32) else {
+                continue;
+            };
+            let weights = &model.weights[layer];
+            let (channels, count) = (weights.bias.len(), weights.weight.len());
+            for format in WeightFormat::ALL {
+                let block = image.block_range(layer, format).expect("all levels");
+                let mut refuses = |at: usize, part: &[u8], word: usize| {
+                    let mut faulty = bytes.clone();
+                    faulty[begin + block.start + at..][..part.len()].copy_from_slice(part);
+                    seal(&mut faulty);
+                    let offset = (block.start - first.start + word) as u32;
+                    assert_eq!(error_of(&faulty), ImageError::Block { layer, offset });
+                    found += 1;
+                };
+                let last = channels - 1;
+                match format {
+                    WeightFormat::F32 => {
+                        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                            for at in [0, last, channels, channels + count - 1] {
+                                refuses(4 * at, &bad.to_le_bytes(), 4 * at);
+                            }
+                        }
+                    }
+                    WeightFormat::F16 => {
+                        refuses(4 * last, &f32::NAN.to_le_bytes(), 4 * last);
+                        for bad in [0x7c00_u16, 0xfc00, 0x7e00] {
+                            let at = 4 * channels + 2 * (count - 1);
+                            refuses(at, &bad.to_le_bytes(), at & !3);
+                        }
+                        if count % 2 == 1 {
+                            let at = 4 * channels + 2 * count;
+                            refuses(at, &[1], at & !3);
+                        }
+                    }
+                    WeightFormat::Int(width) => {
+                        for bad in [i32::MAX, i32::MIN] {
+                            refuses(4 * last, &bad.to_le_bytes(), 4 * last);
+                        }
+                        let shifts = 8 * channels + (last & !3);
+                        for bad in [-1, i32::MIN] {
+                            refuses(4 * (channels + last), &bad.to_le_bytes(), shifts);
+                        }
+                        refuses(8 * channels + last, &[63], shifts);
+                        if channels % 4 != 0 {
+                            refuses(8 * channels + channels, &[1], shifts);
+                        }
+                        let rows = 8 * channels + channels.next_multiple_of(4);
+                        let row = width.row_bytes(count / channels);
+                        let at = rows + row * last;
+                        match width {
+                            Width::Int8 => refuses(at, &[0x80], at & !3),
+                            Width::Int4 => refuses(at, &[0x08], at & !3),
+                            Width::Int2 => {}
+                        }
+                        let per_byte = 8 / width.bits() as usize;
+                        if (count / channels) % per_byte != 0 {
+                            refuses(at + row - 1, &[0x70], (at + row - 1) & !3);
+                        }
+                    }
+                }
+            }
+        }
     }
-    for bad in [f32::NAN, f32::INFINITY, 0.0, -1.0, 1e-40, 1e30] {
-        let scale = ImageError::Weight {
-            layer: 3,
-            index: 17,
-        };
-        assert_eq!(fault(|m| m.weights[3].scale[0][2] = bad), scale);
-    }
+    assert!(found > 500, "{found}");
 }
 
 #[test]

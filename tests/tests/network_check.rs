@@ -129,7 +129,7 @@ fn networks_beyond_32_bits() {
         int8.prices.rows[layer].remove(0);
         for item in 0..3 {
             let level = int8.prices.rows[layer][item].level;
-            let bytes = int8.resident_bytes(layer, level).expect("a fourth");
+            let bytes = int8.block_bytes(layer, level).expect("a fourth");
             int8.prices.rows[layer][item].bytes = bytes;
         }
     }

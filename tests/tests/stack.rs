@@ -6,7 +6,7 @@ use std::thread;
 use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::evaluate::{Against, evaluate};
 use bitbudget::loss::Loss;
-use bitbudget::pack::{pack, with_fp32};
+use bitbudget::pack::{fp32, pack};
 use bitbudget::profile::{Options, Profile};
 use bitbudget::search::{self, Effort};
 use bitbudget_core::plan::Budget;
@@ -33,7 +33,7 @@ fn whole_path() {
     let stairs = search::staircase(&profile.network, &mut planner, all, &Effort::UNLIMITED);
     let image = pack(&graph, &profile, &stairs.plans).expect("an image");
     let image = HostImage::parse(&image).expect("the image");
-    let reference = with_fp32(&image).expect("an image");
+    let reference = fp32(image.network(), &graph).expect("an image");
     assert!(HostImage::parse(&reference).is_ok());
     let budget = Budget::Weights(profile.network.fp32_weight_bytes() / 2);
     let plan = planner.plan(image.network(), budget, u64::MAX);

@@ -70,7 +70,7 @@ fn plans_and_outputs_are_those_of_an_image_in_memory() {
         let bytes = model.emit();
         let mapped = TestImage::parse(&bytes).expect("an image");
         let mut flash = Flash::new(&bytes);
-        let mut meta = vec![0; mapped.weights_at() as usize - 28];
+        let mut meta = vec![0; mapped.blocks_at() as usize - 28];
         let opened = TestImage::open(&mut &mut flash, &mut meta).expect("an image");
         // header, checksum; all once; description and weights a second time
         let most = 28 + 4 + 2 * bytes.len();
@@ -132,7 +132,7 @@ fn a_failed_read_is_told_and_the_next_replan_recovers() {
                     }
                     Err(EngineError::Storage { layer }) => {
                         failed += 1;
-                        assert!(mapped.master(layer).is_some());
+                        assert!(mapped.network().layers[layer].op.has_weights());
                         assert_eq!(engine.plan(), None);
                         assert_eq!(
                             engine.infer(Input::U8(&sample)).err(),
@@ -151,7 +151,7 @@ fn a_failed_read_is_told_and_the_next_replan_recovers() {
 #[test]
 fn faults_of_a_stored_image_are_named() {
     let bytes = generate::small().emit();
-    let meta_bytes = TestImage::parse(&bytes).expect("an image").weights_at() as usize - 28;
+    let meta_bytes = TestImage::parse(&bytes).expect("an image").blocks_at() as usize - 28;
     let open = |bytes: &[u8], meta: usize, fails: usize| {
         let mut flash = Flash::new(bytes);
         flash.fails = fails;

@@ -12,7 +12,7 @@ use bitbudget::loss::Loss;
 use bitbudget::pack::pack;
 use bitbudget::profile::{Control, Options, Phase, Profile, ProfileError, profile};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, Plan};
+use bitbudget_core::plan::{Budget, Place, Plan};
 use bitbudget_tests::{digits, shared};
 
 /// The profile that runs come to of which each but the last is interrupted when it is that far.
@@ -112,7 +112,7 @@ fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
             let level = alone.map_or(Level::Fp32, |(_, level)| level);
             (!row.is_empty()).then_some(level)
         });
-        let plan = Plan::of_levels(network, levels.collect());
+        let plan = Plan::of_levels(network, levels.collect(), Place::Ram);
         let against = Against {
             loss: Loss::Labels,
             fp32: None,

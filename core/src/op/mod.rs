@@ -5,9 +5,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::form::Form;
-
 use crate::level::Level;
-
 use crate::quant::{QParams, Rounding};
 use crate::shape::{Shape, Window};
 

@@ -87,7 +87,7 @@ pub(crate) struct IntWeights<'a> {
     pub(crate) multiplier: &'a [i32],
     /// `[O]`, [`Requant::shift`] of the same.
     pub(crate) shift: &'a [u8],
-    /// The weights, row by row, packed as [`resident`](crate::resident) says.
+    /// The weights, row by row, packed as [`block`](crate::block) says.
     pub(crate) rows: Rows<'a>,
 }
 

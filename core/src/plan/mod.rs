@@ -17,13 +17,24 @@ use crate::mckp::{Solution, Status, Surcharge};
 use crate::network::Network;
 use arena::Arena;
 
+/// Where a plan's weights lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Place {
+    /// They are copied to RAM.
+    #[default]
+    Ram,
+    /// They are read where the image lies, which must be in memory; they take no RAM.
+    Flash,
+}
+
 /// A limit on memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Budget {
-    /// All the RAM that the engine takes: resident weights and activation arena.
+    /// All the RAM that the engine takes: weights whose place is RAM, and the activation arena.
     Total(u64),
-    /// The resident weights alone.
+    /// The weights alone, wherever they lie.
     Weights(u64),
 }
 
@@ -51,7 +62,9 @@ impl Budget {
 pub struct Plan<const N: usize> {
     /// The level of every layer; `None` for layers without weights.
     pub levels: Vec<Option<Level>, N>,
-    /// Bytes of resident weights.
+    /// Where the weights lie.
+    pub place: Place,
+    /// Bytes of the weights' blocks.
     pub weight_bytes: u32,
     /// Bytes of the activation arena.
     pub arena_bytes: u32,
@@ -72,6 +85,7 @@ impl<const N: usize> Plan<N> {
         solution: &Solution<N>,
         arena: &Arena<'_, N, K>,
         budget: Budget,
+        place: Place,
     ) -> Self {
         let rows = network.prices.rows.iter().enumerate();
         let levels: Vec<Option<Level>, N> = rows
@@ -81,7 +95,8 @@ impl<const N: usize> Plan<N> {
             })
             .collect();
         Self {
-            weight_bytes: solution.cost[0] as u32,
+            place,
+            weight_bytes: weight_bytes(network, &levels),
             arena_bytes: match budget {
                 Budget::Total(_) => solution.surcharge,
                 Budget::Weights(_) => arena.of(&arena.classes(&levels)),
@@ -100,6 +115,7 @@ impl<const N: usize> Plan<N> {
     pub fn of_levels<const K: usize>(
         network: &Network<N, K>,
         levels: Vec<Option<Level>, N>,
+        place: Place,
     ) -> Self {
         let forms = network.least_forms(|layer| {
             let level = levels.get(layer).copied().flatten();
@@ -111,16 +127,16 @@ impl<const N: usize> Plan<N> {
                 .enumerate()
                 .filter_map(|(i, l)| Some((i, (*l)?)))
         };
-        let bytes = chosen().filter_map(|(layer, level)| network.resident_bytes(layer, level));
         let price = chosen().map(|(layer, level)| {
             let item = network.prices.rows[layer]
                 .iter()
                 .find(|item| item.level == level);
             item.map_or(0, |item| i64::from(item.price))
         });
-        let (weight_bytes, price) = (bytes.sum(), price.sum());
+        let price = price.sum();
         Self {
-            weight_bytes,
+            place,
+            weight_bytes: weight_bytes(network, &levels),
             arena_bytes: Lifetimes::new(network).place(&forms).bytes(),
             levels,
             price,
@@ -130,10 +146,19 @@ impl<const N: usize> Plan<N> {
         }
     }
 
+    /// Bytes of RAM that the weights take.
+    #[must_use]
+    pub const fn ram_weight_bytes(&self) -> u32 {
+        match self.place {
+            Place::Ram => self.weight_bytes,
+            Place::Flash => 0,
+        }
+    }
+
     /// All the RAM that the engine takes under this plan.
     #[must_use]
     pub const fn total_bytes(&self) -> u64 {
-        self.weight_bytes as u64 + self.arena_bytes as u64
+        self.ram_weight_bytes() as u64 + self.arena_bytes as u64
     }
 
     /// The bytes that count under a budget.
@@ -150,6 +175,16 @@ impl<const N: usize> Plan<N> {
     pub fn is_optimal(&self) -> bool {
         self.status == Status::Optimal
     }
+}
+
+/// Bytes of the blocks of these levels.
+fn weight_bytes<const N: usize, const K: usize>(
+    network: &Network<N, K>,
+    levels: &[Option<Level>],
+) -> u32 {
+    let chosen = levels.iter().enumerate();
+    let bytes = chosen.filter_map(|(layer, level)| network.block_bytes(layer, (*level)?));
+    bytes.sum()
 }
 
 /// No layout fits the budget, or none is known to.
@@ -185,19 +220,19 @@ impl fmt::Display for BudgetTooSmall {
 impl core::error::Error for BudgetTooSmall {}
 
 impl<const N: usize, const K: usize> Network<N, K> {
-    /// Bytes of resident weights when every layer is FP32: what percentages of the weights refer to.
+    /// Bytes of weights when every layer is FP32: what percentages of the weights refer to.
     #[must_use]
     pub fn fp32_weight_bytes(&self) -> u64 {
         let layers = 0..self.layers.len();
         let weighted = layers.filter(|i| self.layers[*i].op.has_weights());
         weighted
-            .filter_map(|i| self.resident_bytes(i, Level::Fp32))
+            .filter_map(|i| self.block_bytes(i, Level::Fp32))
             .map(u64::from)
             .sum()
     }
 
-    /// Bytes of the activation arena when every layer is FP32; with the weights, what percentages of
-    /// all the RAM refer to.
+    /// Bytes of the activation arena when every layer is FP32; with the weights, where RAM is their place,
+    /// what percentages of all the RAM refer to.
     #[must_use]
     pub fn fp32_arena_bytes(&self) -> u64 {
         let forms = self.least_forms(|_| Some(Form::F32));

@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::arena::{Arena, Reader};
-use super::{Budget, BudgetTooSmall, Plan};
+use super::{Budget, BudgetTooSmall, Place, Plan};
 use crate::arena::Lifetimes;
 use crate::mckp::{Item, Least, Solver};
 use crate::network::Network;
@@ -22,14 +22,23 @@ pub struct Planner<const N: usize, const K: usize> {
     /// The layout that takes least RAM in all, once a budget on all of it was given.
     smallest: Option<Least<N>>,
     budget: Budget,
+    place: Place,
+    /// Whether the solver's costs are the bytes of weights, not zeros.
+    counts_weights: bool,
 }
 
 impl<const N: usize, const K: usize> Planner<N, K> {
-    /// The planner of a network.
+    /// The planner of a network whose weights lie in RAM.
     #[must_use]
     pub fn new(network: &Network<N, K>) -> Self {
+        Self::with_weights_in(Place::Ram, network)
+    }
+
+    /// The planner of a network whose weights lie in this place.
+    #[must_use]
+    pub fn with_weights_in(place: Place, network: &Network<N, K>) -> Self {
         let mut planner = Self::empty();
-        planner.set_network(network);
+        planner.set_network(network, place);
         planner
     }
 
@@ -42,12 +51,14 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             readers: Vec::new(),
             smallest: None,
             budget: Budget::Total(0),
+            place: Place::Ram,
+            counts_weights: true,
         }
     }
 
     /// Makes this the planner of another network, in place: a planner is large, and where memory is
     /// short it is better not moved.
-    pub fn set_network(&mut self, network: &Network<N, K>) {
+    pub fn set_network(&mut self, network: &Network<N, K>, place: Place) {
         self.lifetimes = Lifetimes::new(network);
         self.readers.clear();
         for layer in 0..network.layers.len() {
@@ -56,6 +67,14 @@ impl<const N: usize, const K: usize> Planner<N, K> {
                 .readers
                 .push(Reader::new(network, &self.lifetimes, layer));
         }
+        self.place = place;
+        self.smallest = None;
+        self.set_groups(network, place == Place::Ram);
+    }
+
+    /// Gives the solver the layers as its groups, at costs that are the bytes of their weights, or zeros.
+    fn set_groups(&mut self, network: &Network<N, K>, counts_weights: bool) {
+        self.counts_weights = counts_weights;
         let readers = &self.readers;
         let prices = &network.prices;
         let rows = prices.rows.iter().enumerate();
@@ -66,7 +85,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             row.iter().enumerate().map(move |(at, item)| {
                 let (bytes, price) = prices.tied_item(layer, at);
                 Item {
-                    cost: [bytes],
+                    cost: [if counts_weights { bytes } else { 0 }],
                     // in range: the network was checked
                     price: price as i32,
                     class: reader.class(item.level),
@@ -74,10 +93,26 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             })
         }));
         debug_assert!(fits.is_ok(), "the price matrix has the solver's capacities");
-        self.smallest = None;
     }
 
-    /// Whether this is the planner of a network.
+    /// Makes the solver's costs those that count under a budget.
+    fn count_for(&mut self, network: &Network<N, K>, budget: Budget) {
+        let counts_weights = match budget {
+            Budget::Total(_) => self.place == Place::Ram,
+            Budget::Weights(_) => true,
+        };
+        if counts_weights != self.counts_weights {
+            self.set_groups(network, counts_weights);
+        }
+    }
+
+    /// Where the weights of its plans lie.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Whether this is the planner of no network.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.lifetimes.is_empty()
@@ -86,6 +121,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// Finds the layout that takes least in all, by visiting at most [`SMALLEST_NODES`] nodes. The first
     /// budget on all the RAM does so if this was not called before; one on the weights alone needs none.
     pub fn find_smallest(&mut self, network: &Network<N, K>) -> &Least<N> {
+        self.count_for(network, Budget::Total(0));
         self.smallest.get_or_insert_with(|| {
             let arena = Arena::new(network, &self.lifetimes, &self.readers);
             self.solver.least_total(SMALLEST_NODES, &arena)
@@ -119,6 +155,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// it, so that a main loop can give it slices of time.
     pub fn start(&mut self, network: &Network<N, K>, budget: Budget) {
         self.budget = budget;
+        self.count_for(network, budget);
         match budget {
             Budget::Weights(bytes) => self.solver.start([bytes], &()),
             Budget::Total(bytes) => {
@@ -183,7 +220,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             _ => self.solver.solve_for(nodes, &()),
         };
         match solution {
-            Ok(solution) => Ok(Plan::solved(network, &solution, &arena, budget)),
+            Ok(solution) => Ok(Plan::solved(network, &solution, &arena, budget, self.place)),
             Err(_) => Err(too_small),
         }
     }

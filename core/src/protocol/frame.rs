@@ -22,7 +22,7 @@ use crate::crc::CRC32;
 /// The version of the messages.
 pub const VERSION: u8 = 1;
 /// The most bytes of a message: a chunk, or a plan of 256 layers.
-pub const MAX_MESSAGE: usize = CHUNK_BYTES + 64;
+pub const MAX_MESSAGE: usize = CHUNK_BYTES + 68;
 /// The most bytes of a frame, with the zero that ends it.
 pub const MAX_FRAME: usize = RAW_BYTES + RAW_BYTES / 254 + 2;
 
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use crate::level::Level;
     use crate::mckp::Status;
-    use crate::plan::Plan;
+    use crate::plan::{Place, Plan};
     use crate::protocol::{Planned, Request, Response};
     use crate::quant::{Rounding, Width};
     use rand::rngs::SmallRng;
@@ -242,6 +242,7 @@ mod tests {
         let plan = Planned::<256> {
             plan: Plan {
                 levels: core::iter::repeat_n(level, 256).collect(),
+                place: Place::Flash,
                 weight_bytes: u32::MAX,
                 arena_bytes: u32::MAX,
                 price: i64::MIN,
@@ -250,7 +251,7 @@ mod tests {
                 status: Status::Optimal,
             },
             solve_ticks: u64::MAX,
-            encode_ticks: u64::MAX,
+            copy_ticks: u64::MAX,
         };
         let reply = Reply::Planned(plan);
         assert_eq!(feed(&mut receiver, &frame_of(7, &reply)), [Ok(7)]);

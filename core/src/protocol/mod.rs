@@ -17,7 +17,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::crc::CRC32;
-use crate::plan::{Budget, Plan};
+use crate::plan::{Budget, Place, Plan};
 
 pub mod frame;
 mod refusal;
@@ -55,6 +55,8 @@ pub enum Request<'a> {
     Replan {
         /// The budget.
         budget: Budget,
+        /// Where the weights shall lie.
+        place: Place,
         /// The most nodes that the search may visit.
         node_limit: u64,
     },
@@ -91,6 +93,8 @@ pub enum Request<'a> {
     },
     /// Make a plan of these levels resident. Answered by [`Response::Planned`].
     Choose {
+        /// Where the weights shall lie.
+        place: Place,
         /// One byte for each layer: the place of its level in its row of the price matrix; of layers
         /// without weights, anything.
         items: &'a [u8],
@@ -189,8 +193,8 @@ pub struct Planned<const N: usize> {
     pub plan: Plan<N>,
     /// Time that solving took.
     pub solve_ticks: u64,
-    /// Time that moving and encoding weights took.
-    pub encode_ticks: u64,
+    /// Time that moving and copying weights took.
+    pub copy_ticks: u64,
 }
 
 /// Time and stack of one step of an inference.

@@ -198,6 +198,12 @@ impl Requant {
         }
     }
 
+    /// Whether this is the form that [`Self::from_real`] gives, which kernels rely on.
+    #[must_use]
+    pub const fn is_normalized(self) -> bool {
+        self.multiplier >= 1 << 30 && self.shift <= 62 || self.multiplier >= 0 && self.shift == 62
+    }
+
     /// The factor as a float.
     #[must_use]
     pub fn to_real(self) -> f32 {

@@ -39,6 +39,16 @@ impl Width {
         }
     }
 
+    /// Whether a byte of weights holds one below −[`Self::max`], which is none.
+    #[must_use]
+    pub const fn has_lowest(self, byte: u8) -> bool {
+        match self {
+            Self::Int8 => byte == 0x80,
+            Self::Int4 => byte & 0xf == 0x8 || byte >> 4 == 0x8,
+            Self::Int2 => false,
+        }
+    }
+
     /// The distance of neighbouring weights.
     #[must_use]
     pub const fn step(self) -> u8 {

@@ -4,7 +4,6 @@
 //! the next layer of a uniform network would.
 
 use bitbudget_core::level::Level;
-
 use bitbudget_core::op::Op;
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};

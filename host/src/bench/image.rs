@@ -3,9 +3,7 @@
 use std::io::{Read, Write};
 
 use bitbudget_core::form::Form;
-
 use bitbudget_core::level::Level;
-
 use bitbudget_core::quant::Width;
 
 use super::{Bench, BenchError, Row, Skipped, layer_row, sample_row, whole_row};

@@ -16,7 +16,7 @@ use std::io::{Read, Write};
 
 use bitbudget_core::engine::{EngineError, Input};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::{Budget, Place};
 use bitbudget_core::protocol::{Info, Refusal, checksum};
 
 use crate::capacity::{HostImage, HostNetwork};
@@ -173,7 +173,7 @@ impl<P: Read + Write> Bench<P> {
             let place = row.iter().position(|item| item.level == level);
             place.unwrap_or(0) as u8
         });
-        match self.client.choose(&items.collect::<Vec<_>>()) {
+        match self.client.choose(Place::Ram, &items.collect::<Vec<_>>()) {
             Ok(plan) => Ok(Ok(plan)),
             Err(DeviceError::Refused(Refusal::Engine(EngineError::ArenaTooSmall {
                 needed_bytes,
@@ -188,7 +188,7 @@ impl<P: Read + Write> Bench<P> {
     }
 
     fn replan(&mut self, budget: Budget) -> Result<Planned, BenchError> {
-        Ok(self.client.replan(budget, u64::MAX)?)
+        Ok(self.client.replan(budget, Place::Ram, u64::MAX)?)
     }
 
     /// The cost of each step of an inference of a random sample: first the sample, then each layer.

@@ -1,14 +1,14 @@
 //! Networks of random weights, layer by layer.
 
 use bitbudget_core::level::Level;
-
 use bitbudget_core::network::{Layer, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::price::{PriceItem, PriceMatrix};
-use bitbudget_core::quant::{QParams, Width};
+use bitbudget_core::quant::QParams;
 use bitbudget_core::shape::{Shape, Window};
 
 use crate::capacity::HostNetwork;
+use crate::encode::Encoder;
 use crate::pack::{self, PackError};
 use crate::random::Random;
 
@@ -21,7 +21,7 @@ const PRICE: f64 = (1_u32 << 28) as f64;
 pub(super) struct Synthetic {
     network: Box<HostNetwork>,
     names: Vec<String>,
-    weights: Vec<u8>,
+    blocks: Vec<u8>,
     random: Random,
 }
 
@@ -46,7 +46,7 @@ impl Synthetic {
         Self {
             network: Box::new(network),
             names: Vec::new(),
-            weights: Vec::new(),
+            blocks: Vec::new(),
             random: Random::new(1),
         }
     }
@@ -113,34 +113,36 @@ impl Synthetic {
         let _ = self.network.layers.push(layer);
         let mut row = heapless::Vec::new();
         if op.has_weights() {
-            self.draw_weights(op.reduction_len(shape), usize::from(output.c), levels);
             for level in levels {
                 let _ = row.push(self.item(at, *level));
             }
         }
         let _ = self.network.prices.rows.push(row);
+        if op.has_weights() {
+            self.draw_blocks(at, op.reduction_len(shape));
+        }
         at + 1
     }
 
-    /// Appends the master of `channels` channels of `len` weights each.
-    fn draw_weights(&mut self, len: usize, channels: usize, levels: &[Level]) {
+    /// Appends the blocks of a layer whose channels have `len` weights each.
+    fn draw_blocks(&mut self, layer: usize, len: usize) {
+        let network = &self.network;
+        let channels = usize::from(network.layers[layer].output.c);
         let largest = (6.0 / len as f32).sqrt().min(1.0);
-        let mut put = |x: f32| self.weights.extend(x.to_le_bytes());
-        let mut scales = Vec::new();
-        for _ in 0..channels {
-            let row: Vec<f32> = (0..len).map(|_| largest * self.random.signed()).collect();
-            scales.push(row.iter().fold(largest / 8.0, |max, w| max.max(w.abs())));
-            row.into_iter().for_each(&mut put);
-        }
+        let weight: Vec<f32> = (0..channels * len)
+            .map(|_| largest * self.random.signed())
+            .collect();
         let bias: Vec<f32> = (0..channels).map(|_| self.random.signed() / 4.0).collect();
-        bias.iter().copied().for_each(&mut put);
-        for width in Width::ALL {
-            if levels.iter().any(|level| level.width() == Some(width)) {
-                for max in &scales {
-                    put(max / f32::from(width.max()));
-                }
-                bias.iter().copied().for_each(&mut put);
-            }
+        let rows = weight.chunks_exact(len);
+        let most = rows.map(|row| row.iter().fold(largest / 8.0, |max, w| max.max(w.abs())));
+        let most: Vec<f32> = most.collect();
+        let encoder = Encoder::of_layer(network, layer, &weight, &bias);
+        for format in network.weight_formats(layer) {
+            let block = encoder.block(format, |width| {
+                let scales = most.iter().map(|max| max / f32::from(width.max()));
+                (scales.collect(), bias.clone())
+            });
+            self.blocks.extend(block);
         }
     }
 
@@ -154,7 +156,7 @@ impl Synthetic {
         let noise = 1.0 + f64::from(self.random.signed()) / 2.0;
         PriceItem {
             level,
-            bytes: self.network.resident_bytes(layer, level).unwrap_or(0),
+            bytes: self.network.block_bytes(layer, level).unwrap_or(0),
             price: (PRICE * noise * 4_f64.powi(2 - bits)) as i32,
         }
     }
@@ -167,7 +169,7 @@ impl Synthetic {
     /// The image.
     pub(super) fn image(&self) -> Result<Vec<u8>, PackError> {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        pack::write(&self.network, &names, &[], &self.weights)
+        pack::write(&self.network, &names, &[], &self.blocks)
     }
 }
 

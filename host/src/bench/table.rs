@@ -64,9 +64,9 @@ impl<P: Read + Write> Bench<P> {
     fn network(&mut self, image: &HostImage<'_>) -> Result<(Vec<Row>, Vec<Row>), BenchError> {
         let network = image.network();
         let mut inside = Vec::new();
-        let [mut whole, mut samples, mut encoded] = [const { Vec::new() }; 3];
+        let [mut whole, mut samples, mut copied] = [const { Vec::new() }; 3];
         for level in LEVELS {
-            // no layer has the level before: all of it is encoded
+            // no layer has the level before: all of it is copied
             let Ok(plan) = self.choose(network, level)? else {
                 continue;
             };
@@ -81,17 +81,17 @@ impl<P: Read + Write> Bench<P> {
             if FORMS.contains(&level) {
                 samples.push(sample_row(network, level, &steps));
             }
-            let encode = self.count(plan.encode_ticks);
-            encoded.push(bare_row("encode network", level.name(), encode));
+            let copy = self.count(plan.copy_ticks);
+            copied.push(bare_row("copy network", level.name(), copy));
         }
         // all layers are FP32 now; the plan is the best in half the memory of the best of all
         let mut plan = self.replan(Budget::Total(u64::MAX))?;
         plan = self.replan(Budget::Total(plan.plan.total_bytes() / 2))?;
         let solved = bare_row("solve network", MIXED, self.count(plan.solve_ticks));
-        let moved = bare_row("re-encode network", MIXED, self.count(plan.encode_ticks));
+        let moved = bare_row("re-copy network", MIXED, self.count(plan.copy_ticks));
         inside.sort_by_key(|(place, _)| *place);
         let inside = inside.into_iter().map(|(_, row)| row);
-        let rows = whole.into_iter().chain(samples).chain(encoded);
+        let rows = whole.into_iter().chain(samples).chain(copied);
         Ok((inside.collect(), rows.chain([solved, moved]).collect()))
     }
 }

@@ -21,8 +21,8 @@ use super::report::{self, Table};
 ///
 /// A layer's count is everything that makes its output tensor of its input tensors; a layer without weights
 /// has the level of the layers that read what it reads. `network` is all layers together; what makes the
-/// input tensor of a sample's bytes is `sample`, what makes all resident weights `encode`; `solve` and
-/// `re-encode` are a plan with all levels to choose from, in half the memory of the plan before.
+/// input tensor of a sample's bytes is `sample`, what brings all weights to RAM `copy`; `solve` and
+/// `re-copy` are a plan with all levels to choose from, in half the memory of the plan before.
 ///
 /// Scratch is the RAM beside weights and activations: the stack that the layer writes below the engine's
 /// caller. Counts are exact and the same every time; they are instructions, not cycles. Needs QEMU.

@@ -15,6 +15,7 @@ use bitbudget::import;
 use bitbudget::layout;
 use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Profile};
+use bitbudget_core::plan::Place;
 use clap::Args;
 use miette::{IntoDiagnostic, miette};
 use serde_json::{Map, Value, json};
@@ -163,7 +164,7 @@ impl Compare {
     /// The plan of every metric within every budget.
     fn choices(&self, profiles: &[Profile]) -> miette::Result<Vec<Choice>> {
         let planner = |profile: &Profile| {
-            let source = Source::new(profile.network.clone(), profile.names.clone());
+            let source = Source::new(profile.network.clone(), profile.names.clone(), Place::Ram);
             (profile.origin.metric, source)
         };
         let mut planners: Vec<(Metric, Source)> = profiles.iter().map(planner).collect();
@@ -184,7 +185,7 @@ impl Compare {
     }
 }
 
-/// The name of a pass in progress bars.
+/// What a pass is called in progress.
 const fn message(pass: Pass) -> &'static str {
     match pass {
         Pass::Calibration => "calibration",
@@ -206,7 +207,7 @@ impl Deref for Report {
 }
 
 impl Report {
-    /// The data of the chart: the budgets' names, and for each metric the changes of the test loss.
+    /// What the chart shows: the budgets' names, and for each metric the changes of the test loss.
     fn series(&self, budgets: &[BudgetText]) -> (Vec<String>, Vec<(String, Vec<f64>)>) {
         let names = budgets.iter().map(ToString::to_string).collect();
         let mut series = Vec::new();

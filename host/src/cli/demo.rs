@@ -12,13 +12,14 @@ use bitbudget::loss::Loss;
 use bitbudget::profile::{self, Control, Options};
 use bitbudget::{import, pack};
 use bitbudget_core::network::Preprocess;
+use bitbudget_core::plan::Place;
 use bitbudget_core::shape::Shape;
 use clap::Args;
 use miette::{IntoDiagnostic, WrapErr};
 use serde_json::json;
 
 use super::data::dims;
-use super::eval::Report;
+use super::eval::{Baseline, Given, Report};
 use super::network_file::{IMAGE, parse_image};
 use super::report::{self, Phases};
 use super::{Outcome, profile as profile_command};
@@ -66,7 +67,7 @@ const EMPTY: Content = Content {
     starts: <[u8]>::is_empty,
 };
 
-/// Budgets of the demo: shares of the all-FP32 layout's RAM, and of its weights.
+/// What the demo plans for: shares of the all-FP32 layout's RAM, and of its weights.
 const BUDGETS: [&str; 4] = ["100%", "64KiB", "40KiB", "weights=10%"];
 
 impl Demo {
@@ -104,14 +105,13 @@ impl Demo {
         let data = load(folder, "test", image.network().input)?;
         let budgets = BUDGETS.iter().map(|text| text.parse::<BudgetText>());
         let budgets = budgets.collect::<Result<Vec<_>, _>>().into_diagnostic()?;
-        let report = Report::new(
-            &image,
-            &data,
-            folder,
-            Loss::or_found(None, &data, image.network().output_shape())?,
-            true,
-            &budgets,
-        )?;
+        let given = Given {
+            data: &data,
+            path: folder,
+            loss: Loss::or_found(None, &data, image.network().output_shape())?,
+            place: Place::Ram,
+        };
+        let report = Report::new(&image, given, Baseline::Own, &budgets)?;
         if self.json {
             return report::print_json(&json!({
                 "profile": profile_command::json(&profile),

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::data::Data;
+use super::network_file::PlaceArgs;
 use super::on_device::Job;
 
 /// Run an image in the firmware, on a board at a serial port
@@ -36,6 +37,8 @@ pub(crate) struct Device {
     /// Budgets, as for `bitbudget plan`
     #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
     budget: Vec<BudgetText>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -47,6 +50,7 @@ impl Device {
             image: &self.image,
             data: self.data.as_ref(),
             budgets: &self.budget,
+            place: self.place.get(),
             unit: Unit::Cycles,
             json: self.json,
         };

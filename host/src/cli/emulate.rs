@@ -10,7 +10,7 @@ use clap::Args;
 use super::Outcome;
 use super::board::BoardArgs;
 use super::data::Data;
-use super::network_file::Source;
+use super::network_file::{PlaceArgs, Source};
 use super::on_device::Job;
 
 /// Run an image in the firmware, on an emulated Cortex-M
@@ -31,6 +31,8 @@ pub(crate) struct Emulate {
     /// Budgets, as for `bitbudget plan`
     #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
     budget: Vec<BudgetText>,
+    #[command(flatten)]
+    place: PlaceArgs,
     #[command(flatten)]
     board: BoardArgs,
     /// Keep the firmware's log in this file; `defmt-print -e ELF < FILE` shows it
@@ -61,6 +63,7 @@ impl Emulate {
             image: &self.image,
             data: self.data.as_ref(),
             budgets: &self.budget,
+            place: self.place.get(),
             unit: Unit::Instructions,
             json: self.json,
         };

@@ -8,13 +8,16 @@ use bitbudget::dataset::Dataset;
 use bitbudget::evaluate::{Against, Evaluation, evaluate};
 use bitbudget::file;
 use bitbudget::loss::Loss;
-use bitbudget::pack::with_fp32;
+use bitbudget::{import, pack};
+use bitbudget_core::level::Level;
+use bitbudget_core::plan::Place;
+use bitbudget_core::price::PriceItem;
 use clap::Args;
 use miette::miette;
 use serde_json::{Value, json};
 
 use super::data::Data;
-use super::network_file::{Source, parse_image};
+use super::network_file::{PlaceArgs, Source, parse_image};
 use super::{Outcome, report};
 
 /// Measure loss and accuracy at several budgets, with the device's own kernels
@@ -37,6 +40,11 @@ pub(crate) struct Eval {
     /// Skip the FP32 baseline: much faster, but no change of the loss
     #[arg(long)]
     no_fp32: bool,
+    /// The model that the image was packed from: the FP32 baseline of an image that does not hold all of the FP32 weights
+    #[arg(long, value_name = "MODEL.onnx")]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -54,14 +62,74 @@ impl Eval {
                 "the loss {loss} is a distance from the FP32 outputs, which --no-fp32 leaves out"
             ));
         }
-        let path = &self.data.data;
-        let report = Report::new(&image, &data, path, loss, !self.no_fp32, &self.budget)?;
+        let baseline = match self.no_fp32 {
+            true => Baseline::None,
+            false => Baseline::find(&image, self.model.as_deref())?,
+        };
+        if matches!(baseline, Baseline::None) && !self.no_fp32 {
+            let help = "give the model that it was packed from (--model MODEL.onnx)";
+            if loss != Loss::Labels {
+                return Err(miette!(
+                    help = help,
+                    "the loss {loss} is a distance from the FP32 outputs, and the image does not hold the FP32 weights of every layer"
+                ));
+            }
+            report::complain(
+                "note",
+                &format!(
+                    "no FP32 baseline: the image does not hold the FP32 weights of every layer; {help}"
+                ),
+            );
+        }
+        let given = Given {
+            data: &data,
+            path: &self.data.data,
+            loss,
+            place: self.place.get(),
+        };
+        let report = Report::new(&image, given, baseline, &self.budget)?;
         if self.json {
             return report::print_json(&report.json());
         }
         report.print();
         Ok(())
     }
+}
+
+/// Whose FP32 weights an evaluation is compared with.
+pub(crate) enum Baseline {
+    /// No one's.
+    None,
+    /// The image's own.
+    Own,
+    /// Those of this image.
+    Of(Vec<u8>),
+}
+
+impl Baseline {
+    /// The baseline of an image: `model`'s weights, or its own; `None` where it has not all of them.
+    fn find(image: &HostImage<'_>, model: Option<&Path>) -> miette::Result<Self> {
+        let network = image.network();
+        if let Some(model) = model {
+            return Ok(Self::Of(pack::fp32(network, &import::load(model)?)?));
+        }
+        let has_fp32 = |row: &[PriceItem]| row.iter().any(|item| item.level == Level::Fp32);
+        let mut rows = network.prices.rows.iter();
+        Ok(match rows.all(|row| row.is_empty() || has_fp32(row)) {
+            true => Self::Own,
+            false => Self::None,
+        })
+    }
+}
+
+/// What an image is run on.
+#[derive(Clone, Copy)]
+pub(crate) struct Given<'a> {
+    pub(crate) data: &'a Dataset,
+    /// Where the data came from, for errors.
+    pub(crate) path: &'a Path,
+    pub(crate) loss: Loss,
+    pub(crate) place: Place,
 }
 
 /// The evaluation of an image at several budgets, beside FP32 if that was wanted.
@@ -76,16 +144,20 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(
         image: &HostImage<'_>,
-        data: &Dataset,
-        path: &Path,
-        loss: Loss,
-        beside_fp32: bool,
+        given: Given<'_>,
+        baseline: Baseline,
         budgets: &[BudgetText],
     ) -> miette::Result<Self> {
-        let mut source = Source::of_image(image);
+        let Given {
+            data,
+            path,
+            loss,
+            place,
+        } = given;
+        let mut source = Source::of_image(image, place);
         let plans = budgets.iter().map(|budget| source.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
-        let runs = plans.len() + usize::from(beside_fp32);
+        let runs = plans.len() + usize::from(!matches!(baseline, Baseline::None));
         let bar = report::progress("evaluating", data.len * runs);
         let run = |image: &HostImage<'_>, plan: &HostPlan, fp32: Option<&Evaluation>| {
             let against = Against {
@@ -97,14 +169,16 @@ impl Report {
                 bar.inc(samples as u64);
             })
         };
-        let mut fp32 = None;
-        if beside_fp32 {
-            let reference = with_fp32(image)?;
-            let reference = parse_image(path, &reference)?;
-            let plan = Source::of_image(&reference).fp32();
-            let evaluation = run(&reference, &plan, None)?;
-            fp32 = Some((plan, evaluation));
-        }
+        let alone = |image: &HostImage<'_>| -> miette::Result<_> {
+            let plan = Source::of_image(image, place).fp32();
+            let evaluation = run(image, &plan, None)?;
+            Ok(Some((plan, evaluation)))
+        };
+        let fp32 = match baseline {
+            Baseline::None => None,
+            Baseline::Own => alone(image)?,
+            Baseline::Of(bytes) => alone(&parse_image(path, &bytes)?)?,
+        };
         let against = fp32.as_ref().map(|(_, evaluation)| evaluation);
         let mut evaluated = Vec::new();
         for (budget, plan) in budgets.iter().zip(plans) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bitbudget::file::{self, FileError};
 use bitbudget::latency::{self, Core};
 use bitbudget::profile::Profile;
+use bitbudget_core::plan::Place;
 use clap::Args;
 use serde_json::json;
 
@@ -38,7 +39,7 @@ impl Inspect {
             let (path, kind) = (self.file, "profile or image");
             return Err(FileError::Kind { path, kind }.into());
         }
-        let source = Source::of_image(&parse_image(&self.file, &bytes)?);
+        let source = Source::of_image(&parse_image(&self.file, &bytes)?, Place::Ram);
         if self.json {
             return report::print_json(&image_json(&source, bytes.len()));
         }

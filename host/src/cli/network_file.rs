@@ -11,8 +11,8 @@ use bitbudget::rules::{LayerLevel, Rules, Tie};
 use bitbudget::search::{self, Effort, Staircase};
 use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan};
-use clap::Args;
+use bitbudget_core::plan::{Budget, BudgetTooSmall, Place, Plan};
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{report, watch};
@@ -49,6 +49,32 @@ impl RuleArgs {
             pins: self.pin.clone(),
             forbids: self.forbid.clone(),
             ties: self.tie.clone(),
+        }
+    }
+}
+
+/// Where weights may lie, as people write it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Where {
+    /// Copied to RAM, where the budget counts them
+    Ram,
+    /// Read in place from the flash that the image lies in
+    Flash,
+}
+
+/// Where the weights lie.
+#[derive(Args, Debug)]
+pub(crate) struct PlaceArgs {
+    /// Where the weights lie while the network runs
+    #[arg(long, value_name = "MEMORY", default_value = "ram")]
+    place: Where,
+}
+
+impl PlaceArgs {
+    pub(crate) const fn get(&self) -> Place {
+        match self.place {
+            Where::Ram => Place::Ram,
+            Where::Flash => Place::Flash,
         }
     }
 }
@@ -94,7 +120,7 @@ impl Source {
     }
 
     /// The network in a profile or an image.
-    pub(crate) fn open(path: &Path, rules: &Rules) -> miette::Result<Self> {
+    pub(crate) fn open(path: &Path, rules: &Rules, place: Place) -> miette::Result<Self> {
         let bytes = file::read(path)?;
         let (mut network, names) = if Profile::matches(&bytes) {
             let profile = Profile::decode(path, &bytes)?;
@@ -108,17 +134,17 @@ impl Source {
             return Err(FileError::Kind { path, kind }.into());
         };
         rules.apply(&mut network, &names)?;
-        Ok(Self::new(network, names))
+        Ok(Self::new(network, names, place))
     }
 
     /// The network in an image.
-    pub(crate) fn of_image(image: &HostImage<'_>) -> Self {
-        Self::new(Box::new(image.network().clone()), names(image))
+    pub(crate) fn of_image(image: &HostImage<'_>, place: Place) -> Self {
+        Self::new(Box::new(image.network().clone()), names(image), place)
     }
 
-    pub(crate) fn new(network: Box<HostNetwork>, names: Vec<String>) -> Self {
+    pub(crate) fn new(network: Box<HostNetwork>, names: Vec<String>, place: Place) -> Self {
         Self {
-            planner: Box::new(HostPlanner::new(&network)),
+            planner: Box::new(HostPlanner::with_weights_in(place, &network)),
             effort: watch::effort(),
             network,
             names,
@@ -127,8 +153,14 @@ impl Source {
 
     /// A budget in bytes.
     pub(crate) fn resolve(&self, budget: &BudgetText) -> Budget {
-        let network = &self.network;
-        budget.resolve(network.fp32_weight_bytes(), network.fp32_arena_bytes())
+        let (weights, arena) = (
+            self.network.fp32_weight_bytes(),
+            self.network.fp32_arena_bytes(),
+        );
+        match self.planner.place() {
+            Place::Ram => budget.resolve(weights, weights + arena),
+            Place::Flash => budget.resolve(weights, arena),
+        }
     }
 
     /// The best plan for a budget.
@@ -219,7 +251,7 @@ impl Source {
     pub(crate) fn fp32(&self) -> HostPlan {
         let layers = self.network.layers.iter();
         let levels = layers.map(|layer| layer.op.has_weights().then_some(Level::Fp32));
-        Plan::of_levels(&self.network, levels.collect())
+        Plan::of_levels(&self.network, levels.collect(), self.planner.place())
     }
 
     /// A sum of prices as a change of loss.
@@ -245,10 +277,15 @@ impl Source {
 
     /// A plan as JSON.
     pub(crate) fn json(&self, plan: &HostPlan) -> Value {
+        let place = match plan.place {
+            Place::Ram => "ram",
+            Place::Flash => "flash",
+        };
         let rows = self.rows(plan).into_iter().map(|row| {
             json!({
                 "name": row.name,
                 "level": row.level.name(),
+                "place": place,
                 "bytes": row.bytes,
                 "price": row.price,
             })
@@ -257,6 +294,7 @@ impl Source {
             "layers": rows.collect::<Vec<_>>(),
             "weight_bytes": plan.weight_bytes,
             "arena_bytes": plan.arena_bytes,
+            "ram_bytes": plan.total_bytes(),
             "total_bytes": plan.total_bytes(),
             "price": self.loss(plan.price),
             "bound": self.loss(plan.bound),

@@ -1,4 +1,4 @@
-//! Common part of `emulate` and `device`: an image on a device at several budgets, and the report.
+//! What `emulate` and `device` share: an image on a device at several budgets, and the report.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -7,6 +7,7 @@ use bitbudget::budget::BudgetText;
 use bitbudget::device::{Answer, Row, Session, Unit};
 use bitbudget::evaluate::sample;
 use bitbudget::file;
+use bitbudget_core::plan::Place;
 use bitbudget_core::protocol::Stats;
 use miette::miette;
 use serde_json::{Map, Value, json};
@@ -16,16 +17,17 @@ use super::data::{Data, dims};
 use super::network_file::{Source, parse_image};
 use super::report::{self, Table};
 
-/// A run: image, data and budgets.
+/// What to run.
 pub(crate) struct Job<'a> {
     pub(crate) image: &'a Path,
     pub(crate) data: Option<&'a Data>,
     pub(crate) budgets: &'a [BudgetText],
+    pub(crate) place: Place,
     pub(crate) unit: Unit,
     pub(crate) json: bool,
 }
 
-/// Results of a run.
+/// What came of it.
 struct Report {
     board: String,
     unit: Unit,
@@ -51,7 +53,7 @@ impl Job<'_> {
             samples.map(move |i| sample(data, i, sample_len))
         });
         let samples: Vec<_> = samples.collect();
-        let mut source = Source::of_image(&image);
+        let mut source = Source::of_image(&image, self.place);
         let pipe = connect()?;
         let bar = report::progress("loading", bytes.len());
         let loaded = |sent: usize| bar.set_position(sent as u64);
@@ -61,7 +63,13 @@ impl Job<'_> {
         for text in self.budgets {
             let budget = source.resolve(text);
             let host = source.plan(budget);
-            let answer = session.run(budget, source.effort.node_limit, &host, &samples)?;
+            let answer = session.run(
+                budget,
+                self.place,
+                source.effort.node_limit,
+                &host,
+                &samples,
+            )?;
             rows.push((text.clone(), budget.bytes(), answer));
         }
         let report = Report {
@@ -88,7 +96,7 @@ impl Job<'_> {
 impl Report {
     fn print(&self) {
         let mut table = report::table(&[
-            "budget", "total", "nodes", "solve", "encode", "infer", "plan", "outputs", "levels",
+            "budget", "total", "nodes", "solve", "copy", "infer", "plan", "outputs", "levels",
         ]);
         for (text, _, answer) in &self.rows {
             match answer {
@@ -115,7 +123,7 @@ impl Report {
             ..
         } = self.stats;
         say!(
-            "\n{}: solve, encode and infer in {}; plan and outputs of {} samples against the host's, bit for bit",
+            "\n{}: solve, copy and infer in {}; plan and outputs of {} samples against the host's, bit for bit",
             self.board,
             self.unit.name(),
             self.samples,
@@ -162,7 +170,7 @@ impl Report {
         json.insert("nodes".into(), row.plan.nodes.into());
         let unit = self.unit.name();
         json.insert(format!("solve_{unit}"), row.solve.into());
-        json.insert(format!("encode_{unit}"), row.encode.into());
+        json.insert(format!("copy_{unit}"), row.copy.into());
         json.insert(format!("infer_{unit}"), row.infer.into());
         json.insert("plan_matches_host".into(), row.plan_matches.into());
         json.insert("outputs_match_host".into(), row.outputs_match.into());
@@ -177,7 +185,7 @@ fn add_row(table: &mut Table, text: &BudgetText, row: &Row) {
         report::bytes(row.plan.total_bytes()),
         row.plan.nodes.to_string(),
         row.solve.to_string(),
-        row.encode.to_string(),
+        row.copy.to_string(),
         row.infer
             .map_or_else(String::new, |count| count.to_string()),
         equal(row.plan_matches).to_owned(),

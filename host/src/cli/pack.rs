@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bitbudget::capacity::HostPlanner;
 use bitbudget::profile::Profile;
-use bitbudget::{device, file, import, pack, search};
+use bitbudget::{device, file, import, needed, pack, search};
 use bitbudget_core::plan::Budget;
 use clap::Args;
 use serde_json::json;
@@ -29,6 +29,9 @@ pub(crate) struct Pack {
     /// Also store the optimal plans for all budgets, so that a device may look them up instead of solving
     #[arg(long)]
     store_plans: bool,
+    /// Store the weights at every level, not only at those that an optimal plan has at some budget
+    #[arg(long)]
+    all_levels: bool,
     #[command(flatten)]
     rules: RuleArgs,
     #[command(flatten)]
@@ -47,6 +50,15 @@ impl Pack {
         let mut profile = Profile::decode(&self.profile, &file::read(&self.profile)?)?;
         let rules = self.rules.rules();
         rules.apply(&mut profile.network, &profile.names)?;
+        let kept = (!self.all_levels).then(|| {
+            let kept = needed::keep_needed(&mut profile.network, &self.search.effort());
+            watch::clear();
+            kept
+        });
+        if kept.is_some_and(|kept| !kept.proven) {
+            let what = "all levels are stored: which of them no plan needs is not proven (see --node-limit)";
+            report::complain("warning", what);
+        }
         let network = &profile.network;
         let plans = if self.store_plans {
             let mut planner = Box::new(HostPlanner::new(network));
@@ -73,6 +85,7 @@ impl Pack {
             return report::print_json(&json!({
                 "image": self.output.display().to_string(),
                 "image_bytes": image.len(),
+                "levels": network.prices.rows.iter().map(|row| row.len()).sum::<usize>(),
                 "stored_plans": plans.len(),
             }));
         }
@@ -80,8 +93,12 @@ impl Pack {
             0 => String::new(),
             count => format!(", {count} stored plans"),
         };
+        let levels = match kept {
+            Some(kept) => format!("{} of {} levels, ", kept.count, kept.of),
+            None => String::new(),
+        };
         say!(
-            "{}: {} ({} layers, metric {}{stored})",
+            "{}: {} ({} layers, {levels}metric {}{stored})",
             report::printable(&self.output.display().to_string()),
             report::bytes(image.len() as u64),
             profile.network.layers.len(),

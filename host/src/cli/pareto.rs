@@ -8,7 +8,7 @@ use bitbudget::search::Staircase;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::network_file::{RuleArgs, Source};
+use super::network_file::{PlaceArgs, RuleArgs, Source};
 use super::watch::SearchArgs;
 use super::{Outcome, chart, report};
 
@@ -26,6 +26,8 @@ pub(crate) struct Pareto {
     #[arg(long, value_name = "NAME.svg")]
     svg: Option<PathBuf>,
     #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
     rules: RuleArgs,
     #[command(flatten)]
     search: SearchArgs,
@@ -39,7 +41,7 @@ impl Pareto {
         if let Some(path) = &self.svg {
             file::check_output(path, Content::SVG, &[&self.file])?;
         }
-        let mut source = Source::open(&self.file, &self.rules.rules())?;
+        let mut source = Source::open(&self.file, &self.rules.rules(), self.place.get())?;
         source.effort = self.search.effort();
         let Staircase {
             plans: layouts,

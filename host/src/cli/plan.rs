@@ -6,11 +6,11 @@ use bitbudget::budget::BudgetText;
 use bitbudget::capacity::HostPlan;
 use bitbudget::decimal::signed;
 use bitbudget::explain::{self, Neighbours};
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::{Budget, Place};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::network_file::{RuleArgs, Source};
+use super::network_file::{PlaceArgs, RuleArgs, Source};
 use super::watch::SearchArgs;
 use super::{Outcome, report, watch};
 
@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "CHANGE", allow_negative_numbers = true)]
     max_loss: Option<f64>,
     #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
     rules: RuleArgs,
     #[command(flatten)]
     search: SearchArgs,
@@ -58,7 +60,7 @@ struct TooLow {
 
 impl Plan {
     pub(crate) fn run(self) -> Outcome {
-        let mut source = Source::open(&self.file, &self.rules.rules())?;
+        let mut source = Source::open(&self.file, &self.rules.rules(), self.place.get())?;
         source.effort = self.search.effort();
         let budget = match &self.budget {
             Some(text) => source.resolve(text),
@@ -108,12 +110,14 @@ impl Plan {
             (None, None) => String::new(),
         };
         say!("");
-        say!(
-            "total   {} = {} weights + {} activations, {limit}",
-            plan.total_bytes(),
-            plan.weight_bytes,
-            plan.arena_bytes,
-        );
+        let parts = match plan.place {
+            Place::Ram => format!(
+                "{} weights + {} activations",
+                plan.weight_bytes, plan.arena_bytes
+            ),
+            Place::Flash => format!("activations; {} weights in flash", plan.weight_bytes),
+        };
+        say!("total   {} = {parts}, {limit}", plan.total_bytes());
         let open = format!(
             "not proven optimal (bound {}, gap {}, {} nodes)",
             report::change(source.loss(plan.bound)),

@@ -12,7 +12,7 @@ use miette::IntoDiagnostic;
 use serde_json::json;
 
 use super::data::dims;
-use super::network_file::{Source, parse_image};
+use super::network_file::{PlaceArgs, Source, parse_image};
 use super::{Outcome, report};
 
 /// Run one inference under a memory budget
@@ -34,6 +34,8 @@ pub(crate) struct Run {
     /// Budget, as for `bitbudget plan`
     #[arg(long)]
     budget: BudgetText,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -45,7 +47,7 @@ impl Run {
         let image = parse_image(&self.image, &bytes)?;
         let input = dims(image.network().input);
         let data = dataset::load_input(&self.input, input, self.index)?;
-        let mut source = Source::of_image(&image);
+        let mut source = Source::of_image(&image, self.place.get());
         let plan = source.plan_for(&self.budget)?;
         let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
         let mut engine = HostEngine::new(&image, memory.lend()).into_diagnostic()?;

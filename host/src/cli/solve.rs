@@ -9,6 +9,7 @@ use bitbudget::file::{self, FileError};
 use bitbudget::latency::Core;
 use bitbudget::problem::{Answer, Neighbour, PRICE, Problem};
 use bitbudget::rules::Rules;
+use bitbudget_core::plan::Place;
 use clap::Args;
 use miette::miette;
 use serde_json::{Map, Value, json};
@@ -41,7 +42,7 @@ pub(crate) struct Solve {
     /// Upper limit for the total of a cost, or for `price`; overrides the file
     #[arg(long, value_name = "NAME=AMOUNT")]
     limit: Vec<LimitText>,
-    /// Total to minimise: the price or a cost
+    /// What is minimised: the price or a cost
     #[arg(long, value_name = "NAME", default_value = PRICE)]
     minimize: String,
     #[command(flatten)]
@@ -113,7 +114,7 @@ impl Solve {
 fn open(path: &Path) -> miette::Result<Problem> {
     let bytes = file::read(path)?;
     if Source::matches(&bytes) {
-        let Source { network, names, .. } = Source::open(path, &Rules::default())?;
+        let Source { network, names, .. } = Source::open(path, &Rules::default(), Place::Ram)?;
         return Ok(Problem::of_network(&network, &names, Core::default()));
     }
     let text = String::from_utf8(bytes).map_err(|_| FileError::Kind {
@@ -158,7 +159,7 @@ fn show(problem: &Problem, answer: &Answer) {
     }
 }
 
-/// The sum of a cost, or of the price, in an answer.
+/// What of a measure an answer has.
 fn sum_of(answer: &Answer, name: &str) -> f64 {
     answer
         .costs

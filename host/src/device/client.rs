@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use bitbudget_core::engine::Input;
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::{Budget, Place};
 use bitbudget_core::protocol::frame::{FrameError, MAX_FRAME, Receiver, encode};
 use bitbudget_core::protocol::{
     self, CHUNK_BYTES, Cost, Element, ImageInfo, Info, Refusal, Request, Response, Stats, checksum,
@@ -208,12 +208,22 @@ impl<P: Read + Write> Client<P> {
         self.call(&Request::LoadLinked, loaded)
     }
 
-    /// Has the device solve for a budget and make the plan resident.
+    /// Has the device solve for a budget, with the weights in this place, and make the plan resident.
     ///
     /// # Errors
     /// [`DeviceError`].
-    pub fn replan(&mut self, budget: Budget, node_limit: u64) -> Result<Planned, DeviceError> {
-        self.call(&Request::Replan { budget, node_limit }, planned)
+    pub fn replan(
+        &mut self,
+        budget: Budget,
+        place: Place,
+        node_limit: u64,
+    ) -> Result<Planned, DeviceError> {
+        let request = Request::Replan {
+            budget,
+            place,
+            node_limit,
+        };
+        self.call(&request, planned)
     }
 
     /// Has the device make a plan of these levels resident: for each layer the place in its row of
@@ -221,8 +231,8 @@ impl<P: Read + Write> Client<P> {
     ///
     /// # Errors
     /// [`DeviceError`].
-    pub fn choose(&mut self, items: &[u8]) -> Result<Planned, DeviceError> {
-        self.call(&Request::Choose { items }, planned)
+    pub fn choose(&mut self, place: Place, items: &[u8]) -> Result<Planned, DeviceError> {
+        self.call(&Request::Choose { place, items }, planned)
     }
 
     /// The network's output for one sample, and the ticks that it took.

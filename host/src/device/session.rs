@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use bitbudget_core::engine::{EngineError, Input};
-use bitbudget_core::plan::{Budget, BudgetTooSmall};
+use bitbudget_core::plan::{Budget, BudgetTooSmall, Place};
 use bitbudget_core::protocol::{Info, Refusal, Stats, checksum};
 
 use super::client::{Client, DeviceError, Sample};
@@ -79,8 +79,8 @@ pub struct Row {
     pub plan: HostPlan,
     /// Ticks of solving.
     pub solve: u64,
-    /// Ticks of moving and encoding weights.
-    pub encode: u64,
+    /// Ticks of moving and copying weights.
+    pub copy: u64,
     /// Ticks of the first inference; `None` without samples.
     pub infer: Option<u64>,
     /// Whether the host makes the same plan: levels, bytes, price, bound and nodes.
@@ -158,19 +158,20 @@ impl<'i, P: Read + Write> Session<'i, P> {
         self.client.stats()
     }
 
-    /// Plans for a budget, visiting at most `node_limit` nodes, and runs the samples, on the device and
-    /// on the host, whose plan for it is `host`.
+    /// Plans for a budget, with the weights in this place, visiting at most `node_limit` nodes, and runs the
+    /// samples, on the device and on the host, whose plan for it is `host`.
     ///
     /// # Errors
     /// [`DeviceError`].
     pub fn run(
         &mut self,
         budget: Budget,
+        place: Place,
         node_limit: u64,
         host: &Result<HostPlan, BudgetTooSmall>,
         samples: &[Input<'_>],
     ) -> Result<Answer, DeviceError> {
-        let planned = match self.client.replan(budget, node_limit) {
+        let planned = match self.client.replan(budget, place, node_limit) {
             Ok(planned) => planned,
             Err(DeviceError::Refused(Refusal::Engine(EngineError::Budget(refused)))) => {
                 return Ok(Answer::TooSmall {
@@ -192,7 +193,7 @@ impl<'i, P: Read + Write> Session<'i, P> {
         let ours = host.as_ref().ok();
         let mut row = Row {
             solve: self.unit.count(planned.solve_ticks, &self.info),
-            encode: self.unit.count(planned.encode_ticks, &self.info),
+            copy: self.unit.count(planned.copy_ticks, &self.info),
             infer: None,
             plan_matches: ours == Some(&planned.plan),
             outputs_match: ours.is_some(),

@@ -13,7 +13,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use bitbudget_core::level::{Level, WeightFormat};
-
 use bitbudget_core::price::SignedMeans;
 use bitbudget_core::quant::{Rounding, Width};
 use serde::{Deserialize, Serialize};

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bitbudget_core::form::Form;
-
 use bitbudget_core::level::{Level, WeightFormat};
-
 use bitbudget_core::price::PriceItem;
 use bitbudget_core::quant::Width;
 use candle_core::{Device, Result, Tensor};

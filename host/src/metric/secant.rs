@@ -1,7 +1,6 @@
 //! The paper's estimator: secant slopes along a common shift of one step, times the mean noise.
 
 use bitbudget_core::level::WeightFormat;
-
 use bitbudget_core::price::{SignedMeans, secant_price, secant_slope, weights_matter};
 use bitbudget_core::quant::{Rounding, Width};
 

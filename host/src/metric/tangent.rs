@@ -2,7 +2,6 @@
 //! the weights of every layer from one backward pass.
 
 use bitbudget_core::form::Form;
-
 use bitbudget_core::level::Level;
 use candle_core::{Result, Tensor, Var};
 

@@ -201,7 +201,7 @@ impl Run<'_> {
                 .filter(|_| layer.weights.is_some());
             let items = levels.map(|level| PriceItem {
                 level: *level,
-                bytes: network.resident_bytes(i, *level).unwrap_or(u32::MAX),
+                bytes: network.block_bytes(i, *level).unwrap_or(u32::MAX),
                 price: 0,
             });
             let row = items.collect();

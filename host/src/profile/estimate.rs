@@ -1,7 +1,6 @@
 //! Prices from what was measured.
 
 use bitbudget_core::level::WeightFormat;
-
 use bitbudget_core::price::{PriceMatrix, SignedMeans};
 use bitbudget_core::quant::Rounding;
 

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget_core::level::Level;
-
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::price::ERROR_MAX;
 use bitbudget_core::quant::{Rounding, Width};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bitbudget_core::clip::Clip;
-use bitbudget_core::level::Level;
+use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::quant::is_usable_scale;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +127,13 @@ impl Profile {
             && profile.unseen.iter().all(|layer| *layer < layers)
             && (0..layers).all(|layer| {
                 let widths = profile.grids[layer].iter().map(|grid| grid.width);
-                widths.eq(profile.network.widths(layer))
+                let formats = network.weight_formats(layer);
+                let channels = usize::from(network.layers[layer].output.c);
+                let mut lens = profile.grids[layer]
+                    .iter()
+                    .flat_map(|grid| [grid.scales.len(), grid.bias.len()]);
+                widths.eq(formats.filter_map(WeightFormat::width))
+                    && lens.all(|len| len == channels)
             })
             && profile.estimates.len() == layers
             && rows

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use bitbudget::capacity::{HostNetwork, HostPlanner};
 use bitbudget_core::mckp::{Item, Solver};
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::{Budget, Place};
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::equal;
 use bitbudget_tests::instances::{self, Family, GROUPS, ITEMS};
@@ -176,7 +176,7 @@ impl Row {
         let mut plan = None;
         for _ in 0..RUNS {
             let begin = Instant::now();
-            planner.set_network(network);
+            planner.set_network(network, Place::Ram);
             if matches!(budget, Budget::Total(_)) {
                 planner.find_smallest(network);
             }

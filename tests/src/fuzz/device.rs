@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use bitbudget::capacity::{HostImage, HostPlan, HostPlanner, MAX_LAYERS};
 use bitbudget::device::{Answer, DeviceError, Session, Unit};
 use bitbudget_core::engine::{EngineError, Input};
-use bitbudget_core::plan::{Budget, BudgetTooSmall};
+use bitbudget_core::plan::{Budget, BudgetTooSmall, Place};
 use bitbudget_core::protocol::frame::{MAX_FRAME, MAX_MESSAGE, Receiver, encode};
 use bitbudget_core::protocol::{
     CHUNK_BYTES, ImageInfo, Info, Planned, Refusal, Request, Response, Stats,
@@ -123,7 +123,13 @@ pub(super) fn run(script: &[u8]) -> bool {
 fn compare(mut session: Session<'_, Device<'_>>) -> Result<(), DeviceError> {
     let input = vec![7; IMAGE.network().input.len()];
     for (budget, host) in BUDGETS.into_iter().zip(PLANS.iter()) {
-        let answer = session.run(budget, NODE_LIMIT, host, &[Input::U8(&input); 2])?;
+        let answer = session.run(
+            budget,
+            Place::Ram,
+            NODE_LIMIT,
+            host,
+            &[Input::U8(&input); 2],
+        )?;
         if let Answer::Run(row) = &answer {
             let is_like_host = host.as_ref() == Ok(&row.plan);
             assert_eq!(row.plan_matches, is_like_host, "{row:?}");
@@ -184,7 +190,7 @@ fn honest() -> Vec<(u8, Vec<u8>)> {
                 steps.push(step(&Reply::Planned(Planned {
                     plan: plan.clone(),
                     solve_ticks: 1,
-                    encode_ticks: 2,
+                    copy_ticks: 2,
                 })));
                 for _ in 0..2 {
                     steps.push(step(&received));
@@ -252,7 +258,7 @@ fn worst(rng: &mut SmallRng) -> Reply<'static> {
             let mut planned = Planned {
                 plan,
                 solve_ticks: ticks,
-                encode_ticks: u64::MAX,
+                copy_ticks: u64::MAX,
             };
             planned.plan.weight_bytes = number;
             planned.plan.arena_bytes = number;

@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 
+use bitbudget_core::block;
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{Image, ImageError, MAGIC, VERSION};
+use bitbudget_core::level::WeightFormat;
 use bitbudget_core::network::{Layer, Network};
 use bitbudget_core::op::Op;
 use bitbudget_core::plan::{Budget, Plan};
@@ -48,7 +50,11 @@ pub fn exercise<const N: usize, const K: usize>(
     let image = Image::<N, K>::parse(bytes)?;
     let network = image.network();
     for layer in 0..network.layers.len() {
-        let _ = (image.name(layer), image.master(layer));
+        let _ = image.name(layer);
+        for format in network.weight_formats(layer) {
+            let block = image.block_range(layer, format).expect("it is on offer");
+            assert!(block.end <= image.blocks().len());
+        }
     }
     if let Some(plans) = image.stored_plans() {
         let _ = (plans.within(u64::MAX), plans.within(0));
@@ -144,7 +150,7 @@ pub fn mend(image: &mut Vec<u8>) {
                 }
             }
             let names_len = rest.len() - names.len();
-            let weights_len = weights_bytes(&network);
+            let blocks_len = blocks_bytes(&network);
             let plans_len = u32::from_le_bytes([image[20], image[21], image[22], image[23]]);
             let before = network_len + names_len;
             let mut meta_len = before + (plans_len as usize).min(names.len());
@@ -152,10 +158,10 @@ pub fn mend(image: &mut Vec<u8>) {
             let at = HEADER_BYTES + meta_len;
             image.splice(at..at, std::iter::repeat_n(0, padded - meta_len));
             meta_len = padded;
-            let weights_len = weights_len.min(image.len() + MOST_ADDED);
-            // floats below one
-            image.resize(HEADER_BYTES + meta_len + weights_len, 0x3d);
-            [network_len, names_len, meta_len - before, weights_len]
+            let blocks_len = blocks_len.min(image.len() + MOST_ADDED);
+            image.resize(HEADER_BYTES + meta_len + blocks_len, 0x3e);
+            settle(&network, &mut image[HEADER_BYTES + meta_len..]);
+            [network_len, names_len, meta_len - before, blocks_len]
         }
         Ok(_) | Err(_) => [body.len(), 0, 0, 0],
     };
@@ -168,16 +174,75 @@ pub fn mend(image: &mut Vec<u8>) {
     seal(image);
 }
 
-/// The length of the weights section that a network needs.
-fn weights_bytes(network: &Network<LAYERS, LEVELS>) -> usize {
-    let of = |layer: usize| {
-        let channels = usize::from(network.layers[layer].output.c);
-        let vectors = 1 + 2 * network.widths(layer).count();
-        4 * (network.weight_count(layer) + vectors * channels)
+/// Makes a blocks section one that kernels can run, as far as it goes.
+fn settle(network: &Network<LAYERS, LEVELS>, mut section: &mut [u8]) {
+    for layer in 0..network.layers.len() {
+        let (weights, c) = (network.weight_count(layer), network.layers[layer].output.c);
+        for format in network.weight_formats(layer) {
+            let bytes = block::bytes(format, weights as u64, c) as usize;
+            let Some((block, rest)) = section.split_at_mut_checked(bytes) else {
+                return;
+            };
+            settle_block(format, weights, c.into(), block);
+            section = rest;
+        }
+    }
+}
+
+fn settle_block(format: WeightFormat, weights: usize, channels: usize, block: &mut [u8]) {
+    let (bias, rest) = block.split_at_mut(4 * channels);
+    let WeightFormat::Int(width) = format else {
+        settle_reals(bias);
+        match format {
+            WeightFormat::F16 => {
+                for half in rest.chunks_exact_mut(2).take(weights) {
+                    half[1] &= 0xbf;
+                }
+                rest[2 * weights..].fill(0);
+            }
+            WeightFormat::F32 | WeightFormat::Int(_) => settle_reals(rest),
+        }
+        return;
     };
-    let layers = 0..network.layers.len();
-    let weighted = layers.filter(|layer| network.layers[*layer].op.has_weights());
-    weighted.map(of).fold(0, usize::saturating_add)
+    // far from the ends
+    bias.chunks_exact_mut(4).for_each(|word| word[3] %= 16);
+    let (multiplier, rest) = rest.split_at_mut(4 * channels);
+    let (shift, rest) = rest.split_at_mut(channels.next_multiple_of(4));
+    for (word, shift) in multiplier.chunks_exact_mut(4).zip(&mut *shift) {
+        (word[3], *shift) = (word[3] & 0x3f | 0x40, *shift % 63);
+    }
+    shift[channels..].fill(0);
+    let len = weights / channels;
+    let row_bytes = width.row_bytes(len);
+    let (rows, padding) = rest.split_at_mut(row_bytes * channels);
+    padding.fill(0);
+    for byte in &mut *rows {
+        if width.has_lowest(*byte) {
+            *byte = 0x11;
+        }
+    }
+    let unused = 8 * row_bytes - width.bits() as usize * len;
+    for row in rows.chunks_exact_mut(row_bytes) {
+        row[row_bytes - 1] &= 0xff >> unused;
+    }
+}
+
+/// Makes them finite.
+fn settle_reals(reals: &mut [u8]) {
+    reals.chunks_exact_mut(4).for_each(|word| word[3] &= 0xbf);
+}
+
+/// The length of the blocks section that a network needs.
+fn blocks_bytes(network: &Network<LAYERS, LEVELS>) -> usize {
+    let of = |layer: usize| {
+        let (weights, channels) = (network.weight_count(layer), network.layers[layer].output.c);
+        let formats = network.weight_formats(layer);
+        let bytes = formats.map(|format| block::bytes(format, weights as u64, channels));
+        bytes.sum::<u64>() as usize
+    };
+    (0..network.layers.len())
+        .map(of)
+        .fold(0, usize::saturating_add)
 }
 
 /// Puts something wrong into the network of a sound image, and makes the rest fit it.
@@ -185,7 +250,7 @@ pub fn mutate(image: &mut Vec<u8>, rng: &mut SmallRng) {
     let Ok(parsed) = TestImage::parse(image) else {
         return;
     };
-    let mut model = Model::of_image(&parsed);
+    let mut model = Model::like_image(&parsed);
     for _ in 0..rng.random_range(1..4) {
         tamper(rng, &mut model);
     }

@@ -8,7 +8,7 @@ use bitbudget::loss::Loss;
 use bitbudget::metric::{Estimate, Metric};
 use bitbudget::profile::{Effort, Origin, Profile};
 use bitbudget_core::clip::Clip;
-use bitbudget_core::level::Level;
+use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::plan::Budget;
 use rand::Rng;
 use rand::rngs::SmallRng;
@@ -112,7 +112,9 @@ fn profile_of(model: &Model) -> Profile {
     let network = postcard::to_allocvec(&model.network).expect("it is made of data");
     let network: HostNetwork = postcard::from_bytes(&network).expect("larger capacities");
     let grids = model.weights.iter().enumerate().map(|(layer, weights)| {
-        let widths = network.widths(layer);
+        let widths = network
+            .weight_formats(layer)
+            .filter_map(WeightFormat::width);
         let grid = |width| Grid {
             width,
             scales: weights.scale[index_of(width)].clone(),

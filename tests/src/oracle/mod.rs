@@ -6,9 +6,7 @@ mod operators;
 pub mod taps;
 
 use bitbudget_core::form::Form;
-
 use bitbudget_core::level::Level;
-
 use bitbudget_core::op::Op;
 use bitbudget_core::quant::Rounding;
 

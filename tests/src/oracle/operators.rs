@@ -1,7 +1,6 @@
 //! The operators of the reference.
 
 use bitbudget_core::form::Form;
-
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Layer;
 use bitbudget_core::op::{FP32_TOLERANCE, Op};
