@@ -58,6 +58,8 @@ struct Measure {
     unit: f64,
     /// Whether every difference is a whole number of units.
     exact: bool,
+    /// Whether sums are not rounded: those of whole numbers up to 2^53.
+    sums_exactly: bool,
 }
 
 impl Measure {
@@ -88,12 +90,16 @@ impl Measure {
         let spreads = values.iter().zip(&least);
         let spreads = spreads.flat_map(|(row, least)| row.iter().map(move |value| value - least));
         let widest = spreads.clone().fold(0.0, f64::max);
-        // sums of whole values below 2^53 are exact
+        let whole = values.iter().flatten().all(|value| value.fract() == 0.0);
         let magnitudes = values.iter().flatten().map(|value| value.abs());
-        let whole = values.iter().flatten().all(|value| value.fract() == 0.0)
-            && magnitudes.sum::<f64>() < MAX_COST as f64;
+        let divides = whole && magnitudes.sum::<f64>() < MAX_COST as f64;
+        let largest = |row: &Vec<f64>| {
+            row.iter()
+                .fold(0.0, |most: f64, value| most.max(value.abs()))
+        };
+        let sums_exactly = whole && values.iter().map(largest).sum::<f64>() <= MAX_COST as f64;
         let divisor = spreads.map(|spread| spread as u64).fold(0, gcd).max(1) as f64;
-        let exact = whole && widest / divisor < UNITS;
+        let exact = divides && widest / divisor < UNITS;
         let mut unit = if exact { divisor } else { 1.0 };
         while widest / unit >= UNITS {
             unit *= 2.0;
@@ -107,6 +113,7 @@ impl Measure {
             least,
             unit,
             exact,
+            sums_exactly,
         }
     }
 
@@ -138,7 +145,7 @@ impl Measure {
 
     /// The most that rounding adds up to in a comparison of two sums.
     fn tolerance(&self) -> f64 {
-        if self.exact {
+        if self.sums_exactly {
             return 0.0;
         }
         let magnitudes = self.values.iter().flatten().map(|value| value.abs());
@@ -442,6 +449,8 @@ fn within<const N: usize, const D: usize>(
     let fits = solver.set_groups(groups);
     fits.expect("the problem was checked");
     let mut spent = 0;
+    // the first search's bound, once layouts are left out that may be within the limits
+    let mut relaxed = None;
     loop {
         solver.start(most, &());
         let (solution, has_effort) = effort.spend(&mut spent, |nodes| {
@@ -457,6 +466,11 @@ fn within<const N: usize, const D: usize>(
         let solution = solution.map_err(|error| Nothing {
             interrupted: !error.proven,
         })?;
+        let slack = match objective.exact {
+            true => 0.0,
+            false => solution.choice.len() as f64 / 2.0,
+        };
+        let bound = objective.least_sum() + (solution.bound as f64 - slack) * objective.unit;
         let choice: Vec<usize> = solution
             .choice
             .iter()
@@ -465,13 +479,10 @@ fn within<const N: usize, const D: usize>(
         // a sum in units may hide that a limit is exceeded by less than rounding
         let exceeded = limits.iter().position(|limit| !limit.allows(&choice));
         let Some(d) = exceeded else {
-            let slack = match objective.exact {
-                true => 0.0,
-                false => choice.len() as f64 / 2.0,
-            };
-            let optimal = solution.status == Status::Optimal;
             let sum = objective.sum(&choice);
-            let bound = objective.least_sum() + (solution.bound as f64 - slack) * objective.unit;
+            let is_least = relaxed.is_none_or(|bound| sum <= bound);
+            let optimal = solution.status == Status::Optimal && is_least;
+            let bound = relaxed.unwrap_or(bound);
             return Ok(Found {
                 bound: if optimal { sum } else { bound.min(sum) },
                 nodes: spent,
@@ -482,6 +493,7 @@ fn within<const N: usize, const D: usize>(
         if !has_effort {
             return Err(Nothing { interrupted: true });
         }
+        relaxed.get_or_insert(bound);
         let less = solution.cost[d].checked_sub(1);
         most[d] = less.ok_or(Nothing { interrupted: false })?;
     }

@@ -419,6 +419,26 @@ fn whole_limits_are_met_exactly_by_one_search() {
 }
 
 #[test]
+fn limits_on_large_costs_are_not_exceeded_by_one() {
+    // the unit of their differences is far above 1
+    let half = 1_u64 << 51;
+    let item = |i: usize| (half + [0, 1, 3][i % 3], 1.0);
+    for (limit, least) in [
+        (3 * half + 4, -3.0),
+        (3 * half + 3, -2.0),
+        (2 * half + 1, -2.0),
+        (2 * half, -1.0),
+    ] {
+        let problem = two_items(3, limit as f64, item);
+        let answer = problem.solve(PRICE, &Effort::nodes(1000));
+        let answer = answer.expect("nothing costs nothing");
+        assert!(answer.costs["ram"] <= limit, "{answer:?}");
+        assert!(answer.bound <= least && least <= answer.price, "{answer:?}");
+        assert!(!answer.optimal || answer.price == least, "{answer:?}");
+    }
+}
+
+#[test]
 fn a_watcher_ends_a_search_with_its_incumbent() {
     let mut numbers = Numbers(5);
     let costs: Vec<u64> = (0..200).map(|_| 1 + numbers.below(1_000_000)).collect();
