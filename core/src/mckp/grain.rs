@@ -10,16 +10,16 @@ use super::table::Core;
 /// The grain of one limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Grain {
-    /// At least 1.
-    step: u32,
-    /// What the limit leaves for the core without a surcharge, modulo `step`.
+    /// The grain less 1: a solver begins as zeros.
+    step_less_one: u32,
+    /// What the limit leaves for the core without a surcharge, modulo the grain.
     remainder: u32,
 }
 
 impl Grain {
     /// Everything can be used.
     pub(super) const NONE: Self = Self {
-        step: 1,
+        step_less_one: 0,
         remainder: 0,
     };
 
@@ -41,18 +41,19 @@ impl Grain {
         }
         let step = step.max(1);
         Self {
-            step,
+            step_less_one: step - 1,
             remainder: (left - smallest).rem_euclid(step.into()) as u32,
         }
     }
 
     /// Returns what is lost of the limit beside this surcharge.
     pub(super) const fn lost(&self, surcharge: u32) -> i64 {
-        let surcharge = surcharge % self.step;
+        let step = self.step_less_one + 1;
+        let surcharge = surcharge % step;
         let lost = if surcharge <= self.remainder {
             self.remainder - surcharge
         } else {
-            self.step - (surcharge - self.remainder)
+            step - (surcharge - self.remainder)
         };
         lost as i64
     }

@@ -23,8 +23,8 @@ pub struct Planner<const N: usize, const K: usize> {
     smallest: Option<Least<N>>,
     budget: Budget,
     place: Place,
-    /// Whether the solver's costs are the bytes of weights, not zeros.
-    counts_weights: bool,
+    /// Whether the solver's costs are zeros, not the bytes of weights.
+    is_free: bool,
 }
 
 impl<const N: usize, const K: usize> Planner<N, K> {
@@ -42,7 +42,8 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         planner
     }
 
-    /// The planner of no network: a place for [`Self::set_network`].
+    /// The planner of no network: a place for [`Self::set_network`]. All zeros, so that a program holds no
+    /// copy of it.
     #[must_use]
     pub const fn empty() -> Self {
         Self {
@@ -52,7 +53,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             smallest: None,
             budget: Budget::Total(0),
             place: Place::Ram,
-            counts_weights: true,
+            is_free: false,
         }
     }
 
@@ -69,12 +70,12 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         }
         self.place = place;
         self.smallest = None;
-        self.set_groups(network, place == Place::Ram);
+        self.set_groups(network, place == Place::Flash);
     }
 
     /// Gives the solver the layers as its groups, at costs that are the bytes of their weights, or zeros.
-    fn set_groups(&mut self, network: &Network<N, K>, counts_weights: bool) {
-        self.counts_weights = counts_weights;
+    fn set_groups(&mut self, network: &Network<N, K>, is_free: bool) {
+        self.is_free = is_free;
         let readers = &self.readers;
         let prices = &network.prices;
         let rows = prices.rows.iter().enumerate();
@@ -85,7 +86,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             row.iter().enumerate().map(move |(at, item)| {
                 let (bytes, price) = prices.tied_item(layer, at);
                 Item {
-                    cost: [if counts_weights { bytes } else { 0 }],
+                    cost: [if is_free { 0 } else { bytes }],
                     // in range: the network was checked
                     price: price as i32,
                     class: reader.class(item.level),
@@ -97,12 +98,12 @@ impl<const N: usize, const K: usize> Planner<N, K> {
 
     /// Makes the solver's costs those that count under a budget.
     fn count_for(&mut self, network: &Network<N, K>, budget: Budget) {
-        let counts_weights = match budget {
-            Budget::Total(_) => self.place == Place::Ram,
-            Budget::Weights(_) => true,
+        let is_free = match budget {
+            Budget::Total(_) => self.place == Place::Flash,
+            Budget::Weights(_) => false,
         };
-        if counts_weights != self.counts_weights {
-            self.set_groups(network, counts_weights);
+        if is_free != self.is_free {
+            self.set_groups(network, is_free);
         }
     }
 

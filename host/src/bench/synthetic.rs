@@ -9,6 +9,7 @@ use bitbudget_core::shape::{Shape, Window};
 
 use crate::capacity::HostNetwork;
 use crate::encode::Encoder;
+use crate::graph::Weights;
 use crate::pack::{self, PackError};
 use crate::random::Random;
 
@@ -113,31 +114,40 @@ impl Synthetic {
         let _ = self.network.layers.push(layer);
         let mut row = heapless::Vec::new();
         if op.has_weights() {
+            let (len, channels) = (op.reduction_len(shape), usize::from(output.c));
+            let weights = self.draw_weights(len, channels);
             for level in levels {
                 let _ = row.push(self.item(at, *level));
             }
-        }
-        let _ = self.network.prices.rows.push(row);
-        if op.has_weights() {
-            self.draw_blocks(at, op.reduction_len(shape));
+            let _ = self.network.prices.rows.push(row);
+            self.push_blocks(at, len, &weights);
+        } else {
+            let _ = self.network.prices.rows.push(row);
         }
         at + 1
     }
 
+    /// The weights of `channels` channels of `len` weights each.
+    fn draw_weights(&mut self, len: usize, channels: usize) -> Weights {
+        let largest = largest(len);
+        let mut draw =
+            |factor: f32, count: usize| (0..count).map(|_| factor * self.random.signed()).collect();
+        Weights {
+            weight: draw(largest, channels * len),
+            bias: draw(0.25, channels),
+        }
+    }
+
     /// Appends the blocks of a layer whose channels have `len` weights each.
-    fn draw_blocks(&mut self, layer: usize, len: usize) {
-        let network = &self.network;
-        let channels = usize::from(network.layers[layer].output.c);
-        let largest = (6.0 / len as f32).sqrt().min(1.0);
-        let weight: Vec<f32> = (0..channels * len)
-            .map(|_| largest * self.random.signed())
-            .collect();
-        let bias: Vec<f32> = (0..channels).map(|_| self.random.signed() / 4.0).collect();
+    fn push_blocks(&mut self, layer: usize, len: usize, Weights { weight, bias }: &Weights) {
         let rows = weight.chunks_exact(len);
-        let most = rows.map(|row| row.iter().fold(largest / 8.0, |max, w| max.max(w.abs())));
+        let most = rows.map(|row| {
+            row.iter()
+                .fold(largest(len) / 8.0, |max, w| max.max(w.abs()))
+        });
         let most: Vec<f32> = most.collect();
-        let encoder = Encoder::of_layer(network, layer, &weight, &bias);
-        for format in network.weight_formats(layer) {
+        let encoder = Encoder::of_layer(&self.network, layer, weight, bias);
+        for format in self.network.weight_formats(layer) {
             let block = encoder.block(format, |width| {
                 let scales = most.iter().map(|max| max / f32::from(width.max()));
                 (scales.collect(), bias.clone())
@@ -171,6 +181,11 @@ impl Synthetic {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         pack::write(&self.network, &names, &[], &self.blocks)
     }
+}
+
+/// The largest weight of a channel of `len`, so that sums keep the magnitude of the input.
+fn largest(len: usize) -> f32 {
+    (6.0 / len as f32).sqrt().min(1.0)
 }
 
 /// The output of a window with `c` channels; a shape of nothing, which no image has, where it does not
