@@ -29,7 +29,8 @@ pub(crate) struct Pack {
     /// Also store the optimal plans for all budgets, so that a device may look them up instead of solving
     #[arg(long)]
     store_plans: bool,
-    /// Store the weights at every level, not only at those that an optimal plan has at some budget
+    /// Store the weights at every level, not only at those that an optimal plan has at some budget of
+    /// memory: a limit of cycles may want others
     #[arg(long)]
     all_levels: bool,
     #[command(flatten)]
