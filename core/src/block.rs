@@ -51,7 +51,7 @@ pub const fn bytes(format: WeightFormat, weights: u64, channels: u16) -> u64 {
 
 /// A block in a storage, to be checked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct Unchecked {
     /// Where it begins.
     pub(crate) at: u32,
     /// Output channels.
@@ -60,7 +60,7 @@ pub(crate) struct Stored {
     pub(crate) weights: usize,
 }
 
-impl Stored {
+impl Unchecked {
     /// Checks that the kernels can run this block: reals are finite, accumulators stay within 32 bits
     /// whatever the input, factors are normalized, weights are in the range of their width and padding is
     /// zero. Gives the offset of the first word that is not so.
@@ -131,9 +131,9 @@ impl Stored {
         // bits of the last byte of a row that stand for no weight
         let unused = 8 * row_bytes as u32 - width.bits() * len as u32;
         let is_unsound = |at: usize, byte: u8| {
-            let is_last = at % row_bytes == row_bytes - 1;
+            let is_last = || at % row_bytes == row_bytes - 1;
             at >= end && byte != 0
-                || at < end && is_last && u32::from(byte) >> (8 - unused) != 0
+                || unused > 0 && at < end && u32::from(byte) >> (8 - unused) != 0 && is_last()
                 || width.has_lowest(byte)
         };
         let all = rows + end.next_multiple_of(4) as u32;

@@ -126,8 +126,9 @@ impl From<BudgetTooSmall> for EngineError {
 
 /// A network in an arena that the caller lends: weights whose place is RAM first, then activations.
 ///
-/// Weights lie in RAM unless [`keep_weights_in`](Self::keep_weights_in) says otherwise. Call [`replan`](Self::replan) whenever the memory budget changes, [`infer`](Self::infer) as often
-/// as wanted in between. What the plan leaves of the arena is the caller's: [`spare`](Self::spare).
+/// Weights lie in RAM unless [`keep_weights_in`](Self::keep_weights_in) says otherwise. Call
+/// [`replan`](Self::replan) whenever the memory budget changes, [`infer`](Self::infer) as often as wanted in
+/// between. What the plan leaves of the arena is the caller's: [`spare`](Self::spare).
 #[derive(Debug)]
 pub struct Engine<'a, const N: usize, const K: usize, S = Mapped<'a>> {
     image: &'a Image<'a, N, K>,

@@ -44,7 +44,7 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::block::Stored;
+use crate::block::Unchecked;
 use crate::crc::CRC32;
 use crate::level::WeightFormat;
 use crate::network::{Layer, Network, NetworkError, Preprocess};
@@ -317,7 +317,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         for (layer, of) in self.network.layers.iter().enumerate() {
             let mut offset = 0;
             for format in self.network.weight_formats(layer) {
-                let block = Stored {
+                let block = Unchecked {
                     at: self.blocks_at + self.offsets[layer] + offset,
                     channels: of.output.c.into(),
                     weights: self.network.weight_count(layer),

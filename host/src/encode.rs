@@ -6,6 +6,8 @@ use bitbudget_core::quant::{
     QParams, Requant, Width, quantize_bias, quantize_half, quantize_weight,
 };
 
+use crate::grid::{self, Grid};
+
 /// One layer whose blocks are made: its real weights and the INT8 maps of its tensors.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder<'a> {
@@ -94,19 +96,18 @@ impl<'a> Encoder<'a> {
         block
     }
 
-    /// The layer's block in any format; `grid` gives the scales and biases of a width.
+    /// The layer's block in any format.
+    ///
+    /// # Panics
+    /// When integer weights have no grid of their width among `grids`, or one of another number of channels.
     #[must_use]
-    pub fn block(
-        &self,
-        format: WeightFormat,
-        grid: impl FnOnce(Width) -> (Vec<f32>, Vec<f32>),
-    ) -> Vec<u8> {
+    pub fn block(&self, format: WeightFormat, grids: &[Grid]) -> Vec<u8> {
         match format {
             WeightFormat::F32 => self.float(false),
             WeightFormat::F16 => self.float(true),
             WeightFormat::Int(width) => {
-                let (scales, bias) = grid(width);
-                self.integer(width, &scales, &bias)
+                let Grid { scales, bias, .. } = grid::of_width(grids, width);
+                self.integer(width, scales, bias)
             }
         }
     }

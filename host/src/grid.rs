@@ -29,6 +29,15 @@ pub struct Grid {
     pub bias: Vec<f32>,
 }
 
+/// The grid of a width.
+///
+/// # Panics
+/// When there is none.
+pub(crate) fn of_width(grids: &[Grid], width: Width) -> &Grid {
+    let grid = grids.iter().find(|grid| grid.width == width);
+    grid.expect("a grid for every width that is asked for")
+}
+
 /// A layer's weights and biases as they are stored, as real numbers: rounded and saturated as the
 /// kernels will read them. `input_scale` is the scale of the layer's INT8 input, whose steps the biases
 /// of integer weights are counted in.
@@ -53,8 +62,7 @@ pub fn dequantized(
         }
         WeightFormat::Int(width) => width,
     };
-    let grid = grids.iter().find(|grid| grid.width == width);
-    let grid = grid.expect("a grid for every width that is asked for");
+    let grid = of_width(grids, width);
     let rows = weights
         .weight
         .chunks_exact(weights.weight.len() / grid.scales.len());

@@ -62,14 +62,7 @@ pub fn pack(graph: &Graph, profile: &Profile, plans: &[HostPlan]) -> Result<Vec<
         };
         let encoder = Encoder::of_layer(network, at, weight, bias);
         for format in network.weight_formats(at) {
-            let block = encoder.block(format, |width| {
-                let grid = grids.iter().find(|grid| grid.width == width);
-                // a profile has a grid for every width of its levels: it was checked when it was read
-                grid.map_or_else(Default::default, |grid| {
-                    (grid.scales.clone(), grid.bias.clone())
-                })
-            });
-            blocks.extend(block);
+            blocks.extend(encoder.block(format, grids));
         }
     }
     let names: Vec<&str> = profile.names.iter().map(String::as_str).collect();

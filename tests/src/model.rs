@@ -2,6 +2,7 @@
 
 use bitbudget::encode::Encoder;
 use bitbudget::graph::{self, Graph, GraphLayer};
+use bitbudget::grid::Grid;
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::image::{self, Image};
 use bitbudget_core::level::{Level, WeightFormat};
@@ -32,6 +33,18 @@ pub struct Weights {
     pub scale: [Vec<f32>; 3],
     /// `[O]` for each of [`Width::ALL`]: the biases that go with them.
     pub corrected: [Vec<f32>; 3],
+}
+
+impl Weights {
+    /// The grids of all widths.
+    #[must_use]
+    pub fn grids(&self) -> [Grid; 3] {
+        Width::ALL.map(|width| Grid {
+            width,
+            scales: self.scale[index_of(width)].clone(),
+            bias: self.corrected[index_of(width)].clone(),
+        })
+    }
 }
 
 /// The index of a width in [`Weights`].
@@ -92,11 +105,9 @@ impl Model {
                 continue;
             }
             let encoder = Encoder::of_layer(&self.network, layer, &weights.weight, &weights.bias);
+            let grids = weights.grids();
             for format in self.network.weight_formats(layer) {
-                section.extend(encoder.block(format, |width| {
-                    let at = index_of(width);
-                    (weights.scale[at].clone(), weights.corrected[at].clone())
-                }));
+                section.extend(encoder.block(format, &grids));
             }
         }
         section

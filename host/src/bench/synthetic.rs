@@ -4,12 +4,13 @@ use bitbudget_core::level::Level;
 use bitbudget_core::network::{Layer, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::price::{PriceItem, PriceMatrix};
-use bitbudget_core::quant::QParams;
+use bitbudget_core::quant::{QParams, Width};
 use bitbudget_core::shape::{Shape, Window};
 
 use crate::capacity::HostNetwork;
 use crate::encode::Encoder;
 use crate::graph::Weights;
+use crate::grid::Grid;
 use crate::pack::{self, PackError};
 use crate::random::Random;
 
@@ -146,13 +147,17 @@ impl Synthetic {
                 .fold(largest(len) / 8.0, |max, w| max.max(w.abs()))
         });
         let most: Vec<f32> = most.collect();
+        let grids = Width::ALL.map(|width| Grid {
+            width,
+            scales: most
+                .iter()
+                .map(|max| max / f32::from(width.max()))
+                .collect(),
+            bias: bias.clone(),
+        });
         let encoder = Encoder::of_layer(&self.network, layer, weight, bias);
         for format in self.network.weight_formats(layer) {
-            let block = encoder.block(format, |width| {
-                let scales = most.iter().map(|max| max / f32::from(width.max()));
-                (scales.collect(), bias.clone())
-            });
-            self.blocks.extend(block);
+            self.blocks.extend(encoder.block(format, &grids));
         }
     }
 

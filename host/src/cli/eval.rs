@@ -67,19 +67,15 @@ impl Eval {
             false => Baseline::find(&image, self.model.as_deref())?,
         };
         if matches!(baseline, Baseline::None) && !self.no_fp32 {
+            let missing = "the image does not hold the FP32 weights of every layer";
             let help = "give the model that it was packed from (--model MODEL.onnx)";
             if loss != Loss::Labels {
                 return Err(miette!(
                     help = help,
-                    "the loss {loss} is a distance from the FP32 outputs, and the image does not hold the FP32 weights of every layer"
+                    "the loss {loss} is a distance from the FP32 outputs, and {missing}"
                 ));
             }
-            report::complain(
-                "note",
-                &format!(
-                    "no FP32 baseline: the image does not hold the FP32 weights of every layer; {help}"
-                ),
-            );
+            report::complain("note", &format!("no FP32 baseline: {missing}; {help}"));
         }
         let given = Given {
             data: &data,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use bitbudget::capacity::{HostNetwork, HostPlanner};
-use bitbudget::grid::Grid;
 use bitbudget::loss::Loss;
 use bitbudget::metric::{Estimate, Metric};
 use bitbudget::profile::{Effort, Origin, Profile};
@@ -115,12 +114,8 @@ fn profile_of(model: &Model) -> Profile {
         let widths = network
             .weight_formats(layer)
             .filter_map(WeightFormat::width);
-        let grid = |width| Grid {
-            width,
-            scales: weights.scale[index_of(width)].clone(),
-            bias: weights.corrected[index_of(width)].clone(),
-        };
-        widths.map(grid).collect()
+        let all = weights.grids();
+        widths.map(|width| all[index_of(width)].clone()).collect()
     });
     let rows = network.prices.rows.iter();
     let estimates = rows.map(|row| {
