@@ -1,11 +1,14 @@
 //! Planning takes a bounded number of nodes, whatever the network.
 
+use std::fs;
+use std::path::Path;
+
 use bitbudget::capacity::{HostImage, HostNetwork, HostPlanner};
 use bitbudget_core::plan::{Budget, Planner, SMALLEST_NODES};
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::model::{LAYERS, LEVELS};
-use bitbudget_tests::{equal, generate, shared};
+use bitbudget_tests::{equal, generate};
 
 #[test]
 fn preparing_and_planning_keep_to_their_nodes_on_large_random_graphs() {
@@ -62,17 +65,9 @@ fn a_budget_on_weights_needs_no_smallest_total() {
 
 #[test]
 fn images_whose_every_arena_is_above_its_bound_are_planned() {
-    let Some(folder) = shared::folder() else {
-        return;
-    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/image");
     for name in ["hang_22", "hang_26", "hang_30"] {
-        let path = folder
-            .join("cases/planner-hang")
-            .join(format!("{name}.image"));
-        let Ok(bytes) = std::fs::read(&path) else {
-            println!("{} is not there", path.display());
-            return;
-        };
+        let bytes = fs::read(folder.join(name)).expect("the corpus");
         let image = HostImage::parse(&bytes).expect("a sound image");
         let network = image.network();
         let mut planner = Box::new(HostPlanner::new(network));
