@@ -13,11 +13,13 @@
 //! 5. [`evaluate`] runs the image with the device's kernels over a data set, [`device`] on a board or in
 //!    an emulator.
 //!
-//! [`problem`] solves layouts whose prices and costs come from elsewhere.
+//! [`problem`] solves layouts whose prices and costs come from elsewhere; [`board`] knows what layers cost on
+//! known boards.
 #![forbid(unsafe_code)]
 
 pub mod batches;
 pub mod bench;
+pub mod board;
 pub mod budget;
 pub mod calibrate;
 pub mod capacity;

@@ -7,6 +7,7 @@ macro_rules! say {
 
 mod bench;
 mod board;
+mod boards;
 mod chart;
 mod compare;
 mod data;
@@ -61,6 +62,7 @@ enum Command {
     Compare(compare::Compare),
     Run(run::Run),
     Inspect(inspect::Inspect),
+    Boards(boards::Boards),
     Emulate(emulate::Emulate),
     Device(device::Device),
     Bench(bench::Bench),
@@ -90,6 +92,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Boards(command) => command.run(),
         Command::Emulate(command) => command.run(),
         Command::Device(command) => command.run(),
         Command::Bench(command) => command.run(),

@@ -2,28 +2,44 @@
 //!
 //! A layer's instructions are counted by class, from its shapes and from the loops of
 //! `bitbudget_core::arch`, and weighed with what a core takes for each class. Memory is taken to be as
-//! fast as the core: wait states and caches are not modelled.
+//! fast as the core; [`weight_words`] counts the reads of weights, for which a [board](crate::board) may
+//! take longer.
+
+mod words;
+
+use std::str::FromStr;
 
 use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::network::{Layer, Network};
 use bitbudget_core::op::Op;
 use bitbudget_core::quant::Width;
 use bitbudget_core::shape::Shape;
+use serde::{Deserialize, Serialize};
+
+use crate::name::{self, UnknownName};
+pub use words::weight_words;
 
 /// A core whose cycles are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum Core {
     /// Cortex-M4 with FPU: "Cortex-M4 Technical Reference Manual" r0p1, tables 3-1 and 7-1.
     #[default]
     CortexM4,
+    /// Any core with DSP instructions and FPU as an emulator counts: one cycle for each instruction.
+    Emulated,
 }
 
 impl Core {
+    /// All cores.
+    pub const ALL: [Self; 2] = [Self::CortexM4, Self::Emulated];
+
     /// Its name in commands.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::CortexM4 => "cortex-m4",
+            Self::Emulated => "emulated",
         }
     }
 
@@ -40,7 +56,39 @@ impl Core {
                 words: 1.0,
                 branch: 3.0,
             },
+            Self::Emulated => Mix {
+                alu: 1.0,
+                mac: 1.0,
+                fmac: 1.0,
+                load: 1.0,
+                store: 1.0,
+                multiple: 1.0,
+                words: 0.0,
+                branch: 1.0,
+            },
         }
+    }
+}
+
+impl FromStr for Core {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        name::find("cycle model", text, Self::ALL, Self::name)
+    }
+}
+
+impl TryFrom<String> for Core {
+    type Error = UnknownName;
+
+    fn try_from(text: String) -> Result<Self, UnknownName> {
+        text.parse()
+    }
+}
+
+impl From<Core> for &'static str {
+    fn from(core: Core) -> Self {
+        core.name()
     }
 }
 
