@@ -364,6 +364,68 @@ fn problems_of_ones_own_are_solved() {
 }
 
 #[test]
+fn boards_are_shown_and_told_apart() {
+    let folder = TempDir::new().expect("a folder");
+    let listed = json(folder.path(), &["boards"]);
+    let boards = listed["boards"].as_array().expect("boards");
+    let said = stdout(folder.path(), &["boards"]);
+    for board in boards {
+        let name = board["name"].as_str().expect("a name");
+        assert!(said.contains(name), "{said}");
+        assert_eq!(json(folder.path(), &["boards", name]), *board);
+    }
+    let said = stdout(folder.path(), &["boards", "nucleo-f446re"]);
+    for part in ["180 MHz", "512.0 KiB", "+1.25 cycles", "RM0390"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let text = "name = \"mine\\u001b[2J\"\ncore = \"abacus\"\nclock_hz = 1e6\n\
+        flash = { bytes = 65536, cycles_per_word = { value = 3.5, source = \"guessed\" } }\n\
+        ram = { bytes = 8192, cycles_per_word = 0 }\n";
+    fs::write(folder.path().join("mine.toml"), text).expect("a file");
+    let said = stdout(folder.path(), &["boards", "mine.toml"]);
+    for part in ["mine\\u{1b}[2J", "1 MHz", "cycle model: none", "guessed"] {
+        assert!(said.contains(part), "{said}");
+    }
+    fs::write(folder.path().join("wrong.toml"), text.replace("65536", "0")).expect("a file");
+    for (name, parts) in [
+        ("nucleo", &["unknown board `nucleo`", "nucleo-f446re, "][..]),
+        ("none.toml", &["cannot read none.toml"]),
+        (
+            "wrong.toml",
+            &["wrong.toml, line 4: flash.bytes: expected", "found 0"],
+        ),
+    ] {
+        fails(folder.path(), &["boards", name], parts);
+    }
+}
+
+#[test]
+fn a_boards_cycles_are_solved_for() {
+    let cycles = |more: &[&str]| {
+        let arguments = ["solve", "digits.profile", "--minimize", "cycles"];
+        let answer = json(demo(), &[&arguments, more].concat());
+        answer["costs"]["cycles"].as_u64().expect("cycles")
+    };
+    // a Cortex-M4, its weights in a memory that does not wait
+    assert_eq!(cycles(&["--board", "nrf52840-dk"]), cycles(&[]));
+    assert!(cycles(&["--board", "mps2-an386"]) < cycles(&[]));
+    let pico = ["solve", "digits.profile", "--board", "raspberry-pi-pico"];
+    fails(
+        demo(),
+        &pico,
+        &[
+            "raspberry-pi-pico (Cortex-M0+) are not modelled",
+            "nucleo-f446re",
+        ],
+    );
+    fails(
+        demo(),
+        &["solve", "digits.profile", "--board", "abacus"],
+        &["unknown board `abacus`"],
+    );
+}
+
+#[test]
 fn the_pareto_staircase_falls_and_is_what_plan_says() {
     let folder = copy();
     let at = folder.path();
@@ -829,7 +891,7 @@ fn estimators_are_compared_with_the_truth() {
 fn every_command_has_help_with_an_example() {
     for command in [
         "emulate", "device", "bench", "profile", "plan", "pareto", "pack", "eval", "compare",
-        "run", "inspect", "solve", "demo",
+        "run", "inspect", "boards", "solve", "demo",
     ] {
         let help = stdout(demo(), &[command, "--help"]);
         assert!(help.contains(&format!("bitbudget {command}")), "{help}");

@@ -14,7 +14,8 @@
 //! A figure is a number, or a table of its `value` and its `source`. `title` says more than the name. The RAM
 //! is the longest contiguous one that an arena can lie in. `cycles_per_word` is the time that a 32-bit word of
 //! constant weights takes in excess of a memory without wait states, in cycles of the core, a decimal
-//! number: weights are read in order, so that what a cache line takes is divided by its words. No word is taken to be cached from one pass over the weights to the next, and the program itself is taken to run
+//! number: weights are read in order, so that what a cache line takes is divided by its words. No word is
+//! taken to be cached from one pass over the weights to the next, and the program itself is taken to run
 //! without waiting.
 
 mod error;
@@ -198,12 +199,24 @@ impl Board {
         place: Place,
     ) -> Result<u64, NoCycleModel> {
         let core = self.core_model()?;
+        Ok(self.cycles_with(core, network, layer, level, place))
+    }
+
+    /// As [`cycles`](Self::cycles), with a core's model.
+    pub(crate) fn cycles_with<const N: usize, const K: usize>(
+        &self,
+        core: Core,
+        network: &Network<N, K>,
+        layer: usize,
+        level: Level,
+        place: Place,
+    ) -> u64 {
         let Layer { op, output, .. } = &network.layers[layer];
         let input = network.input_shape(layer);
         let running = latency::instructions(op, input, *output, level).cycles(core);
         let words = weight_words(op, input, *output, level);
         let waiting = words * self.memory(place).cycles_per_word.value;
-        Ok((running + waiting).round() as u64)
+        (running + waiting).round() as u64
     }
 
     /// The model of the core's cycles.

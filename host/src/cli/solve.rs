@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use bitbudget::board::Board;
 use bitbudget::budget;
 use bitbudget::decimal::{amount, signed};
 use bitbudget::file::{self, FileError};
@@ -36,9 +37,13 @@ use super::{Outcome, report, watch};
 )]
 pub(crate) struct Solve {
     /// The problem; or a profile or an image, whose layers with weights cost bytes (weights) and cycles (cycles,
-    /// modelled for a Cortex-M4)
+    /// modelled)
     #[arg(value_name = "PROBLEM.json")]
     file: PathBuf,
+    /// With a profile or an image: the board whose cycles are modelled, its weights in RAM (see `bitbudget boards`)
+    /// [default: a Cortex-M4 whose memory never waits]
+    #[arg(long, value_name = "NAME|FILE")]
+    board: Option<String>,
     /// Upper limit for the total of a cost, or for `price`; overrides the file
     #[arg(long, value_name = "NAME=AMOUNT")]
     limit: Vec<LimitText>,
@@ -77,7 +82,7 @@ impl FromStr for LimitText {
 
 impl Solve {
     pub(crate) fn run(self) -> Outcome {
-        let mut problem = open(&self.file)?;
+        let mut problem = open(&self.file, self.board.as_deref())?;
         for LimitText { name, amount } in &self.limit {
             let checked = problem.check_limit(name, *amount);
             checked.map_err(|error| miette!("--limit {name}: {error}"))?;
@@ -111,11 +116,21 @@ impl Solve {
 }
 
 /// The problem in a file of its own, or that of a profile or an image.
-fn open(path: &Path) -> miette::Result<Problem> {
+fn open(path: &Path, board: Option<&str>) -> miette::Result<Problem> {
+    let board = board.map(Board::find).transpose()?;
     let bytes = file::read(path)?;
     if Source::matches(&bytes) {
         let Source { network, names, .. } = Source::open(path, &Rules::default(), Place::Ram)?;
-        return Ok(Problem::of_network(&network, &names, Core::default()));
+        return Ok(match &board {
+            Some(board) => Problem::of_network_on(&network, &names, board, Place::Ram)?,
+            None => Problem::of_network(&network, &names, Core::default()),
+        });
+    }
+    if board.is_some() {
+        return Err(miette!(
+            "--board is for profiles and images: {} has costs of its own",
+            path.display()
+        ));
     }
     let text = String::from_utf8(bytes).map_err(|_| FileError::Kind {
         path: path.into(),

@@ -24,10 +24,13 @@ mod solve;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use bitbudget_core::level::Level;
 use bitbudget_core::network::Network;
+use bitbudget_core::plan::Place;
 use bitbudget_core::price::PriceItem;
 use serde::Deserialize;
 
+use crate::board::{Board, NoCycleModel};
 use crate::latency::{self, Core};
 pub use error::{Infeasible, MeasureError, Shortage, SolveError};
 use locate::{Field, locate};
@@ -148,16 +151,40 @@ impl Problem {
         names: &[String],
         core: Core,
     ) -> Self {
+        Self::with_cycles(network, names, |layer, level| {
+            latency::cycles(network, layer, level, core)
+        })
+    }
+
+    /// As [`of_network`](Self::of_network), with the cycles of a board whose weights lie in a place.
+    ///
+    /// # Errors
+    /// [`NoCycleModel`] where the board has none.
+    pub fn of_network_on<const N: usize, const K: usize>(
+        network: &Network<N, K>,
+        names: &[String],
+        board: &Board,
+        place: Place,
+    ) -> Result<Self, NoCycleModel> {
+        let core = board.core_model()?;
+        Ok(Self::with_cycles(network, names, |layer, level| {
+            board.cycles_with(core, network, layer, level, place)
+        }))
+    }
+
+    /// The problem of a network whose layers take so many cycles at a level.
+    fn with_cycles<const N: usize, const K: usize>(
+        network: &Network<N, K>,
+        names: &[String],
+        cycles: impl Fn(usize, Level) -> u64,
+    ) -> Self {
         let prices = &network.prices;
         let item = |layer: usize, item: &PriceItem| Item {
             level: item.level.to_string(),
             price: prices.to_loss(item.price.into()),
             costs: BTreeMap::from([
                 (WEIGHTS.to_owned(), item.bytes.into()),
-                (
-                    CYCLES.to_owned(),
-                    latency::cycles(network, layer, item.level, core),
-                ),
+                (CYCLES.to_owned(), cycles(layer, item.level)),
             ]),
         };
         let rows = prices.rows.iter().enumerate();
