@@ -7,7 +7,7 @@ use std::sync::{LazyLock, Mutex};
 
 use bitbudget::capacity::{HostImage, MAX_LAYERS, MAX_LEVELS};
 use bitbudget::dataset::{self, Dataset, LoadOptions};
-use bitbudget::device::{self, BOARDS, Board, Client, Emulator, FirmwareError};
+use bitbudget::device::{self, BOARDS, Client, Emulator, FirmwareError, Machine};
 use bitbudget_core::plan::{Budget, Planner};
 use bitbudget_core::protocol::Planned;
 
@@ -19,7 +19,7 @@ pub const DIGIT_LEN: usize = 64;
 /// # Panics
 /// When the firmware does not build, or does not run.
 #[must_use]
-pub fn emulator(board: Board) -> Option<Emulator> {
+pub fn emulator(board: Machine) -> Option<Emulator> {
     static BUILT: LazyLock<Mutex<BTreeMap<&str, PathBuf>>> = LazyLock::new(Mutex::default);
     if !Emulator::is_installed() {
         eprintln!("SKIPPED: qemu-system-arm is not installed; ./setup.sh installs it");

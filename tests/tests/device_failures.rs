@@ -6,13 +6,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bitbudget::device::{BOARDS, Board, Client, DeviceError, Emulator, has_target};
+use bitbudget::device::{BOARDS, Client, DeviceError, Emulator, Machine, has_target};
 use bitbudget_core::plan::{Budget, Place};
 use bitbudget_core::protocol::{Cause, Refusal};
 use bitbudget_tests::emulated::root;
 
 /// The program that fails as it is asked to, for a board.
-fn program(board: Board) -> Option<PathBuf> {
+fn program(board: Machine) -> Option<PathBuf> {
     if !Emulator::is_installed() || !has_target(board.target) {
         eprintln!(
             "SKIPPED: no QEMU or no {}; ./setup.sh installs them",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bitbudget::device::{self, BOARDS, Board, Emulator, EmulatorError};
+use bitbudget::device::{self, BOARDS, Emulator, EmulatorError, Machine};
 use clap::Args;
 use miette::miette;
 
@@ -14,7 +14,7 @@ pub(crate) struct BoardArgs {
     /// The firmware's program file; built from source when not given
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
-    /// The board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3), mps2-an505 (M33)
+    /// The emulated board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3), mps2-an505 (M33)
     #[arg(long, default_value = BOARDS[0].name, value_parser = BOARDS.map(|board| board.name))]
     board: String,
 }
@@ -32,7 +32,7 @@ impl BoardArgs {
 
     /// Starts the firmware on the board; its log goes to the file `log`.
     pub(crate) fn start(&self, log: Option<&Path>) -> miette::Result<Emulator> {
-        let board = Board::named(&self.board).ok_or_else(|| miette!("no such board"))?;
+        let board = Machine::named(&self.board).ok_or_else(|| miette!("no such board"))?;
         let built = match &self.firmware {
             Some(_) => None,
             None if !Emulator::is_installed() => return Err(EmulatorError::NotInstalled.into()),

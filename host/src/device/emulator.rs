@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::firmware::Board;
+use super::firmware::Machine;
 
 const PROGRAM: &str = "qemu-system-arm";
 /// Every instruction takes 2^7 ns of the emulated time.
@@ -94,7 +94,11 @@ impl Emulator {
     ///
     /// # Errors
     /// [`EmulatorError`].
-    pub fn start(firmware: &Path, board: Board, log: Option<&Path>) -> Result<Self, EmulatorError> {
+    pub fn start(
+        firmware: &Path,
+        board: Machine,
+        log: Option<&Path>,
+    ) -> Result<Self, EmulatorError> {
         check_program(firmware)?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;

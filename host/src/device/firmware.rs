@@ -12,7 +12,7 @@ use crate::capacity::HostNetwork;
 
 /// A board that the firmware builds for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Board {
+pub struct Machine {
     /// The firmware's feature, which is also QEMU's name of the machine.
     pub name: &'static str,
     /// The Rust target.
@@ -20,20 +20,20 @@ pub struct Board {
 }
 
 /// The boards that can be emulated.
-pub const BOARDS: [Board; 4] = [
-    Board {
+pub const BOARDS: [Machine; 4] = [
+    Machine {
         name: "mps2-an386",
         target: "thumbv7em-none-eabihf",
     },
-    Board {
+    Machine {
         name: "mps2-an500",
         target: "thumbv7em-none-eabihf",
     },
-    Board {
+    Machine {
         name: "mps2-an385",
         target: "thumbv7m-none-eabi",
     },
-    Board {
+    Machine {
         name: "mps2-an505",
         target: "thumbv8m.main-none-eabihf",
     },
@@ -68,12 +68,12 @@ pub fn check_capacity(network: &HostNetwork) -> Result<(), ImageError> {
 }
 
 /// A board that the firmware builds for and nothing emulates.
-pub const HARDWARE: Board = Board {
+pub const HARDWARE: Machine = Machine {
     name: "nucleo-f446re",
     target: "thumbv7em-none-eabihf",
 };
 
-impl Board {
+impl Machine {
     /// The board of this name that can be emulated.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -123,7 +123,7 @@ pub enum FirmwareError {
 ///
 /// # Errors
 /// [`FirmwareError`].
-pub fn build(board: Board) -> Result<PathBuf, FirmwareError> {
+pub fn build(board: Machine) -> Result<PathBuf, FirmwareError> {
     static BUILDING: Mutex<()> = Mutex::new(());
     let root = source_root().ok_or(FirmwareError::NoSource)?;
     if !has_target(board.target) {
@@ -213,8 +213,8 @@ not json
     #[test]
     fn boards_are_found_by_name() {
         for board in BOARDS {
-            assert_eq!(Board::named(board.name), Some(board));
+            assert_eq!(Machine::named(board.name), Some(board));
         }
-        assert_eq!(Board::named("abacus"), None);
+        assert_eq!(Machine::named("abacus"), None);
     }
 }

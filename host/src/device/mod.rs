@@ -9,7 +9,7 @@ mod session;
 pub use client::{Client, DeviceError, Planned, Sample};
 pub use emulator::{Emulator, EmulatorError};
 pub use firmware::{
-    BOARDS, Board, FirmwareError, HARDWARE, LAYERS, LEVELS, build, check_capacity, has_target,
+    BOARDS, FirmwareError, HARDWARE, LAYERS, LEVELS, Machine, build, check_capacity, has_target,
 };
 pub use port::{PortError, open_port};
 pub use session::{Answer, Row, Session, Unit};
