@@ -108,7 +108,7 @@ impl Forms {
     /// The last of [`Forms::iter`].
     #[must_use]
     pub fn narrowest(self) -> Option<Form> {
-        self.iter().last()
+        Form::ALL.get(self.0.checked_ilog2()? as usize).copied()
     }
 }
 

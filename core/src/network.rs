@@ -535,16 +535,15 @@ impl<const N: usize, const K: usize> Network<N, K> {
         let mut offered: PerTensor<Forms, N> = PerTensor::new(Forms::NONE, count);
         let mut followed: PerTensor<Forms, N> = PerTensor::new(Forms::NONE, count);
         let settled = |needed: Forms, offered: Forms, followed: Forms| {
+            if !needed.is_empty() {
+                return needed;
+            }
             let form = if offered.is_empty() {
                 followed.widest()
             } else {
                 offered.narrowest()
             };
-            if needed.is_empty() {
-                form.map_or(Forms::NONE, Forms::from)
-            } else {
-                needed
-            }
+            form.map_or(Forms::NONE, Forms::from)
         };
         needed[count].insert(Form::F32);
         for (i, layer) in self.layers.iter().enumerate().rev() {

@@ -23,8 +23,8 @@ use super::problem::{Choice, Group, Problem};
 /// Which classes an exchange may end with.
 pub(super) struct Exchange<'a, const N: usize> {
     pub(super) surcharge: &'a dyn Surcharge<N>,
-    /// The least surcharge of the partial layout; `None` if the groups have to keep their classes.
-    pub(super) at_least: Option<u32>,
+    /// The least surcharge of the partial layout.
+    pub(super) at_least: u32,
 }
 
 impl<const N: usize> Exchange<'_, N> {
@@ -37,9 +37,6 @@ impl<const N: usize> Exchange<'_, N> {
         new: [u8; 2],
         classes: &mut [u8; N],
     ) -> bool {
-        let Some(at_least) = self.at_least else {
-            return false;
-        };
         let can_raise = |i: usize| new[i] != old[i] && self.surcharge.can_raise(groups[i], new[i]);
         let group = match [can_raise(0), can_raise(1)] {
             [false, false] => return true,
@@ -51,7 +48,7 @@ impl<const N: usize> Exchange<'_, N> {
             classes[group] = new;
         }
         let within = self.surcharge.is_settled(group, classes)
-            && self.surcharge.at_least(classes) <= at_least;
+            && self.surcharge.at_least(classes) <= self.at_least;
         for (group, before) in groups.into_iter().zip(before) {
             classes[group] = before;
         }
@@ -75,12 +72,13 @@ impl<const N: usize> Exchange<'_, N> {
 }
 
 /// Returns whether two groups, decided in this order, have better choices than these two, of those that
-/// are allowed.
+/// are allowed; of the same classes alone if `by_class`.
 pub(super) fn improves<const K: usize, const D: usize>(
     first: &Group<K, D>,
     item: u8,
     second: &Group<K, D>,
     choice: Choice<D>,
+    by_class: bool,
     mut allows: impl FnMut(&Choice<D>, &Choice<D>) -> bool,
 ) -> bool {
     let sum = |a: u32, b: u32| u64::from(a) + u64::from(b);
@@ -88,7 +86,8 @@ pub(super) fn improves<const K: usize, const D: usize>(
     let price = sum(old.price, choice.price);
     let costs: [u64; D] = core::array::from_fn(|d| sum(old.cost[d], choice.cost[d]));
     for a in first.choices() {
-        if u64::from(a.price) > price || u64::from(a.cost[0]) > costs[0] {
+        let is_other = by_class && a.class != old.class;
+        if is_other || u64::from(a.price) > price || u64::from(a.cost[0]) > costs[0] {
             continue;
         }
         for b in second.choices() {
@@ -96,14 +95,14 @@ pub(super) fn improves<const K: usize, const D: usize>(
                 break;
             }
             let new_price = sum(a.price, b.price);
-            if new_price > price {
+            if new_price > price || by_class && b.class != choice.class {
                 continue;
             }
             let new: [u64; D] = core::array::from_fn(|d| sum(a.cost[d], b.cost[d]));
             let fits = (1..D).all(|d| new[d] <= costs[d]);
             let better =
                 (new_price, new, Reverse(a.cost[0])) < (price, costs, Reverse(old.cost[0]));
-            if fits && better && allows(a, b) {
+            if fits && better && (by_class || allows(a, b)) {
                 return true;
             }
         }

@@ -1,5 +1,7 @@
 //! One open partial layout on the stack of the search.
 
+use super::surcharge::OPEN;
+
 /// A partial layout.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Node<const D: usize> {
@@ -19,6 +21,10 @@ pub(super) struct Frame<const K: usize, const D: usize> {
     pub(super) node: Node<D>,
     /// Whether the table has been refined for this node.
     pub(super) refined: bool,
+    /// The class that was looked at last of those that can raise the surcharge; `OPEN` if there was none.
+    pub(super) raising: u8,
+    /// The least surcharge with that class.
+    pub(super) raised: u32,
     next: u16,
     len: u16,
     /// The children, by rising bound.
@@ -35,6 +41,8 @@ impl<const K: usize, const D: usize> Frame<K, D> {
             column: 0,
         },
         refined: false,
+        raising: 0,
+        raised: 0,
         next: 0,
         len: 0,
         items: [0; K],
@@ -45,6 +53,7 @@ impl<const K: usize, const D: usize> Frame<K, D> {
     pub(super) fn reset(&mut self, node: Node<D>) {
         self.node = node;
         self.refined = false;
+        self.raising = OPEN;
         self.next = 0;
         self.len = 0;
     }

@@ -39,6 +39,9 @@ use super::table::{Bound, Core, Table};
 const FIRST_GAP_SHIFT: u32 = 2;
 /// With how many of the groups decided last a choice is tried for exchanges.
 const EXCHANGE_GROUPS: usize = 16;
+/// In a core of so few groups choices are exchanged for those of the same class only: to look at all
+/// exchanges takes longer than to visit what they save.
+const CLASS_GROUPS: usize = 12;
 /// After how many nodes the table gets new multipliers, with one limit and with several.
 const REFINE_NODES: [u64; 2] = [32, 8];
 /// From so many nodes on, at every power of two, the incumbent is polished.
@@ -368,12 +371,8 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             self.search.items[group] = item;
             let choice = self.problem.groups[group].choice(item);
             self.search.classes[group] = choice.class;
-            let frame = &self.search.frames[depth];
-            let surcharge = match self.surcharge.can_raise(group, choice.class) {
-                true => self.surcharge.at_least(&self.search.classes),
-                false => frame.node.surcharge,
-            };
-            let mut node = frame.node;
+            let surcharge = self.least_surcharge(depth, choice.class);
+            let mut node = self.search.frames[depth].node;
             node.loss += self.relaxation.reduced[group][usize::from(item)];
             for (left, cost) in node.left.iter_mut().zip(choice.cost) {
                 *left -= i64::from(cost);
@@ -386,6 +385,23 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
                 depth += 1;
             }
         }
+    }
+
+    /// The least surcharge of the node of a depth once its group has this class.
+    fn least_surcharge(&mut self, depth: usize, class: u8) -> u32 {
+        let search = &mut *self.search;
+        let group = usize::from(search.order[depth]);
+        let frame = &mut search.frames[depth];
+        if frame.raising == class {
+            return frame.raised;
+        }
+        if !self.surcharge.can_raise(group, class) {
+            return frame.node.surcharge;
+        }
+        search.classes[group] = class;
+        let surcharge = self.surcharge.at_least(&search.classes);
+        (frame.raising, frame.raised) = (class, surcharge);
+        surcharge
     }
 
     /// Makes a node allow for a surcharge of at least this.
@@ -507,8 +523,6 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         let search = &mut *self.search;
         let index = usize::from(search.order[depth]);
         search.frames[depth].reset(node);
-        // the class that was looked at last, and the surcharge with it
-        let mut with_class = None;
         for item in 0..self.problem.groups[index].choices().len() {
             let choice = self.problem.groups[index].choices()[item];
             let reduced = self.relaxation.reduced[index][item];
@@ -519,16 +533,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             child.loss += reduced;
             let mut total = child.loss;
             if child.loss <= self.search.gap {
-                let surcharge = match with_class {
-                    Some((class, surcharge)) if class == choice.class => surcharge,
-                    _ if !self.surcharge.can_raise(index, choice.class) => node.surcharge,
-                    _ => {
-                        self.search.classes[index] = choice.class;
-                        let surcharge = self.surcharge.at_least(&self.search.classes);
-                        with_class = Some((choice.class, surcharge));
-                        surcharge
-                    }
-                };
+                let surcharge = self.least_surcharge(depth, choice.class);
                 for (left, cost) in child.left.iter_mut().zip(choice.cost) {
                     *left -= i64::from(cost);
                 }
@@ -566,16 +571,18 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         let search = &mut *self.search;
         let groups = &self.problem.groups;
         let choice = groups[index].choice(item);
+        let exchanges_classes = search.exchanges_classes && search.order.len() > CLASS_GROUPS;
+        let by_class = self.surcharge.tells_classes_apart() && !exchanges_classes;
         let exchange = Exchange {
             surcharge: self.surcharge,
-            at_least: search.exchanges_classes.then_some(surcharge),
+            at_least: surcharge,
         };
         let decided = &search.order[depth.saturating_sub(EXCHANGE_GROUPS)..depth];
         decided.iter().rev().any(|&other| {
             let other = usize::from(other);
             let (first, second) = (&groups[other], &groups[index]);
             let item = search.items[other];
-            improves(first, item, second, choice, |a, b| {
+            improves(first, item, second, choice, by_class, |a, b| {
                 let own = [&first.choice(item), &choice];
                 exchange.allows([other, index], own, [a, b], &mut search.classes)
             })
