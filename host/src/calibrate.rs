@@ -1,7 +1,6 @@
 //! Calibration: the distribution of every tensor, and the quantizers chosen from it.
 
 use bitbudget_core::clip::{self, Clip};
-use bitbudget_core::op::Op;
 use bitbudget_core::quant::{QParams, Width};
 
 use crate::graph::Graph;
@@ -151,11 +150,10 @@ impl Calibration {
         rule: Rule,
     ) -> candle_core::Result<Self> {
         let mut qparams: Vec<_> = tensors.iter().map(|h| h.qparams(rule.clip)).collect();
-        // operators that only pass values on: one map before and after, so that no rounding is added
+        // selections: one map before and after, so that no rounding is added
         for (i, layer) in graph.layers.iter().enumerate().rev() {
-            let passes = matches!(layer.op, Op::MaxPool { .. } | Op::Reshape);
             let readers = graph.layers.iter().flat_map(|layer| &layer.inputs);
-            if passes && readers.filter(|t| **t == layer.inputs[0]).count() == 1 {
+            if layer.op.is_selection() && readers.filter(|t| **t == layer.inputs[0]).count() == 1 {
                 qparams[layer.inputs[0]] = qparams[i + 1];
             }
         }

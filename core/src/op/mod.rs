@@ -212,6 +212,32 @@ impl Op {
         }
     }
 
+    /// Whether every element of its output is one of its input's, before the activation.
+    #[must_use]
+    pub const fn is_selection(&self) -> bool {
+        match self {
+            Self::MaxPool { .. } | Self::Reshape => true,
+            Self::Conv2d { .. }
+            | Self::Dense
+            | Self::Add
+            | Self::AvgPool { .. }
+            | Self::Softmax => false,
+        }
+    }
+
+    /// Whether its output is an affine function of its inputs, before the activation.
+    #[must_use]
+    pub const fn is_linear(&self) -> bool {
+        match self {
+            Self::Conv2d { .. }
+            | Self::Dense
+            | Self::Add
+            | Self::AvgPool { .. }
+            | Self::Reshape => true,
+            Self::MaxPool { .. } | Self::Softmax => false,
+        }
+    }
+
     /// The form in which it must read its inputs; `None` where it follows its tensors.
     #[must_use]
     pub const fn input_need(&self, level: Level) -> Option<Form> {

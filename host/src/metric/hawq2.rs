@@ -7,7 +7,6 @@
 //! differentiating twice; single precision is then enough.
 
 use bitbudget_core::level::Level;
-use bitbudget_core::op::Op;
 use candle_core::{Device, Result, Tensor, Var};
 
 use super::{Estimate, Subject};
@@ -106,14 +105,10 @@ fn gradients(
             weight: weight.as_tensor().clone(),
             bias: bias.clone(),
         });
-        tensors.push(match layer.op {
-            Op::MaxPool { .. } => model.run(i, &inputs, None)?,
-            Op::Conv2d { .. }
-            | Op::Dense
-            | Op::Add
-            | Op::AvgPool { .. }
-            | Op::Reshape
-            | Op::Softmax => model.run_held(i, &inputs, parameters.as_ref(), &base[i + 1])?,
+        tensors.push(if layer.op.is_linear() {
+            model.run_held(i, &inputs, parameters.as_ref(), &base[i + 1])?
+        } else {
+            model.run(i, &inputs, None)?
         });
         vars.push(moved.map(|(weight, _)| weight));
     }
