@@ -1,5 +1,6 @@
 //! The firmware with a way to fail, for the tests: four zero bytes on the wire and a letter, `p` to panic,
-//! `f` for a fault, `s` to overflow the stack, `w` to do nothing until the watchdog runs out.
+//! `l` to do so in the midst of a line of the log, `f` for a fault, `s` to overflow the stack, `w` to do nothing
+//! until the watchdog runs out.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
@@ -74,10 +75,8 @@ mod failing {
 
     fn fail(kind: u8) {
         match kind {
-            b'p' => {
-                let nothing: Option<u32> = black_box(None);
-                nothing.expect("a panic that was asked for");
-            }
+            b'p' => panic_as_asked(),
+            b'l' => defmt::error!("{}", Unspeakable),
             b'f' => cortex_m::asm::udf(),
             b's' => {
                 WITNESS
@@ -91,6 +90,20 @@ mod failing {
                     core::hint::spin_loop();
                 }
             }
+        }
+    }
+
+    fn panic_as_asked() {
+        let nothing: Option<u32> = black_box(None);
+        nothing.expect("a panic that was asked for");
+    }
+
+    /// Panics when the log asks what it is.
+    struct Unspeakable;
+
+    impl defmt::Format for Unspeakable {
+        fn format(&self, _: defmt::Formatter<'_>) {
+            panic_as_asked();
         }
     }
 

@@ -4,14 +4,20 @@
 //! Nothing of the message of a panic is linked, nor its place in the source: they would take more room
 //! than the solver. The return addresses tell as much: `addr2line -f -i -e PROGRAM ADDRESS`.
 //!
-//! Frames, images and samples are checked before they are used, so no input should reach a panic: the
-//! branches to one that are linked guard the slices of kernels and of the planner. `tests/fuzz` looks for
-//! inputs that do, in this server on the host. A stack that overflows leaves the RAM at its lower end, where
-//! nothing is mapped (and meets the limit register of an Armv8-M core before).
+//! Frames, images and samples are checked before they are used, so no input should reach a panic. The
+//! branches to one that are linked are of two kinds. Most guard, or assert, indices and lengths of slices:
+//! those of kernels, operators and the engine, which `Image::parse` has checked every shape and block for;
+//! those of the solver, whose indices count what it was given; and those of the server, which follow a
+//! comparison. `tests/fuzz` looks for inputs that reach one, in this server on the host. The others are the
+//! logger's, which panics when it is entered a second time: a failure within a line of the log does so, and
+//! ends as any other does, with its own cause on record.
+//!
+//! A stack that overflows leaves the RAM at its lower end, where nothing is mapped (and meets the limit
+//! register of an Armv8-M core before).
 
 use core::arch::{asm, naked_asm};
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bitbudget_core::protocol::{Cause, Failure};
 use cortex_m::peripheral::SCB;
@@ -43,12 +49,17 @@ pub(crate) fn last_failure() -> Option<Failure> {
     })
 }
 
-/// Starts anew, and says why then.
-fn fail(cause: Cause, address: u32) -> ! {
-    let number = cause as u32;
-    let record = [number, address, number ^ address ^ KEPT];
-    for (word, value) in RECORD.iter().zip(record) {
-        word.store(value, Ordering::Relaxed);
+/// Starts anew, and says why then; `log` tells the log before. A failure within `log`, which panics where
+/// it interrupts the log, changes nothing of the record.
+fn fail(cause: Cause, address: u32, log: impl FnOnce()) -> ! {
+    static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+    if !HAS_FAILED.swap(true, Ordering::Relaxed) {
+        let number = cause as u32;
+        let record = [number, address, number ^ address ^ KEPT];
+        for (word, value) in RECORD.iter().zip(record) {
+            word.store(value, Ordering::Relaxed);
+        }
+        log();
     }
     SCB::sys_reset()
 }
@@ -60,8 +71,9 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe { asm!("mov {}, r7", out(reg) frame, options(nomem, nostack, preserves_flags)) };
     let mut callers = [0; CALLERS];
     let len = memory::return_addresses(frame, &mut callers);
-    defmt::error!("panic in {=[?]:#010x}", callers[..len]);
-    fail(Cause::Panic, callers[0])
+    fail(Cause::Panic, callers[0], || {
+        defmt::error!("panic in {=[?]:#010x}", callers[..len]);
+    })
 }
 
 /// Enters [`hard_fault`] on an empty stack with the address that faulted; 0 for a stack that has left its
@@ -97,23 +109,27 @@ unsafe extern "C" fn HardFault() -> ! {
 
 extern "C" fn hard_fault(address: u32) -> ! {
     if address == 0 {
-        defmt::error!("the stack has overflowed");
-        fail(Cause::StackOverflow, address)
+        fail(Cause::StackOverflow, address, || {
+            defmt::error!("the stack has overflowed");
+        })
     }
-    defmt::error!("hard fault at {=u32:#010x}", address);
-    fail(Cause::HardFault, address)
+    fail(Cause::HardFault, address, || {
+        defmt::error!("hard fault at {=u32:#010x}", address);
+    })
 }
 
 // SAFETY: the handler touches no data of the program that it interrupted, and never returns to it.
 #[exception]
 unsafe fn DefaultHandler(_: i16) -> ! {
-    defmt::error!("an exception that nobody handles");
-    fail(Cause::Exception, 0)
+    fail(Cause::Exception, 0, || {
+        defmt::error!("an exception that nobody handles");
+    })
 }
 
 // SAFETY: as above.
 #[exception]
 unsafe fn NonMaskableInt() -> ! {
-    defmt::error!("the watchdog has run out");
-    fail(Cause::Watchdog, 0)
+    fail(Cause::Watchdog, 0, || {
+        defmt::error!("the watchdog has run out");
+    })
 }

@@ -66,6 +66,7 @@ fn every_failure_is_reported_and_the_device_serves_on() {
         let mut client = Client::new(emulator);
         for (kind, expected) in [
             (b'p', Cause::Panic),
+            (b'l', Cause::Panic),
             (b'f', Cause::HardFault),
             (b's', Cause::StackOverflow),
             (b'w', Cause::Watchdog),
