@@ -16,7 +16,8 @@ use crate::level::Level;
 use crate::network::{PerTensor, Preprocess};
 use crate::op::Activation;
 use crate::op::table::Table;
-use crate::plan::{Budget, BudgetTooSmall, Place, Plan, Planner};
+use crate::place::Place;
+use crate::plan::{Limits, LimitsTooSmall, Plan, Planner};
 use crate::step::{Blocks, Steps};
 use crate::storage::Mapped;
 use crate::tensor::{View, ViewMut};
@@ -49,8 +50,8 @@ impl Input<'_> {
 pub enum EngineError {
     /// The arena does not start at a multiple of [`ARENA_ALIGN`].
     Misaligned,
-    /// No layout fits the budget; the layout of before is still resident.
-    Budget(BudgetTooSmall),
+    /// No plan is within the limits; the plan of before is still resident.
+    Limits(LimitsTooSmall),
     /// The arena is smaller than the plan; the layout of before is still resident.
     ArenaTooSmall {
         /// Bytes that the plan takes.
@@ -88,7 +89,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Misaligned => write!(f, "the arena is not aligned to {ARENA_ALIGN} bytes"),
-            Self::Budget(error) => write!(f, "{error}"),
+            Self::Limits(error) => write!(f, "{error}"),
             Self::ArenaTooSmall {
                 needed_bytes,
                 arena_bytes,
@@ -118,16 +119,15 @@ impl fmt::Display for EngineError {
 
 impl core::error::Error for EngineError {}
 
-impl From<BudgetTooSmall> for EngineError {
-    fn from(error: BudgetTooSmall) -> Self {
-        Self::Budget(error)
+impl From<LimitsTooSmall> for EngineError {
+    fn from(error: LimitsTooSmall) -> Self {
+        Self::Limits(error)
     }
 }
 
-/// A network in an arena that the caller lends: weights whose place is RAM first, then activations.
+/// A network in an arena that the caller lends: blocks whose place is RAM first, then activations.
 ///
-/// Weights lie in RAM unless [`keep_weights_in`](Self::keep_weights_in) says otherwise. Call
-/// [`replan`](Self::replan) whenever the memory budget changes, [`infer`](Self::infer) as often as wanted in
+/// Call [`replan`](Self::replan) whenever the limits change, [`infer`](Self::infer) as often as wanted in
 /// between. What the plan leaves of the arena is the caller's: [`spare`](Self::spare).
 #[derive(Debug)]
 pub struct Engine<'a, const N: usize, const K: usize, S = Mapped<'a>> {
@@ -136,22 +136,23 @@ pub struct Engine<'a, const N: usize, const K: usize, S = Mapped<'a>> {
     /// Where the blocks section begins in the storage.
     blocks_at: u32,
     arena: &'a mut [u8],
-    /// Where the weights of plans to come shall lie.
-    place: Place,
+    lifetimes: Lifetimes<N>,
     placement: Placement<N>,
-    planner: Planner<N, K>,
     plan: Option<Plan<N>>,
     layout: Layout<N>,
 }
 
-/// The consequences of the levels: where each layer's block lies, and how each tensor is stored.
+/// The consequences of a plan: where each layer's block lies, and how each tensor is stored.
 #[derive(Clone, Debug)]
 struct Layout<const N: usize> {
     levels: Vec<Level, N>,
-    place: Place,
+    places: Vec<Place, N>,
     /// In the arena or in the blocks section.
     starts: Vec<u32, N>,
+    /// Bytes of all blocks.
     weight_bytes: u32,
+    /// Bytes of those in RAM.
+    ram_bytes: u32,
     forms: PerTensor<Forms, N>,
 }
 
@@ -160,60 +161,59 @@ impl<const N: usize> Layout<N> {
     fn empty(layers: usize) -> Self {
         Self {
             levels: Vec::new(),
-            place: Place::Ram,
+            places: Vec::new(),
             starts: Vec::new(),
             weight_bytes: 0,
+            ram_bytes: 0,
             forms: PerTensor::new(Forms::NONE, layers),
         }
     }
 
-    /// The layout of these levels: in RAM the layers' blocks lie in order, without gaps.
-    fn new<const K: usize>(
-        image: &Image<'_, N, K>,
-        levels: &[Option<Level>],
-        place: Place,
-    ) -> Result<Self, EngineError> {
+    /// The layout of a plan: in RAM blocks lie in the order of their layers, without gaps.
+    fn new<const K: usize>(image: &Image<'_, N, K>, plan: &Plan<N>) -> Result<Self, EngineError> {
         let network = image.network();
-        let mut layout = Self {
-            place,
-            ..Self::empty(network.layers.len())
-        };
+        let mut layout = Self::empty(network.layers.len());
         for (layer, row) in network.prices.rows.iter().enumerate() {
-            let level = levels.get(layer).copied().flatten();
-            let item = row.iter().find(|item| Some(item.level) == level);
+            let level = plan.levels.get(layer).copied().flatten();
+            let item = network.item_at(layer, level);
             let block = item.and_then(|item| {
                 let block = image.block_range(layer, item.level.weight_format())?;
                 Some((item.level, block))
             });
-            let (level, block) = match block {
-                Some(block) => block,
-                None if row.is_empty() => (Level::Fp32, 0..0),
+            let (level, block, place) = match block {
+                Some((level, block)) => {
+                    let place = plan.places.get(layer).copied();
+                    (level, block, place.unwrap_or(Place::Ram))
+                }
+                None if row.is_empty() => (Level::Fp32, 0..0, Place::Flash),
                 None => return Err(EngineError::NoSuchLevel { layer, level }),
             };
             // rows are as many as layers, at most N
             let _ = layout.levels.push(level);
+            let _ = layout.places.push(place);
             let _ = layout.starts.push(match place {
-                Place::Ram => layout.weight_bytes,
+                Place::Ram => layout.ram_bytes,
                 Place::Flash => block.start as u32,
             });
             layout.weight_bytes += block.len() as u32;
+            if place == Place::Ram {
+                layout.ram_bytes += block.len() as u32;
+            }
         }
         layout.forms = network.forms(&layout.levels);
         Ok(layout)
     }
 
-    /// Bytes at the beginning of the arena that blocks take.
-    const fn ram_bytes(&self) -> u32 {
-        match self.place {
-            Place::Ram => self.weight_bytes,
-            Place::Flash => 0,
-        }
-    }
-
-    /// The bytes in the arena of a layer's block, of a layout in RAM.
+    /// The bytes in the arena of the block of a layer whose place is RAM; none of another one.
     fn ram_range(&self, layer: usize) -> Range<usize> {
-        let end = self.starts.get(layer + 1).unwrap_or(&self.weight_bytes);
-        self.starts[layer] as usize..*end as usize
+        let start = match self.places[layer] {
+            Place::Ram => self.starts[layer],
+            Place::Flash => return 0..0,
+        };
+        let mut later = self.places.iter().zip(&self.starts).skip(layer + 1);
+        let next = later.find(|(place, _)| **place == Place::Ram);
+        let end = next.map_or(self.ram_bytes, |(_, start)| *start);
+        start as usize..end as usize
     }
 
     /// The steps that run the layers of an image in this layout.
@@ -229,12 +229,10 @@ impl<const N: usize> Layout<N> {
             levels: &self.levels,
             forms: self.forms.as_view(),
             blocks: Blocks {
+                places: &self.places,
                 starts: &self.starts,
-                mapped: match self.place {
-                    Place::Ram => None,
-                    Place::Flash => Some(image.blocks()),
-                },
-                ram_bytes: self.ram_bytes(),
+                mapped: image.blocks(),
+                ram_bytes: self.ram_bytes,
             },
             activations: placement.offsets(),
         }
@@ -278,38 +276,18 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             storage,
             blocks_at,
             arena,
-            place: Place::Ram,
-            planner: const { Planner::empty() },
+            lifetimes: Lifetimes::new(image.network()),
             placement: Placement::empty(),
             plan: None,
             layout: Layout::empty(image.network().layers.len()),
         })
     }
 
-    /// Says where the weights of the plans to come shall lie; the plan that is resident stays.
-    ///
-    /// # Errors
-    /// [`EngineError::NotMapped`] for [`Place::Flash`] where weights cannot be read in place.
-    pub fn keep_weights_in(&mut self, place: Place) -> Result<(), EngineError> {
-        self.check_place(place)?;
-        self.place = place;
-        Ok(())
-    }
-
-    fn check_place(&self, place: Place) -> Result<(), EngineError> {
+    /// Whether weights can be read where the image lies: it is in memory, at a multiple of [`BLOCK_ALIGN`].
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
         let blocks = self.image.blocks();
-        let is_mapped = !blocks.is_empty() && blocks.as_ptr().addr().is_multiple_of(BLOCK_ALIGN);
-        let has_weights = || {
-            self.image
-                .network()
-                .layers
-                .iter()
-                .any(|l| l.op.has_weights())
-        };
-        match place {
-            Place::Flash if !is_mapped && has_weights() => Err(EngineError::NotMapped),
-            Place::Flash | Place::Ram => Ok(()),
-        }
+        !blocks.is_empty() && blocks.as_ptr().addr().is_multiple_of(BLOCK_ALIGN)
     }
 
     /// The plan that is resident.
@@ -320,63 +298,47 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
 
     /// The part of the arena that the resident plan does not take, until the next replan.
     pub fn spare(&mut self) -> &mut [u8] {
-        let taken = self.plan.as_ref().map_or(0, Plan::total_bytes);
+        let taken = self.plan.as_ref().map_or(0, Plan::ram_bytes);
         &mut self.arena[taken as usize..]
     }
 
-    /// Solves for `budget`, visiting at most `node_limit` nodes (`u64::MAX`: to proven optimality),
-    /// and makes the plan resident.
+    /// Plans for `limits`, visiting at most `node_limit` nodes (`u64::MAX`: to proven optimality), and
+    /// makes the plan resident. `planner` is that of the image's network.
     ///
     /// Only blocks that are not in RAM yet are copied there; the arena is never used beyond the larger of
     /// the old and the new plan.
     ///
     /// # Errors
-    /// [`EngineError::Budget`] or [`EngineError::ArenaTooSmall`], with the plan of before resident;
-    /// [`EngineError::Storage`] with nothing resident: the next replan reads everything anew.
-    pub fn replan(&mut self, budget: Budget, node_limit: u64) -> Result<&Plan<N>, EngineError> {
-        let plan = self.solve(budget, node_limit)?;
+    /// [`EngineError::Limits`], and those of [`Self::load`].
+    ///
+    /// # Panics
+    /// As [`Planner::start`].
+    pub fn replan<const I: usize>(
+        &mut self,
+        planner: &mut Planner<N, I>,
+        limits: Limits,
+        node_limit: u64,
+    ) -> Result<&Plan<N>, EngineError> {
+        let plan = planner.plan(self.image.network(), limits, node_limit)?;
         self.load(plan)
     }
 
-    /// Works out what planning needs of the network and does not depend on the budget, by visiting at
-    /// most [`SMALLEST_NODES`](crate::plan::SMALLEST_NODES) nodes; else the first plans do so, as far as
-    /// their budgets ask for it.
-    pub fn prepare(&mut self) {
-        self.make_planner();
-        self.planner.find_smallest(self.image.network());
-    }
-
-    fn make_planner(&mut self) {
-        if self.planner.is_empty() || self.planner.place() != self.place {
-            self.planner.set_network(self.image.network(), self.place);
-        }
-    }
-
-    /// The plan that [`replan`](Self::replan) would make resident.
-    ///
-    /// # Errors
-    /// [`BudgetTooSmall`] with the smallest budget that is known to do.
-    pub fn solve(&mut self, budget: Budget, node_limit: u64) -> Result<Plan<N>, BudgetTooSmall> {
-        self.make_planner();
-        self.planner.plan(self.image.network(), budget, node_limit)
-    }
-
-    /// Makes a plan resident that was made elsewhere: looked up among an image's
+    /// Makes a plan resident that was made elsewhere: by a [`Planner`], looked up among an image's
     /// [`stored_plans`](Image::stored_plans), or of levels chosen by hand ([`Plan::of_levels`]).
     ///
     /// # Errors
     /// [`EngineError::NoSuchLevel`], [`EngineError::NotMapped`] or [`EngineError::ArenaTooSmall`], with the
-    /// plan of before resident; [`EngineError::Storage`] with nothing resident.
+    /// plan of before resident; [`EngineError::Storage`] with nothing resident: the next plan's blocks are
+    /// all read anew.
     pub fn load(&mut self, plan: Plan<N>) -> Result<&Plan<N>, EngineError> {
-        self.check_place(plan.place)?;
-        let next = Layout::new(self.image, &plan.levels, plan.place)?;
-        // a plan that was looked up needs no planner
-        let placement = if self.planner.is_empty() {
-            Lifetimes::new(self.image.network()).place(&next.forms)
-        } else {
-            self.planner.lifetimes().place(&next.forms)
-        };
-        let needed_bytes = u64::from(next.ram_bytes()) + u64::from(placement.bytes());
+        let next = Layout::new(self.image, &plan)?;
+        let layers = self.image.network().layers.iter().zip(&next.places);
+        let mut reads_flash = layers.map(|(l, place)| l.op.has_weights() && *place == Place::Flash);
+        if reads_flash.any(|reads| reads) && !self.is_mapped() {
+            return Err(EngineError::NotMapped);
+        }
+        let placement = self.lifetimes.place(&next.forms);
+        let needed_bytes = u64::from(next.ram_bytes) + u64::from(placement.bytes());
         let arena_bytes = self.arena.len();
         if needed_bytes > arena_bytes as u64 {
             return Err(EngineError::ArenaTooSmall {
@@ -388,6 +350,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         self.placement = placement;
         Ok(self.plan.insert(Plan {
             weight_bytes: self.layout.weight_bytes,
+            ram_weight_bytes: self.layout.ram_bytes,
             arena_bytes: self.placement.bytes(),
             ..plan
         }))
@@ -396,13 +359,16 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// Moves the blocks that stay in RAM and copies the others.
     fn relocate(&mut self, next: &Layout<N>) -> Result<(), EngineError> {
         let old = core::mem::replace(&mut self.layout, next.clone());
-        let resident = self.plan.take().is_some() && old.place == Place::Ram;
-        if next.place == Place::Flash {
-            return Ok(());
-        }
+        let resident = self.plan.take().is_some();
         let count = next.levels.len();
         let format = |layout: &Layout<N>, layer: usize| layout.levels[layer].weight_format();
-        let stays = |layer: usize| resident && format(&old, layer) == format(next, layer);
+        let is_in_ram = |layout: &Layout<N>, layer: usize| layout.places[layer] == Place::Ram;
+        let stays = |layer: usize| {
+            resident
+                && is_in_ram(&old, layer)
+                && is_in_ram(next, layer)
+                && format(&old, layer) == format(next, layer)
+        };
         // to the left and close together: no block moves right, none is overwritten
         let mut packed: Vec<usize, N> = Vec::new();
         let mut end = 0;
@@ -420,7 +386,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             let from = packed[layer]..packed[layer] + to.len();
             self.shift(from, to.start);
         }
-        for layer in (0..count).filter(|layer| !stays(*layer)) {
+        for layer in (0..count).filter(|layer| is_in_ram(next, *layer) && !stays(*layer)) {
             let Some(stored) = self.image.block_range(layer, format(next, layer)) else {
                 continue;
             };
@@ -471,15 +437,15 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         let arena = &mut *self.arena;
         watch(0, &mut || {
             for form in self.layout.forms[0].iter() {
-                let place = steps.place(0, form);
-                let mut output = place.view_mut(&mut arena[place.range()]);
+                let span = steps.span(0, form);
+                let mut output = span.view_mut(&mut arena[span.range()]);
                 put_sample(input, &network.preprocess, network.input.c, &mut output);
             }
         });
         for layer in 0..network.layers.len() {
             watch(layer + 1, &mut || steps.run(layer, arena));
         }
-        let output = steps.place(network.layers.len(), Form::F32);
+        let output = steps.span(network.layers.len(), Form::F32);
         Ok(cast_slice(&arena[output.range()]))
     }
 
@@ -494,8 +460,8 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         }
         let form = self.layout.forms[tensor].widest()?;
         let steps = self.layout.steps(self.image, &self.placement);
-        let place = steps.place(tensor, form);
-        Some(place.view(&self.arena[place.range()]))
+        let span = steps.span(tensor, form);
+        Some(span.view(&self.arena[span.range()]))
     }
 }
 

@@ -10,7 +10,7 @@
 //! | 16 | 4 | m: length of the names section |
 //! | 20 | 4 | p: length of the plans section, padded to a multiple of four with the sections before |
 //! | 24 | 4 | b: length of the blocks section |
-//! | 28 | n | the [`Network`], postcard |
+//! | 28 | n | the [`Network`], postcard, and the cycles of its layers, or none, see below |
 //! | 28 + n | m | the layers' names, one postcard string each |
 //! | 28 + n + m | p | optimal plans, or none ([`crate::stored`]), then zeros |
 //! | 28 + n + m + p | b | the [blocks](crate::block), layer by layer, see below |
@@ -19,6 +19,9 @@
 //! A layer with weights has one block for every [`WeightFormat`] among its levels, widest first: its weights
 //! as the kernels read them. What is not there is not on offer: the network's levels are those of the
 //! blocks.
+//!
+//! Behind the network stand the [cycles](PriceItem::cycles) of all items in the order of the price matrix, those
+//! in flash and those in RAM as postcard `u32`s, if the image was packed for a board.
 //!
 //! n + m + p is a multiple of four, so that every block is aligned where the image is.
 //! [`Image::parse`] checks all of it; nothing that is read from a parsed image can panic.
@@ -48,6 +51,7 @@ use crate::block::Unchecked;
 use crate::crc::CRC32;
 use crate::level::WeightFormat;
 use crate::network::{Layer, Network, NetworkError, Preprocess};
+use crate::place::Cycles;
 use crate::plan::Plan;
 use crate::price::PriceItem;
 use crate::quant::QParams;
@@ -270,7 +274,10 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         let (names, plans) = rest.split_at(header.names as usize);
         let network: Network<N, K> = match postcard::take_from_bytes(network) {
             Ok((network, [])) => network,
-            Ok(_) => return Err(ImageError::Network),
+            Ok((mut network, cycles)) => {
+                take_cycles(&mut network, cycles).ok_or(ImageError::Network)?;
+                network
+            }
             Err(_) => return Err(excess::<N, K>(network).unwrap_or(ImageError::Network)),
         };
         network.check()?;
@@ -383,6 +390,17 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         }
         postcard::from_bytes(rest).unwrap_or_default()
     }
+}
+
+/// Gives the items of a network the cycles that stand behind it; `None` where they are not those.
+fn take_cycles<const N: usize, const K: usize>(
+    network: &mut Network<N, K>,
+    mut rest: &[u8],
+) -> Option<()> {
+    for item in network.prices.rows.iter_mut().flatten() {
+        (item.cycles, rest) = postcard::take_from_bytes(rest).ok()?;
+    }
+    rest.is_empty().then_some(())
 }
 
 /// The lengths of the sections.
@@ -549,8 +567,15 @@ pub fn emit<'n, const N: usize, const K: usize>(
     let body = buffer
         .get_mut(HEADER_BYTES..)
         .ok_or(EmitError::BufferFull)?;
-    let network_len = postcard::to_slice(network, body).map_err(full)?.len();
-    let mut end = network_len;
+    let mut end = postcard::to_slice(network, body).map_err(full)?.len();
+    let cycles = || network.prices.rows.iter().flatten().map(|item| item.cycles);
+    if cycles().any(|cycles| cycles != Cycles::default()) {
+        for cycles in cycles() {
+            let written = postcard::to_slice(&cycles, &mut body[end..]);
+            end += written.map_err(full)?.len();
+        }
+    }
+    let network_len = end;
     let mut count = 0;
     for name in names {
         end += postcard::to_slice(name, &mut body[end..])

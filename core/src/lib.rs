@@ -3,21 +3,23 @@
 //!
 //! A host profiles a trained network and packs an [`Image`]: for every level of every layer (`fp32` … `int2`)
 //! its weights as the kernels read them, its bytes and its predicted change of the loss. From then on the
-//! image is all there is. This crate checks it once, solves for the layout of least loss within a memory
-//! budget, copies the weights of that layout to an arena that the caller lends, or reads them where they
-//! lie, and runs the network, on the host and on the device with the same plan and the same integers.
+//! image is all there is. This crate checks it once, solves for the plan of least loss within limits of
+//! RAM and cycles, copies weights to an arena that the caller lends, or reads them where they lie, and
+//! runs the network, on the host and on the device with the same plan and the same integers.
 //!
 //! ```text
-//!  image (flash)                Engine<N, K>               arena (RAM, lent)
-//! ┌─────────────────┐ parse  ┌───────────────┐ replan   ┌────────────────────────┐
-//! │ network, prices │───────▶│ Planner       │─────────▶│ weights at their level │
-//! │ blocks          │───────▶│   Solver      │ infer    │ activations            │
-//! │ plans           │        │ kernels       │─────────▶│ spare: still yours     │
-//! └─────────────────┘        └───────────────┘          └────────────────────────┘
+//!  image (flash)              Planner<N, K>
+//! ┌─────────────────┐ parse  ┌───────────────┐ plan     arena (RAM, lent)
+//! │ network, prices │───────▶│ Solver        │──┐     ┌────────────────────────┐
+//! │ blocks          │──┐     └───────────────┘  └────▶│ blocks in RAM          │
+//! │ plans           │  │      Engine<N, K>      load  │ activations            │
+//! └─────────────────┘  │     ┌───────────────┐  infer │ spare: still yours     │
+//!                      └────▶│ kernels       │───────▶└────────────────────────┘
+//!                            └───────────────┘
 //! ```
 //!
 //! ```
-//! use bitbudget_core::{Budget, Engine, EngineError, Image, Input};
+//! use bitbudget_core::{Engine, EngineError, Image, Input, Limits, Planner};
 //!
 //! /// The class of one frame of raw pixels, found with at most `bytes` of RAM.
 //! fn classify(
@@ -26,9 +28,10 @@
 //!     bytes: u64,
 //!     frame: &[u8],
 //! ) -> Result<Option<usize>, EngineError> {
+//!     let mut planner = Planner::<32, 5>::new(image.network());
 //!     let mut engine = Engine::new(image, arena)?;
 //!     // again whenever memory comes or goes
-//!     engine.replan(Budget::Total(bytes), u64::MAX)?;
+//!     engine.replan(&mut planner, Limits::ram(bytes), u64::MAX)?;
 //!     let logits = engine.infer(Input::U8(frame))?;
 //!     Ok((0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])))
 //! }
@@ -36,12 +39,12 @@
 //!
 //! - **Capacities.** `N` is the most layers and `K` the most levels of a layer that a type has room for;
 //!   every buffer is a constant of the type. `bitbudget inspect` tells how many an image has.
-//! - **Place.** Weights lie in RAM or, where the image is in mapped memory, stay in flash and take no RAM
-//!   ([`Engine::keep_weights_in`]); the place changes no output.
-//! - **Memory.** A plan's bytes are those that the engine takes of the arena, no more; what is left is
-//!   [`Engine::spare`]. [`Image`] and [`Engine`] themselves are the caller's values.
+//! - **Place.** The weights of a layer lie in RAM or, where the image is in mapped memory, stay in flash and
+//!   take no RAM ([`Places`]); the place changes no output.
+//! - **Memory.** A plan's bytes of RAM are those that the engine takes of the arena, no more; what is left is
+//!   [`Engine::spare`]. [`Image`], [`Planner`] and [`Engine`] themselves are the caller's values.
 //! - **Time.** A re-plan can be given a limit of nodes; the plan then says how far from the optimum it may
-//!   still be ([`Plan::bound`]). [`Image::stored_plans`] needs no search at all.
+//!   still be ([`Plan::bound`]). [`Image::stored_plans`] needs no search and no planner.
 //! - **Exactness.** Integer layers are defined in integers; every instruction set gives the same bytes.
 //!
 //! [`mckp`] solves multiple-choice knapsack problems of any origin. [`protocol`] is what the firmware and
@@ -64,6 +67,7 @@ pub mod level;
 pub mod mckp;
 pub mod network;
 pub mod op;
+pub mod place;
 pub mod plan;
 pub mod price;
 pub mod protocol;
@@ -78,7 +82,8 @@ pub mod tensor;
 pub use engine::{Engine, EngineError, Input};
 pub use image::{Image, ImageError};
 pub use level::Level;
-pub use plan::{Budget, BudgetTooSmall, Place, Plan, Planner};
+pub use place::{Place, Places};
+pub use plan::{Limits, LimitsTooSmall, Plan, Planner};
 
 /// The README's code compiles.
 #[cfg(doctest)]

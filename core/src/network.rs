@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::form::{Form, Forms};
 use crate::level::{Level, WeightFormat};
 use crate::op::{Activation, Op, OpError};
-use crate::price::PriceMatrix;
+use crate::price::{PriceItem, PriceMatrix};
 use crate::quant::QParams;
 use crate::shape::Shape;
 
@@ -245,6 +245,8 @@ pub enum NetworkError {
     Unit,
     /// All weights and tensors together exceed what 32 bits can count.
     TooLarge,
+    /// The cycles of all layers together exceed 32 bits.
+    Cycles,
 }
 
 impl fmt::Display for NetworkError {
@@ -286,6 +288,7 @@ impl fmt::Display for NetworkError {
             ),
             Self::Unit => f.write_str("the unit of the prices is not positive and finite"),
             Self::TooLarge => f.write_str("weights and activations exceed 4 GiB"),
+            Self::Cycles => f.write_str("the cycles of all layers exceed 32 bits"),
         }
     }
 }
@@ -402,6 +405,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
         if !(self.prices.unit.is_finite() && self.prices.unit > 0.0) {
             return Err(NetworkError::Unit);
         }
+        self.check_cycles()?;
         self.check_ties()?;
         let mut total = 0_u64;
         for (layer, row) in self.prices.rows.iter().enumerate() {
@@ -439,6 +443,19 @@ impl<const N: usize, const K: usize> Network<N, K> {
         Ok(())
     }
 
+    fn check_cycles(&self) -> Result<(), NetworkError> {
+        let most = |row: &Vec<PriceItem, K>| {
+            let items = row.iter().map(|item| item.cycles);
+            let most = items.map(|cycles| cycles.flash.max(cycles.ram)).max();
+            u64::from(most.unwrap_or(0))
+        };
+        let total = self.prices.rows.iter().map(most).sum::<u64>();
+        match u32::try_from(total) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(NetworkError::Cycles),
+        }
+    }
+
     fn check_ties(&self) -> Result<(), NetworkError> {
         let prices = &self.prices;
         let rows = &prices.rows;
@@ -449,7 +466,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
             let leads = prices.leader(leader) == leader;
             let usable = in_order && once && leads && {
                 let levels = |layer: usize| rows[layer].iter().map(|item| item.level);
-                let in_range = |at| i32::try_from(prices.tied_item(leader, at).1).is_ok();
+                let in_range = |at| i32::try_from(prices.tied_item(leader, at).price).is_ok();
                 !rows[layer].is_empty()
                     && levels(leader).eq(levels(layer))
                     && (0..rows[leader].len()).all(in_range)

@@ -7,6 +7,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::level::Level;
+use crate::place::Cycles;
 use crate::quant::Rounding;
 
 /// One level of one layer.
@@ -15,10 +16,14 @@ use crate::quant::Rounding;
 pub struct PriceItem {
     /// The level.
     pub level: Level,
-    /// Bytes that the layer's weights occupy in RAM at that level.
+    /// Bytes of the layer's block at that level.
     pub bytes: u32,
     /// Predicted change of the loss, in units of [`PriceMatrix::unit`]; negative is an improvement.
     pub price: i32,
+    /// Cycles of the layer at that level on the board that the image was packed for; zeros if it was packed
+    /// for none. They have a place of their own in an image.
+    #[serde(skip)]
+    pub cycles: Cycles,
 }
 
 /// The price matrix: one row per layer, one item per level; rows of layers without weights are

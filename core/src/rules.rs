@@ -10,6 +10,7 @@ use heapless::Vec;
 
 use crate::level::Level;
 use crate::network::Network;
+use crate::place::Cycles;
 use crate::price::{PriceItem, PriceMatrix};
 
 /// Why a rule cannot be obeyed; the network is then as before.
@@ -62,6 +63,17 @@ impl fmt::Display for RuleError {
 
 impl core::error::Error for RuleError {}
 
+/// One item of a layer and of those tied to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TiedItem {
+    /// The sum of their bytes.
+    pub bytes: u32,
+    /// The sum of their prices.
+    pub price: i64,
+    /// The sums of their cycles.
+    pub cycles: Cycles,
+}
+
 impl<const N: usize, const K: usize> PriceMatrix<N, K> {
     /// The first of the layers that always have this one's level; the layer itself where no other does.
     #[must_use]
@@ -75,13 +87,18 @@ impl<const N: usize, const K: usize> PriceMatrix<N, K> {
         (0..self.rows.len()).filter(move |layer| self.leader(*layer) == leader)
     }
 
-    /// Item `at` of all layers that follow `leader`: the sums of their bytes and prices.
+    /// Item `at` of all layers that follow `leader`: the sums of their bytes, prices and cycles.
     #[must_use]
-    pub fn tied_item(&self, leader: usize, at: usize) -> (u32, i64) {
+    pub fn tied_item(&self, leader: usize, at: usize) -> TiedItem {
         let items = self.followers(leader);
         let items = items.filter_map(|layer| self.rows[layer].get(at));
-        items.fold((0, 0), |(bytes, price), item| {
-            (bytes + item.bytes, price + i64::from(item.price))
+        items.fold(TiedItem::default(), |sum, item| TiedItem {
+            bytes: sum.bytes + item.bytes,
+            price: sum.price + i64::from(item.price),
+            cycles: Cycles {
+                flash: sum.cycles.flash + item.cycles.flash,
+                ram: sum.cycles.ram + item.cycles.ram,
+            },
         })
     }
 
@@ -91,7 +108,7 @@ impl<const N: usize, const K: usize> PriceMatrix<N, K> {
         let in_range = |prices: &Self| {
             (0..prices.rows.len()).all(|leader| {
                 (0..K).all(|at| {
-                    let price = prices.tied_item(leader, at).1;
+                    let price = prices.tied_item(leader, at).price;
                     price.unsigned_abs() <= Self::MAX_PRICE.unsigned_abs().into()
                 })
             })

@@ -11,13 +11,14 @@ use crate::network::{Layer, PerTensorView};
 use crate::op::geometry::Geometry;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
+use crate::place::Place;
 use crate::quant::QParams;
 use crate::shape::Shape;
 use crate::tensor::{View, ViewMut};
 
 /// Where a tensor lies in the arena in one of its forms.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Span {
     /// The first byte, a multiple of four.
     pub start: usize,
     /// Elements.
@@ -28,7 +29,7 @@ pub struct Place {
     pub q: QParams,
 }
 
-impl Place {
+impl Span {
     /// Its bytes, padding included.
     #[must_use]
     pub const fn range(&self) -> Range<usize> {
@@ -65,10 +66,12 @@ impl Place {
 /// Where the layers' blocks of weights lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocks<'a> {
-    /// The first byte of each layer's.
+    /// Where each layer's lies.
+    pub places: &'a [Place],
+    /// The first byte of each layer's, in the arena or in `mapped`.
     pub starts: &'a [u32],
-    /// The bytes that they are counted in; `None`: the arena's.
-    pub mapped: Option<&'a [u8]>,
+    /// The blocks section in flash.
+    pub mapped: &'a [u8],
     /// Bytes at the beginning of the arena that blocks take.
     pub ram_bytes: u32,
 }
@@ -98,13 +101,13 @@ impl Steps<'_> {
     /// When there is no such tensor.
     #[must_use]
     #[inline(never)]
-    pub fn place(&self, tensor: usize, form: Form) -> Place {
-        self.shape_and_place(tensor, |_| form).1
+    pub fn span(&self, tensor: usize, form: Form) -> Span {
+        self.shape_and_span(tensor, |_| form).1
     }
 
     /// A tensor's shape, and where it lies in one of its forms.
     #[inline(always)]
-    fn shape_and_place(&self, tensor: usize, form: impl Fn(Forms) -> Form) -> (Shape, Place) {
+    fn shape_and_span(&self, tensor: usize, form: impl Fn(Forms) -> Form) -> (Shape, Span) {
         let ((shape, q), forms, offset) = match tensor.checked_sub(1) {
             None => (self.input, self.forms.input, self.activations.input),
             Some(layer) => {
@@ -117,13 +120,13 @@ impl Steps<'_> {
         };
         let (form, len) = (form(forms), shape.len());
         let before = forms.before(form).bytes(len as u32);
-        let place = Place {
+        let span = Span {
             start: (self.blocks.ram_bytes + offset + before) as usize,
             len,
             form,
             q,
         };
-        (shape, place)
+        (shape, span)
     }
 
     /// Runs one layer into every form of its output.
@@ -139,31 +142,35 @@ impl Steps<'_> {
     #[inline(never)]
     fn run_into(&self, layer: usize, form: Form, arena: &mut [u8]) {
         let level = self.levels[layer];
-        let target = self.shape_and_place(layer + 1, |_| form).1;
+        let target = self.shape_and_span(layer + 1, |_| form).1;
         // alive at the same step, so inputs never overlap the output; weights lie before both
-        let place = target.range();
-        let (before, rest) = arena.split_at_mut(place.start);
-        let (output, after) = rest.split_at_mut(place.len());
+        let written = target.range();
+        let (before, rest) = arena.split_at_mut(written.start);
+        let (output, after) = rest.split_at_mut(written.len());
         let (before, after): (&[u8], &[u8]) = (before, after);
         let Layer { op, inputs, .. } = &self.layers[layer];
         let mut views = [View::F32(&[]); 2];
         let mut input = Shape::vector(0);
         for (view, tensor) in views.iter_mut().zip(inputs) {
             let form = |forms: Forms| op.input_need(level).or(forms.widest()).unwrap_or(Form::F32);
-            let (shape, source) = self.shape_and_place((*tensor).into(), form);
+            let (shape, source) = self.shape_and_span((*tensor).into(), form);
             let Range { start, end } = source.range();
-            *view = source.view(if start < place.start {
+            *view = source.view(if start < written.start {
                 &before[start..end]
             } else {
-                &after[start - place.end..end - place.end]
+                &after[start - written.end..end - written.end]
             });
             input = shape;
         }
+        let blocks = match self.blocks.places[layer] {
+            Place::Ram => before,
+            Place::Flash => self.blocks.mapped,
+        };
         let step = Step {
             layer: &self.layers[layer],
             input,
             level,
-            block: &self.blocks.mapped.unwrap_or(before)[self.blocks.starts[layer] as usize..],
+            block: &blocks[self.blocks.starts[layer] as usize..],
         };
         step.run(views, &mut target.view_mut(output));
     }

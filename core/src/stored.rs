@@ -10,7 +10,8 @@ use heapless::Vec;
 use crate::level::Level;
 use crate::mckp::Status;
 use crate::network::Network;
-use crate::plan::{Budget, BudgetTooSmall, Place, Plan};
+use crate::place::Place;
+use crate::plan::{Limits, LimitsTooSmall, Plan};
 
 /// The optimal plans that an image carries.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +78,8 @@ impl<'a, const N: usize, const K: usize> StoredPlans<'a, N, K> {
     /// The plan of least price that takes at most `bytes` of RAM in all.
     ///
     /// # Errors
-    /// [`BudgetTooSmall`] with the smallest budget that would do.
-    pub fn within(&self, bytes: u64) -> Result<Plan<N>, BudgetTooSmall> {
+    /// [`LimitsTooSmall`] with the least that would do.
+    pub fn within(&self, bytes: u64) -> Result<Plan<N>, LimitsTooSmall> {
         let mut walk = self.walk();
         while walk.step(bytes).is_some() {}
         if walk.left < self.count {
@@ -86,9 +87,9 @@ impl<'a, const N: usize, const K: usize> StoredPlans<'a, N, K> {
         }
         // the first plan takes the fewest
         let _ = walk.step(u64::MAX);
-        Err(BudgetTooSmall {
-            budget: Budget::Total(bytes),
-            smallest_bytes: walk.total,
+        Err(LimitsTooSmall {
+            limits: Limits::ram(bytes),
+            smallest: Limits::ram(walk.total),
             proven: true,
         })
     }
@@ -131,20 +132,19 @@ impl<const N: usize, const K: usize> Walk<'_, N, K> {
     }
 
     fn plan(&self) -> Plan<N> {
-        let price = self.chosen().flatten().map(|item| i64::from(item.price));
-        let price = price.sum();
-        let weights = self.chosen().flatten().map(|item| item.bytes).sum();
+        let weights = self.chosen().flatten().map(|item| u64::from(item.bytes));
+        let arena = self.total.saturating_sub(weights.sum()) as u32;
         let rows = self.network.prices.rows.iter().zip(&self.items);
         let level = rows.map(|(row, item)| row.get(usize::from(*item)).map(|item| item.level));
+        let levels: Vec<Option<Level>, N> = level.collect();
+        let place = |level: &Option<Level>| match level {
+            Some(_) => Place::Ram,
+            None => Place::Flash,
+        };
+        let places = levels.iter().map(place).collect();
         Plan {
-            levels: level.collect::<Vec<Option<Level>, N>>(),
-            place: Place::Ram,
-            weight_bytes: weights,
-            arena_bytes: self.total.saturating_sub(weights.into()) as u32,
-            price,
-            bound: price,
-            nodes: 0,
             status: Status::Optimal,
+            ..Plan::of(self.network, levels, places, arena)
         }
     }
 }
@@ -172,7 +172,7 @@ pub(crate) fn write<const N: usize, const K: usize>(
             .clone()
             .filter(|layer| changed(&items, layer))
             .count();
-        let more = plan.total_bytes().checked_sub(total)?;
+        let more = plan.ram_bytes().checked_sub(total)?;
         end = put(&(u32::try_from(more).ok()?, changes as u16), buffer, end)?;
         for layer in layers {
             if changed(&items, &layer) {
@@ -180,7 +180,7 @@ pub(crate) fn write<const N: usize, const K: usize>(
                 end = put(&(layer as u16, items[layer]), buffer, end)?;
             }
         }
-        total = plan.total_bytes();
+        total = plan.ram_bytes();
     }
     Some(end)
 }

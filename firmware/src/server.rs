@@ -2,7 +2,8 @@
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{Image, ImageError};
-use bitbudget_core::plan::{Budget, Plan};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Plan, Planner};
 use bitbudget_core::protocol::{
     CHUNK_BYTES, Cost, Element, Failure, ImageInfo, Info, Planned, Refusal, Request, Response,
     Stats, checksum,
@@ -10,7 +11,7 @@ use bitbudget_core::protocol::{
 use bitbudget_core::tensor::View;
 use embedded_io::{Read, Write};
 
-use super::board::{self, Clock, LAYERS, LEVELS};
+use super::board::{self, Clock, ITEMS, LAYERS, LEVELS};
 use super::link::Link;
 use super::log::{info, warn};
 use super::memory::{self, Stack};
@@ -134,12 +135,15 @@ impl<'b, P: Read + Write> Server<'b, P> {
     ) -> Result<Next, Refusal> {
         let mut engine = Engine::new(image, arena);
         let engine = engine.as_mut().map_err(|error| *error)?;
-        engine.prepare();
+        // used where it is, for it is large
+        let mut planner = const { Planner::empty() };
+        planner.set_network(image.network(), Places::Ram);
+        planner.find_smallest(image.network());
         info!("image of {=u32} bytes", info.bytes);
         if let Some(request) = request {
             self.link.answer(request, Ok(Response::Loaded(info)));
         }
-        Ok(self.run(image, engine, info, input))
+        Ok(self.run(image, engine, &mut planner, info, input))
     }
 
     /// Answers requests with a network in place.
@@ -148,6 +152,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
         &mut self,
         image: &Image<'_, LAYERS, LEVELS>,
         engine: &mut Engine<'_, LAYERS, LEVELS>,
+        planner: &mut Planner<LAYERS, ITEMS>,
         info: ImageInfo,
         input: &mut [u8],
     ) -> Next {
@@ -171,13 +176,20 @@ impl<'b, P: Read + Write> Server<'b, P> {
                     received.map(|bytes| Response::Received { bytes })
                 }
                 Request::Replan {
-                    budget,
-                    place,
+                    limits,
+                    places,
                     node_limit,
                 } => {
-                    let placed = engine.keep_weights_in(place);
-                    let planned = placed.and_then(|()| self.replan(engine, budget, node_limit));
-                    planned.map(Response::Planned).map_err(Refusal::from)
+                    planner.set_places(places);
+                    let checked = planner.check(image.network(), &limits);
+                    let planned = checked.map_err(Refusal::from).and_then(|()| {
+                        let plan = || planner.plan(image.network(), limits, node_limit);
+                        let (plan, solve_ticks) = self.clock.measure(plan);
+                        let plan = plan.map_err(EngineError::from)?;
+                        info!("plan of {=u64} bytes for {}", plan.ram_bytes(), limits);
+                        Ok(self.make_resident(engine, plan, solve_ticks)?)
+                    });
+                    planned.map(Response::Planned)
                 }
                 Request::Infer { element } => {
                     let sample = &input[..self.sample_bytes];
@@ -239,22 +251,6 @@ impl<'b, P: Read + Write> Server<'b, P> {
             };
             self.link.answer(number, outcome);
         }
-    }
-
-    fn replan(
-        &mut self,
-        engine: &mut Engine<'_, LAYERS, LEVELS>,
-        budget: Budget,
-        node_limit: u64,
-    ) -> Result<Planned<LAYERS>, EngineError> {
-        let (plan, solve_ticks) = self.clock.measure(|| engine.solve(budget, node_limit));
-        let planned = self.make_resident(engine, plan?, solve_ticks)?;
-        info!(
-            "plan of {=u64} bytes for {}",
-            planned.plan.total_bytes(),
-            budget
-        );
-        Ok(planned)
     }
 
     #[inline(never)]

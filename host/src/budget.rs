@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::Measure;
 
 /// A budget as written: an amount of one measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,23 +86,27 @@ impl fmt::Display for BudgetText {
 }
 
 impl BudgetText {
-    /// The budget in bytes; a percentage is of the all-FP32 layout's bytes in the same measure:
+    /// What it limits.
+    #[must_use]
+    pub const fn measure(&self) -> Measure {
+        match self.weights {
+            true => Measure::Weights,
+            false => Measure::Ram,
+        }
+    }
+
+    /// The limit in bytes; a percentage is of the all-FP32 layout's bytes in the same measure:
     /// `weight_bytes` of weights, `total_bytes` of RAM.
     #[must_use]
-    pub fn resolve(&self, weight_bytes: u64, total_bytes: u64) -> Budget {
+    pub fn resolve(&self, weight_bytes: u64, total_bytes: u64) -> u64 {
         let whole = if self.weights {
             weight_bytes
         } else {
             total_bytes
         };
-        let bytes = match self.amount {
+        match self.amount {
             Amount::Bytes(bytes) => bytes,
             Amount::Percent(percent) => (percent / 100.0 * whole as f64).floor() as u64,
-        };
-        if self.weights {
-            Budget::Weights(bytes)
-        } else {
-            Budget::Total(bytes)
         }
     }
 }
@@ -113,15 +117,22 @@ mod tests {
 
     #[test]
     fn budgets_are_read_as_written() {
-        let resolve = |text: &str| text.parse::<BudgetText>().map(|b| b.resolve(1_000, 1_500));
-        assert_eq!(resolve("64KiB"), Ok(Budget::Total(65_536)));
-        assert_eq!(resolve(" 1.5 MiB"), Ok(Budget::Total(1_572_864)));
-        assert_eq!(resolve("2kB"), Ok(Budget::Total(2_000)));
-        assert_eq!(resolve("777"), Ok(Budget::Total(777)));
-        assert_eq!(resolve("777B"), Ok(Budget::Total(777)));
-        assert_eq!(resolve("80%"), Ok(Budget::Total(1_200)));
-        assert_eq!(resolve("weights=80%"), Ok(Budget::Weights(800)));
-        assert_eq!(resolve("weights=1KiB"), Ok(Budget::Weights(1_024)));
+        let resolve = |text: &str| {
+            let budget = text.parse::<BudgetText>();
+            budget.map(|b| (b.measure(), b.resolve(1_000, 1_500)))
+        };
+        for (text, bytes) in [
+            ("64KiB", 65_536),
+            (" 1.5 MiB", 1_572_864),
+            ("2kB", 2_000),
+            ("777", 777),
+            ("777B", 777),
+            ("80%", 1_200),
+        ] {
+            assert_eq!(resolve(text), Ok((Measure::Ram, bytes)));
+        }
+        assert_eq!(resolve("weights=80%"), Ok((Measure::Weights, 800)));
+        assert_eq!(resolve("weights=1KiB"), Ok((Measure::Weights, 1_024)));
         for wrong in [
             "", "x", "%", "KiB", "-5", "nan", "inf", "1e99", "64 KiBs", "weights=", "ram=3",
         ] {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::Limits;
 
 use crate::batches::Batches;
 use crate::budget::BudgetText;
@@ -35,10 +35,10 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// The layout of least loss among those that fit a budget; `losses` are those on either set.
+    /// The layout of least loss among those within limits; `losses` are those on either set.
     #[must_use]
-    pub fn best(&self, losses: &[Mean], budget: Budget) -> Option<usize> {
-        let fit = (0..self.layouts.len()).filter(|at| self.bytes[*at].fit(budget));
+    pub fn best(&self, losses: &[Mean], limits: Limits) -> Option<usize> {
+        let fit = (0..self.layouts.len()).filter(|at| self.bytes[*at].fit(&limits));
         fit.min_by(|a, b| losses[*a].loss().total_cmp(&losses[*b].loss()))
     }
 
@@ -66,7 +66,7 @@ pub struct Choice {
     /// The budget.
     pub budget: BudgetText,
     /// The budget in bytes.
-    pub limit: Budget,
+    pub limit: Limits,
     /// The metric.
     pub metric: Metric,
     /// The plan.

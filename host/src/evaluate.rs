@@ -112,7 +112,7 @@ pub fn evaluate(
     let last = image.network().layers.last().map(|layer| layer.op);
     let objective = Objective::new(against.loss, last, output);
     let chunk = |chunk: usize| -> Result<(Vec<Score>, Vec<f32>), EvaluateError> {
-        let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
+        let mut memory = ArenaMemory::new(plan.ram_bytes() as usize);
         let mut engine = HostEngine::new(image, memory.lend())?;
         engine.load(plan.clone())?;
         let (mut scores, mut all) = (Vec::new(), Vec::new());

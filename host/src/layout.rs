@@ -2,7 +2,7 @@
 
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::Limits;
 use bitbudget_core::price::PriceItem;
 
 use crate::capacity::{HostNetwork, MAX_LAYERS};
@@ -91,12 +91,11 @@ impl Bytes {
         }
     }
 
-    /// Whether they fit a budget.
+    /// Whether they are within limits, with the weights in RAM; cycles are not looked at.
     #[must_use]
-    pub const fn fit(&self, budget: Budget) -> bool {
-        match budget {
-            Budget::Total(bytes) => self.weights + self.arena <= bytes,
-            Budget::Weights(bytes) => self.weights <= bytes,
-        }
+    pub fn fit(&self, limits: &Limits) -> bool {
+        let within = |amount: u64, limit: Option<u64>| limit.is_none_or(|limit| amount <= limit);
+        within(self.weights + self.arena, limits.ram_bytes)
+            && within(self.weights, limits.weight_bytes)
     }
 }

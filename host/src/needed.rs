@@ -1,9 +1,10 @@
 //! The levels that an image needs to store: those that an optimal plan has at some budget.
 
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, Place};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Limits, Measure};
 
-use crate::capacity::{HostNetwork, HostPlan, HostPlanner};
+use crate::capacity::{self, HostNetwork, HostPlan};
 use crate::search::{self, Effort};
 
 /// How many levels of how many are kept, over all layers.
@@ -17,18 +18,20 @@ pub struct Kept {
     pub proven: bool,
 }
 
-/// Takes every level away that no optimal plan has: at any budget for all the RAM, with the weights in RAM
-/// and in flash, and at any budget for the weights alone. Plans at all budgets stay what they are.
+/// Takes every level away that no optimal plan has: within any limit on RAM, with the weights in RAM and in
+/// flash, within any limit on the weights, and within any limit on cycles, if they are known. Plans within
+/// one of these limits stay what they are; within several at once another level may be better.
 pub fn keep_needed(network: &mut HostNetwork, effort: &Effort<'_>) -> Kept {
     let mut plans: Vec<HostPlan> = Vec::new();
     let mut proven = true;
-    for (place, budget) in [
-        (Place::Ram, Budget::Total(u64::MAX)),
-        (Place::Flash, Budget::Total(u64::MAX)),
-        (Place::Ram, Budget::Weights(u64::MAX)),
+    for (places, measure) in [
+        (Places::Ram, Measure::Ram),
+        (Places::Flash, Measure::Ram),
+        (Places::Ram, Measure::Weights),
+        (Places::Best, Measure::Cycles),
     ] {
-        let mut planner = Box::new(HostPlanner::with_weights_in(place, network));
-        let stairs = search::staircase(network, &mut planner, budget, effort);
+        let mut planner = capacity::planner(places, network);
+        let stairs = search::staircase(network, &mut planner, (Limits::NONE, measure), effort);
         proven &= stairs.proven;
         plans.extend(stairs.plans);
     }

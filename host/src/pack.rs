@@ -3,6 +3,7 @@
 use bitbudget_core::image::{ImageError, emit};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Layer;
+use bitbudget_core::place::Cycles;
 use bitbudget_core::price::PriceItem;
 
 use crate::capacity::{HostImage, HostNetwork, HostPlan, MAX_LEVELS};
@@ -95,6 +96,7 @@ pub fn fp32(network: &HostNetwork, graph: &Graph) -> Result<Vec<u8>, PackError> 
             level: Level::Fp32,
             bytes: network.block_bytes(at, Level::Fp32).unwrap_or(u32::MAX),
             price: 0,
+            cycles: Cycles::default(),
         };
         network.prices.rows[at] = [item].into_iter().collect();
         blocks.extend(Encoder::of_layer(&network, at, weight, bias).float(false));

@@ -1,7 +1,7 @@
 //! Searches on a workstation: limited, watched and interruptible.
 
 use bitbudget_core::network::Network;
-use bitbudget_core::plan::{Budget, BudgetTooSmall, Plan, Planner};
+use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan, Planner};
 
 /// The most nodes of a search unless its caller says otherwise.
 pub const NODE_LIMIT: u64 = 200_000;
@@ -81,17 +81,20 @@ pub(crate) struct Slice<T> {
     pub(crate) is_done: bool,
 }
 
-/// The plan of least price within `budget` that the effort finds.
+/// The best plan within `limits` that the effort finds.
 ///
 /// # Errors
-/// [`BudgetTooSmall`] with the smallest budget that is known to do.
-pub fn plan<const N: usize, const K: usize>(
-    network: &Network<N, K>,
+/// [`LimitsTooSmall`] with the least that is known to do.
+///
+/// # Panics
+/// As [`Planner::start`].
+pub fn plan<const N: usize, const L: usize, const K: usize>(
+    network: &Network<N, L>,
     planner: &mut Planner<N, K>,
-    budget: Budget,
+    limits: Limits,
     effort: &Effort<'_>,
-) -> Result<Plan<N>, BudgetTooSmall> {
-    planner.start(network, budget);
+) -> Result<Plan<N>, LimitsTooSmall> {
+    planner.start(network, limits);
     let slice = |nodes| {
         let plan = planner.plan_for(network, nodes);
         let found = plan.as_ref().ok();
@@ -105,31 +108,34 @@ pub fn plan<const N: usize, const K: usize>(
     effort.spend(&mut 0, slice).0
 }
 
-/// The plan of fewest bytes whose price is at most `price`, and of those of least price: the question of
-/// [`plan`] the other way round. `budget` says which bytes count, and how many are there at most;
-/// `None` if not even with all of them the price is that low.
+/// The plan that takes least of `measure` within `limits` with a price of at most `price`, and of those the
+/// best: the question of [`plan`] the other way round. `None` if the price is not that low within the
+/// limits.
 ///
-/// Bisection over budgets: as many searches as the answer has bits. The second says whether all of them
+/// Bisection over the measure: as many searches as the answer has bits. The second says whether all of them
 /// have ended: else there may be a smaller plan.
-pub fn cheapest<const N: usize, const K: usize>(
-    network: &Network<N, K>,
+///
+/// # Panics
+/// As [`Planner::start`].
+pub fn cheapest<const N: usize, const L: usize, const K: usize>(
+    network: &Network<N, L>,
     planner: &mut Planner<N, K>,
-    budget: Budget,
+    (limits, measure): (Limits, Measure),
     price: i64,
     effort: &Effort<'_>,
 ) -> Option<(Plan<N>, bool)> {
     let mut proven = true;
-    let mut within = |bytes: u64| {
-        let plan = plan(network, planner, budget.with_bytes(bytes), effort);
+    let mut within = |amount: u64| {
+        let plan = plan(network, planner, limits.with(measure, amount), effort);
         let bound = plan.as_ref().map_or(i64::MIN, |plan| plan.bound);
         let found = plan.ok().filter(|plan| plan.price <= price);
         proven &= found.is_some() || planner.is_done() || bound > price;
         found
     };
-    let mut best = within(budget.bytes())?;
+    let mut best = within(limits.get(measure).unwrap_or(u64::MAX))?;
     let mut least = 0;
-    while least < best.bytes(budget) {
-        let middle = u64::midpoint(least, best.bytes(budget));
+    while least < best.amount(measure) {
+        let middle = u64::midpoint(least, best.amount(measure));
         match within(middle) {
             Some(plan) => best = plan,
             None => least = middle + 1,
@@ -139,36 +145,39 @@ pub fn cheapest<const N: usize, const K: usize>(
     Some((best, proven))
 }
 
-/// The best plans for all budgets.
+/// The best plans for all limits on one measure.
 #[derive(Clone, Debug)]
 pub struct Staircase<const N: usize> {
-    /// From the smallest to the best, by rising bytes and strictly falling price: each is the best for all
-    /// budgets from its own bytes up to those of the next.
+    /// From the smallest to the best, by rising amount: each is the best for all limits from its own amount
+    /// up to that of the next. The price falls from each to the next, or stays and the cycles fall.
     pub plans: Vec<Plan<N>>,
     /// Whether all of them are proven optimal, and that there is no other.
     pub proven: bool,
 }
 
-/// The best plans for `budget` and every smaller one of its kind that the effort finds.
-pub fn staircase<const N: usize, const K: usize>(
-    network: &Network<N, K>,
+/// The best plans within `limits` and every smaller limit on `measure` that the effort finds.
+///
+/// # Panics
+/// As [`Planner::start`].
+pub fn staircase<const N: usize, const L: usize, const K: usize>(
+    network: &Network<N, L>,
     planner: &mut Planner<N, K>,
-    budget: Budget,
+    (limits, measure): (Limits, Measure),
     effort: &Effort<'_>,
 ) -> Staircase<N> {
     let mut plans: Vec<Plan<N>> = Vec::new();
     let mut proven = true;
-    let mut next = Some(budget);
-    while let Some(budget) = next {
-        let found = plan(network, planner, budget, effort);
+    let mut next = Some(limits.get(measure).unwrap_or(u64::MAX));
+    while let Some(amount) = next {
+        let found = plan(network, planner, limits.with(measure, amount), effort);
         proven &= planner.is_done();
         let Ok(plan) = found else {
             break;
         };
-        let less = plan.bytes(budget).checked_sub(1);
-        next = less.map(|bytes| budget.with_bytes(bytes));
-        // of equally good layouts the smaller one counts
-        while plans.last().is_some_and(|last| last.price >= plan.price) {
+        next = plan.amount(measure).checked_sub(1);
+        // of plans that are as good and as fast the smaller one counts
+        let needless = |last: &Plan<N>| last.price >= plan.price && last.cycles >= plan.cycles;
+        while plans.last().is_some_and(needless) {
             plans.pop();
         }
         plans.push(plan);

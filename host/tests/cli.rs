@@ -152,8 +152,130 @@ fn weights_stay_in_flash_where_they_are_wanted_there() {
     fails(
         at,
         &["plan", "x.image", "--place", "flash", "--budget", "2047"],
-        &["too small", "--budget 2048"],
+        &["too small", "--ram 2048"],
     );
+}
+
+/// Cycles of a board, in the image or named: places, limits, duals, and what is refused.
+#[test]
+fn plans_keep_to_cycles_and_move_weights() {
+    let folder = copy();
+    let at = folder.path();
+    let board = "nucleo-f446re";
+    let pack = ["pack", "digits.onnx", "digits.profile", "--all-levels"];
+    json(
+        at,
+        &[&pack[..], &["--board", board, "-o", "x.image"]].concat(),
+    );
+    let plan = |file: &str, more: &[&str]| json(at, &[&["plan", file], more].concat());
+    let number = |plan: &Value, key: &str| plan[key].as_u64().unwrap_or_else(|| panic!("{key}"));
+    let (roomy, tight) = (
+        plan("x.image", &["--ram", "48KiB"]),
+        plan("x.image", &["--ram", "4KiB"]),
+    );
+    assert!(number(&roomy, "ram_bytes") <= 48 * 1024);
+    assert!(number(&roomy, "cycles") < number(&tight, "cycles"));
+    let sums = |plan: &Value| {
+        let layers = plan["layers"].as_array().expect("layers").clone();
+        let bytes = |layer: &Value| match layer["place"].as_str() {
+            Some("ram") => layer["bytes"].as_u64(),
+            _ => Some(0),
+        };
+        let ram: u64 = layers.iter().filter_map(bytes).sum();
+        let cycles: u64 = layers.iter().filter_map(|l| l["cycles"].as_u64()).sum();
+        (ram + number(plan, "arena_bytes"), cycles)
+    };
+    for one in [&roomy, &tight] {
+        assert_eq!(sums(one), (number(one, "ram_bytes"), number(one, "cycles")));
+    }
+    // the board that is named counts as the one in the image
+    let on_board = ["--ram", "48KiB", "--board", board];
+    let named = plan("digits.profile", &on_board);
+    assert_eq!(named["layers"], roomy["layers"]);
+    let ms = named["ms"].as_f64().expect("a clock");
+    assert!((ms * 180e3 - named["cycles"].as_f64().expect("cycles")).abs() < 1.0);
+
+    let limit = (number(&roomy, "cycles") * 3 / 4).to_string();
+    let faster = plan("x.image", &["--ram", "48KiB", "--cycles", &limit]);
+    assert!(number(&faster, "cycles") <= limit.parse().expect("a number"));
+    assert!(faster["price"].as_f64() > roomy["price"].as_f64());
+    assert_eq!(faster["optimal"], true);
+    let price = faster["price"].to_string();
+    let dual = ["--max-loss", &price, "--ram", "48KiB", "--least", "cycles"];
+    assert!(number(&plan("x.image", &dual), "cycles") <= number(&faster, "cycles"));
+    let run = |more: &[&str]| {
+        let run = ["run", "x.image", "--input", "test_images.npy"];
+        json(at, &[&run[..], more].concat())["outputs"].clone()
+    };
+    let levels = |places: &str| run(&["--ram", "100%", "--place", places]);
+    assert_eq!(levels("best"), levels("flash"));
+    let stairs = json(at, &["pareto", "x.image", "--svg", "x.svg"]);
+    let layouts = stairs["layouts"].as_array().expect("layouts");
+    for pair in layouts.windows(2) {
+        let cost = |layout: &Value| (layout["price"].as_f64(), layout["cycles"].as_u64());
+        assert!(cost(&pair[1]).0 < cost(&pair[0]).0 || cost(&pair[1]).1 < cost(&pair[0]).1);
+    }
+    let svg = fs::read_to_string(at.join("x.svg")).expect("the chart");
+    assert!(svg.contains("cycles in millions"));
+
+    for (arguments, parts) in [
+        (
+            &[
+                "plan",
+                "digits.profile",
+                "--ram",
+                "48KiB",
+                "--cycles",
+                "2e6",
+            ][..],
+            &["not known how many cycles", "--board"][..],
+        ),
+        (
+            &["plan", "x.image", "--ram", "4KiB", "--cycles", "10"],
+            &["too small", "--ram 2048, --cycles"],
+        ),
+        (
+            &["plan", "x.image", "--ram", "4KiB", "--cycles", "1.5"],
+            &["whole number of cycles"],
+        ),
+        (
+            &["plan", "x.image", "--ram", "4KiB", "--ms", "10"],
+            &["--board"],
+        ),
+        (
+            &["plan", "x.image", "--ram", "4KiB", "--board", "pico-2"],
+            &["not modelled", "nucleo-f446re"],
+        ),
+        (
+            &[
+                "plan",
+                "x.image",
+                "--ram",
+                "4KiB",
+                "--cycles",
+                "9e6",
+                "--max-loss",
+                "1",
+                "--least",
+                "weights",
+            ],
+            &["3 limits at once, a plan keeps to 2"],
+        ),
+        (
+            &[
+                "pack",
+                "digits.onnx",
+                "digits.profile",
+                "--board",
+                "nope",
+                "-o",
+                "y.image",
+            ],
+            &["unknown board `nope`", "nucleo-f446re"],
+        ),
+    ] {
+        fails(at, arguments, parts);
+    }
 }
 
 #[test]
@@ -168,6 +290,8 @@ fn plans_have_the_documented_keys_and_hold_the_budget() {
                 .filter_map(|layer| layer["bytes"].as_f64())
                 .sum();
             assert_eq!(layers.len(), 8);
+            // of no board
+            assert!(plan["cycles"].is_null() && layers[0]["cycles"].is_null());
             assert!(
                 layers
                     .iter()
@@ -258,7 +382,7 @@ fn plans_obey_rules_and_are_explained() {
             &["--budget", "64KiB", "--tie", "fc"],
             &["two layers or more"],
         ),
-        (&[], &["--budget"]),
+        (&[], &["--ram"]),
     ] {
         fails(demo(), &[&["plan", image], more].concat(), parts);
     }

@@ -3,6 +3,7 @@
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{Layer, MAX_STATS, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::place::Cycles;
 use bitbudget_core::price::{PriceItem, PriceMatrix};
 use bitbudget_core::quant::{QParams, Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
@@ -234,6 +235,7 @@ impl Builder {
                         level,
                         bytes,
                         price,
+                        cycles: Cycles::default(),
                     };
                     row.push(item).expect("room");
                 }

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
-use bitbudget::capacity::{HostImage, MAX_LAYERS, MAX_LEVELS};
+use bitbudget::capacity::{HostImage, HostPlanner, MAX_LAYERS};
 use bitbudget::dataset::{self, Dataset, LoadOptions};
 use bitbudget::device::{self, BOARDS, Client, Emulator, FirmwareError, Machine};
-use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_core::plan::Limits;
 use bitbudget_core::protocol::Planned;
 
 /// Pixels of a digit.
@@ -72,13 +72,10 @@ pub fn digits() -> Dataset {
     dataset::load(&root().join("host/demo/test_images.npy"), &options).expect("part of the source")
 }
 
-/// A planner of the host's capacities.
-pub type HostPlanner = Planner<MAX_LAYERS, MAX_LEVELS>;
-
 /// The planner of an image.
 #[must_use]
 pub fn planner(image: &HostImage<'_>) -> Box<HostPlanner> {
-    Box::new(Planner::new(image.network()))
+    Box::new(HostPlanner::new(image.network()))
 }
 
 /// The smallest budget, and the bytes of the largest plan that is worth having.
@@ -86,14 +83,14 @@ pub fn planner(image: &HostImage<'_>) -> Box<HostPlanner> {
 pub fn range(image: &HostImage<'_>) -> (u64, u64) {
     let mut planner = planner(image);
     let plan = |planner: &mut HostPlanner, bytes| {
-        planner.plan(image.network(), Budget::Total(bytes), u64::MAX)
+        planner.plan(image.network(), Limits::ram(bytes), u64::MAX)
     };
     let smallest = plan(&mut planner, 0)
         .expect_err("nothing fits")
-        .smallest_bytes;
-    let largest = plan(&mut planner, u64::MAX)
-        .expect("all fits")
-        .total_bytes();
+        .smallest()
+        .expect("a limit")
+        .1;
+    let largest = plan(&mut planner, u64::MAX).expect("all fits").ram_bytes();
     (smallest, largest)
 }
 

@@ -4,6 +4,7 @@ use bitbudget::capacity::HostNetwork;
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{Layer, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::place::Cycles;
 use bitbudget_core::price::{PriceItem, PriceMatrix};
 use bitbudget_core::quant::{QParams, Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
@@ -67,6 +68,7 @@ pub fn chain(count: usize, shape: Shape, noise: f64, seed: u64) -> HostNetwork {
             level,
             bytes: network.block_bytes(at, level).expect("few"),
             price: (price * (1.0 + noise * rng.random_range(-1.0..=1.0)) * 1e9) as i32,
+            cycles: Cycles::default(),
         };
         let row = levels.into_iter().zip(common).map(item).collect();
         network.prices.rows.push(row).expect("room");

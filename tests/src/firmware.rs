@@ -18,6 +18,7 @@ mod board {
     pub(crate) const NAME: &str = "host";
     pub(crate) const LAYERS: usize = 16;
     pub(crate) const LEVELS: usize = 8;
+    pub(crate) const ITEMS: usize = 2 * LEVELS;
     pub(crate) const IMAGE_BYTES: usize = 1 << 15;
     pub(crate) const ARENA_BYTES: usize = 1 << 16;
     pub(crate) const INPUT_BYTES: usize = 1 << 10;

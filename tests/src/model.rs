@@ -8,7 +8,8 @@ use bitbudget_core::image::{self, Image};
 use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::mckp::Status;
 use bitbudget_core::network::Network;
-use bitbudget_core::plan::{Place, Plan};
+use bitbudget_core::place::Place;
+use bitbudget_core::plan::{Plan, Planner};
 use bitbudget_core::price::PriceItem;
 use bitbudget_core::quant::Width;
 
@@ -19,6 +20,8 @@ pub const LEVELS: usize = Level::ALL.len();
 
 /// A network of the tests' capacities.
 pub type TestNetwork = Network<LAYERS, LEVELS>;
+/// A planner of these capacities: every level in flash and in RAM.
+pub type TestPlanner = Planner<LAYERS, { 2 * LEVELS }>;
 /// An image of the tests' capacities.
 pub type TestImage<'a> = Image<'a, LAYERS, LEVELS>;
 
@@ -250,11 +253,18 @@ impl Model {
 /// A plan of levels chosen by hand.
 #[must_use]
 pub fn plan_of<const N: usize>(levels: &[Option<Level>]) -> Plan<N> {
+    let place = |level: &Option<Level>| match level {
+        Some(_) => Place::Ram,
+        None => Place::Flash,
+    };
     Plan {
         levels: levels.iter().copied().collect(),
-        place: Place::Ram,
+        places: levels.iter().map(place).collect(),
         weight_bytes: 0,
+        ram_weight_bytes: 0,
         arena_bytes: 0,
+        cycles: 0,
+        cycles_bound: 0,
         price: 0,
         bound: 0,
         nodes: 0,

@@ -8,7 +8,7 @@ use bitbudget::device::{BOARDS, Client, Emulator, Sample};
 use bitbudget_core::engine::Input;
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Network;
-use bitbudget_core::plan::Place;
+use bitbudget_core::place::Place;
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::builder::{Builder, FEW, Style};

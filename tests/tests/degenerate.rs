@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use bitbudget::capacity::HostImage;
+use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::dataset::{Dataset, Pixels};
 use bitbudget::evaluate::{Against, EvaluateError, evaluate};
 use bitbudget::file::FileError;
@@ -14,7 +14,8 @@ use bitbudget::pack::pack;
 use bitbudget::profile::{Control, Options, Profile, ProfileError, profile};
 use bitbudget_core::level::Level;
 use bitbudget_core::op::{Activation, Op};
-use bitbudget_core::plan::{Budget, Place, Plan, Planner};
+use bitbudget_core::place::Place;
+use bitbudget_core::plan::{Limits, Plan};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::digits;
 use rand::rngs::SmallRng;
@@ -109,8 +110,8 @@ fn assert_finite(profile: &Profile) {
     }
     let network = &profile.network;
     // the least price is not that of the smallest levels: these cost something
-    let mut planner = Box::new(Planner::new(network));
-    let plan = planner.plan(network, Budget::Total(u64::MAX), u64::MAX);
+    let mut planner = Box::new(HostPlanner::new(network));
+    let plan = planner.plan(network, Limits::ram(u64::MAX), u64::MAX);
     let plan = plan.expect("a plan");
     let is_int2 = |level: &Option<Level>| level.is_some_and(|l| l.name().starts_with("int2"));
     let weighted = plan.levels.iter().flatten().count();

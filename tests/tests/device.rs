@@ -8,7 +8,9 @@ use bitbudget::device::{
 };
 use bitbudget::evaluate::sample;
 use bitbudget_core::engine::{Engine, EngineError, Input};
-use bitbudget_core::plan::{Budget, Place};
+use bitbudget_core::image::emit;
+use bitbudget_core::place::{Place, Places};
+use bitbudget_core::plan::{CapacityError, Limits, Measure};
 use bitbudget_core::protocol::Refusal;
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
@@ -23,7 +25,7 @@ use rand::{Rng, SeedableRng};
 
 /// The RAM that the firmware takes beside the plan, whatever the plan: statics, and stack at its
 /// deepest.
-const RAM_BESIDE_PLAN: u32 = 96 * 1024;
+const RAM_BESIDE_PLAN: u32 = 124 * 1024;
 
 #[test]
 fn outputs_for_64_digits_at_five_budgets_are_the_hosts() {
@@ -39,10 +41,10 @@ fn outputs_for_64_digits_at_five_budgets_are_the_hosts() {
         Session::begin(emulator, Unit::Instructions, &image, &bytes, &|_| {}).expect("a session");
     // down and up again
     for part in [4, 0, 3, 1, 2] {
-        let budget = Budget::Total(smallest + (largest - smallest) * part / 4);
+        let budget = Limits::ram(smallest + (largest - smallest) * part / 4);
         let host = planner.plan(image.network(), budget, u64::MAX);
         let answer = session
-            .run(budget, Place::Ram, u64::MAX, &host, &samples)
+            .run(budget, Places::Ram, u64::MAX, &host, &samples)
             .expect("an answer");
         assert!(answer.matches(), "{budget:?}: {answer:?}");
         let Answer::Run(row) = answer else {
@@ -61,15 +63,15 @@ fn weights_in_flash_give_the_same_outputs_in_as_many_instructions() {
     let (bytes, data) = (digits_image(), digits());
     let image = HostImage::parse(&bytes).expect("an image");
     let network = image.network();
-    let mut planner = Box::new(HostPlanner::with_weights_in(Place::Flash, network));
+    let mut planner = Box::new(HostPlanner::with_places(Places::Flash, network));
     client.info().expect("an answer");
     client.load(&bytes, &|_| {}).expect("room for it");
-    for budget in [Budget::Total(u64::MAX), Budget::Total(2_048)] {
+    for budget in [Limits::ram(u64::MAX), Limits::ram(2_048)] {
         let host = planner.plan(network, budget, u64::MAX).expect("it fits");
-        let device = client.replan(budget, Place::Flash, u64::MAX);
+        let device = client.replan(budget, Places::Flash, u64::MAX);
         let device = device.expect("a plan").plan;
         assert_eq!(device, host);
-        assert_eq!(device.total_bytes(), u64::from(device.arena_bytes));
+        assert_eq!(device.ram_bytes(), u64::from(device.arena_bytes));
         let rows = network.prices.rows.iter().zip(&device.levels);
         let items = rows.map(|(row, level)| {
             let item = row.iter().position(|item| Some(item.level) == *level);
@@ -107,19 +109,19 @@ fn plans_for_200_random_budgets_are_the_hosts() {
     for _ in 0..200 {
         let bytes = rng.random_range(smallest - smallest / 20..=largest + 100);
         let budget = if rng.random() {
-            Budget::Total(bytes)
+            Limits::ram(bytes)
         } else {
-            Budget::Weights(bytes - smallest / 20)
+            Limits::weights(bytes - smallest / 20)
         };
         let node_limit = if rng.random() { u64::MAX } else { 1 };
         let host = planner.plan(image.network(), budget, node_limit);
-        match (client.replan(budget, Place::Ram, node_limit), host) {
+        match (client.replan(budget, Places::Ram, node_limit), host) {
             (Ok(device), Ok(host)) => {
                 assert_eq!(device.plan, host, "{budget:?}");
                 planned_count += 1;
             }
             (
-                Err(DeviceError::Refused(Refusal::Engine(EngineError::Budget(device)))),
+                Err(DeviceError::Refused(Refusal::Engine(EngineError::Limits(device)))),
                 Err(host),
             ) => {
                 assert_eq!(device, host);
@@ -128,6 +130,89 @@ fn plans_for_200_random_budgets_are_the_hosts() {
         }
     }
     assert!(planned_count > 100);
+}
+
+/// The linked image with the cycles of a board whose flash is slower than its RAM.
+fn digits_with_cycles() -> Vec<u8> {
+    let bytes = digits_image();
+    let image = HostImage::parse(&bytes).expect("an image");
+    let mut network = Box::new(image.network().clone());
+    let board = bitbudget::board::Board::named("nucleo-f446re").expect("a board");
+    board.give_cycles(&mut network).expect("modelled");
+    let names = (0..network.layers.len()).map(|layer| image.name(layer));
+    let mut buffer = vec![0; bytes.len() + 4096];
+    let len = emit(&network, names, &[], image.blocks(), &mut buffer).expect("room enough");
+    buffer.truncate(len);
+    buffer
+}
+
+/// Random limits of RAM, and of cycles as well, with places that are free: the host's plans and bits.
+#[test]
+fn plans_over_levels_and_places_are_the_hosts() {
+    let Some(mut client) = client() else {
+        return;
+    };
+    let (bytes, data) = (digits_with_cycles(), digits());
+    let image = HostImage::parse(&bytes).expect("an image");
+    let network = image.network();
+    let mut planner = Box::new(HostPlanner::with_places(Places::Best, network));
+    let all = planner.plan(network, Limits::NONE, u64::MAX);
+    let all = all.expect("it fits");
+    let mut arena = Arena::new(all.ram_bytes() as usize);
+    let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
+    let mut rng = SmallRng::seed_from_u64(29);
+    client.info().expect("an answer");
+    client.load(&bytes, &|_| {}).expect("room for it");
+    let mut ticks: [Vec<u64>; 2] = [Vec::new(), Vec::new()];
+    for round in 0..120 {
+        let mut limits = Limits::ram(rng.random_range(1_900..=all.ram_bytes()));
+        let is_timed = rng.random();
+        if is_timed {
+            limits = limits.with(Measure::Cycles, rng.random_range(1_200_000..2_400_000));
+        }
+        let node_limit = if rng.random() { u64::MAX } else { 100 };
+        let host = planner.plan(network, limits, node_limit);
+        match (client.replan(limits, Places::Best, node_limit), host) {
+            (Ok(device), Ok(host)) => {
+                assert_eq!(device.plan, host, "{limits}");
+                ticks[usize::from(is_timed)].push(device.solve_ticks + device.copy_ticks);
+                engine.load(host).expect("room");
+                if round % 8 == 0 {
+                    let sample = sample(&data, round, DIGIT_LEN);
+                    let (output, _) = client.infer(&Sample::from(sample)).expect("an output");
+                    let expected = engine.infer(sample).expect("an output");
+                    let bits = |values: &[f32]| -> Vec<u32> {
+                        values.iter().map(|x| x.to_bits()).collect()
+                    };
+                    assert_eq!(bits(&output), bits(expected), "{limits}");
+                }
+            }
+            (
+                Err(DeviceError::Refused(Refusal::Engine(EngineError::Limits(device)))),
+                Err(host),
+            ) => assert_eq!(device, host),
+            (device, host) => panic!("{limits}: device {device:?}, host {host:?}"),
+        }
+    }
+    for (ticks, what) in ticks.iter_mut().zip(["RAM", "RAM and cycles"]) {
+        ticks.sort_unstable();
+        assert!(ticks.len() > 20);
+        println!(
+            "limits of {what}: re-plan of {} ticks at the median, {:?} at most",
+            ticks[ticks.len() / 2],
+            ticks.last()
+        );
+    }
+    let three = Limits::ram(1 << 20)
+        .with(Measure::Cycles, 1 << 30)
+        .with(Measure::Weights, 1 << 20);
+    let refused = client.replan(three, Places::Best, 1);
+    assert!(matches!(
+        refused,
+        Err(DeviceError::Refused(Refusal::Planner(
+            CapacityError::Limits { found: 3, limit: 2 }
+        )))
+    ));
 }
 
 /// The instruction set's own loops, on shapes with every remainder, against the host's.
@@ -148,16 +233,20 @@ fn outputs_of_random_networks_are_the_hosts() {
         let image = HostImage::parse(&bytes).expect("an image");
         client.load(&bytes, &|_| {}).expect("room for it");
         let mut planner = planner(&image);
-        let all = planner.plan(image.network(), Budget::Total(u64::MAX), u64::MAX);
-        let all = all.expect("it fits").total_bytes();
+        let all = planner.plan(image.network(), Limits::ram(u64::MAX), u64::MAX);
+        let all = all.expect("it fits").ram_bytes();
         let mut arena = Arena::new(all as usize);
         let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
-        let smallest = planner.plan(image.network(), Budget::Total(0), u64::MAX);
-        let smallest =
-            smallest.map_or_else(|error| error.smallest_bytes, |plan| plan.total_bytes());
+        let smallest = planner.plan(image.network(), Limits::ram(0), u64::MAX);
+        let smallest = smallest.map_or_else(
+            |error| error.smallest().expect("a limit").1,
+            |plan| plan.ram_bytes(),
+        );
         for budget in [all, smallest] {
-            let host = engine.replan(Budget::Total(budget), u64::MAX).cloned();
-            let device = client.replan(Budget::Total(budget), Place::Ram, u64::MAX);
+            let host = engine
+                .replan(&mut planner, Limits::ram(budget), u64::MAX)
+                .cloned();
+            let device = client.replan(Limits::ram(budget), Places::Ram, u64::MAX);
             assert_eq!(device.expect("a plan").plan, host.expect("a plan"));
             let raw = generate::sample(&mut rng, &model);
             let (output, _) = client
@@ -204,12 +293,14 @@ fn ram_is_the_plan_and_a_constant() {
     for part in 0..=4 {
         // the arena is painted when an image is loaded
         client.load_linked().expect("an image");
-        let budget = Budget::Total(smallest + (largest - smallest) * part / 4);
-        let plan = client.replan(budget, Place::Ram, u64::MAX).expect("a plan");
+        let budget = Limits::ram(smallest + (largest - smallest) * part / 4);
+        let plan = client
+            .replan(budget, Places::Ram, u64::MAX)
+            .expect("a plan");
         client.infer(&input).expect("an output");
         let stats = client.stats().expect("statistics");
         let used = u64::from(stats.arena_used_bytes);
-        assert!(used <= plan.plan.total_bytes(), "{stats:?}");
+        assert!(used <= plan.plan.ram_bytes(), "{stats:?}");
         assert!(used > u64::from(plan.plan.weight_bytes), "{stats:?}");
         let beside = stats.static_bytes + stats.stack_used_bytes;
         assert!(beside <= RAM_BESIDE_PLAN, "{stats:?}");
@@ -228,10 +319,10 @@ fn the_other_boards_run_or_build() {
         let unit = Unit::Instructions;
         let mut session = Session::begin(emulator, unit, &image, &bytes, &|_| {}).expect("begun");
         assert_eq!(session.board(), board.name);
-        for budget in [u64::MAX, range(&image).0].map(Budget::Total) {
+        for budget in [u64::MAX, range(&image).0].map(Limits::ram) {
             let host = planner(&image).plan(image.network(), budget, u64::MAX);
             let answer = session
-                .run(budget, Place::Ram, u64::MAX, &host, &samples)
+                .run(budget, Places::Ram, u64::MAX, &host, &samples)
                 .expect("an answer");
             assert!(answer.matches(), "{}: {answer:?}", board.name);
         }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bitbudget::device::{BOARDS, Client, DeviceError, Emulator, Machine, has_target};
-use bitbudget_core::plan::{Budget, Place};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::Limits;
 use bitbudget_core::protocol::{Cause, Refusal};
 use bitbudget_tests::emulated::root;
 
@@ -78,14 +79,14 @@ fn every_failure_is_reported_and_the_device_serves_on() {
             assert_eq!(address != 0, has_address, "{}: {cause:?}", board.name);
             // without an image, which may be to blame
             client.info().expect("an answer");
-            let replan = client.replan(Budget::Total(u64::MAX), Place::Ram, 1);
+            let replan = client.replan(Limits::ram(u64::MAX), Places::Ram, 1);
             assert!(matches!(
                 replan,
                 Err(DeviceError::Refused(Refusal::NoImage))
             ));
             client.load_linked().expect("still there");
             client
-                .replan(Budget::Total(u64::MAX), Place::Ram, 1)
+                .replan(Limits::ram(u64::MAX), Places::Ram, 1)
                 .expect("a plan");
         }
     }

@@ -11,7 +11,8 @@ use bitbudget::evaluate::sample;
 use bitbudget_core::engine::EngineError;
 use bitbudget_core::image::ImageError;
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, Place};
+use bitbudget_core::place::{Place, Places};
+use bitbudget_core::plan::Limits;
 use bitbudget_core::protocol::frame::{FrameError, MAX_FRAME, encode};
 use bitbudget_core::protocol::{CHUNK_BYTES, Element, Refusal, Request, Response, checksum};
 use bitbudget_tests::builder::Style;
@@ -29,9 +30,11 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
     };
     let (mut bytes, data) = (digits_image(), digits());
     let input = Sample::from(sample(&data, 0, DIGIT_LEN));
-    let budget = Budget::Total(u64::MAX);
+    let budget = Limits::ram(u64::MAX);
     client.info().expect("an answer");
-    client.replan(budget, Place::Ram, u64::MAX).expect("a plan");
+    client
+        .replan(budget, Places::Ram, u64::MAX)
+        .expect("a plan");
     let linked = client.infer(&input).expect("an output").0;
     let info = client.load(&bytes, &|_| {}).expect("an image");
     assert!(!info.linked);
@@ -39,7 +42,9 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
         client.infer(&input),
         Err(DeviceError::Refused(Refusal::Engine(EngineError::NoPlan)))
     ));
-    client.replan(budget, Place::Ram, u64::MAX).expect("a plan");
+    client
+        .replan(budget, Places::Ram, u64::MAX)
+        .expect("a plan");
     assert_eq!(client.infer(&input).expect("an output").0, linked);
     // a bias that no accumulator has room for, under a checksum that is right
     let at = HostImage::parse(&bytes).expect("an image").blocks_at() as usize;
@@ -58,11 +63,13 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
     ));
     assert!(matches!(refused, DeviceError::Refused(Refusal::Image(error)) if error == expected));
     assert!(matches!(
-        client.replan(budget, Place::Ram, u64::MAX),
+        client.replan(budget, Places::Ram, u64::MAX),
         Err(DeviceError::Refused(Refusal::NoImage))
     ));
     client.load_linked().expect("still there");
-    client.replan(budget, Place::Ram, u64::MAX).expect("a plan");
+    client
+        .replan(budget, Places::Ram, u64::MAX)
+        .expect("a plan");
     assert_eq!(client.infer(&input).expect("an output").0, linked);
 }
 
@@ -109,7 +116,7 @@ fn garbage_is_refused_and_the_device_goes_on() {
     let mut rng = SmallRng::seed_from_u64(23);
     in_step(&mut client);
     client
-        .replan(Budget::Total(u64::MAX), Place::Ram, u64::MAX)
+        .replan(Limits::ram(u64::MAX), Places::Ram, u64::MAX)
         .expect("a plan");
     for round in 0..60 {
         let mut garbage = vec![0; rng.random_range(1..3 * MAX_FRAME)];
@@ -224,8 +231,8 @@ fn a_scripted_session_is_answered_word_for_word() {
     let node_limit = u64::MAX;
     let pixels: Vec<u8> = (0..64).map(|i| i % 17).collect();
     let replan = |bytes| Request::Replan {
-        place: Place::Ram,
-        budget: Budget::Total(bytes),
+        places: Places::Ram,
+        limits: Limits::ram(bytes),
         node_limit,
     };
     let element = Element::U8;
@@ -341,8 +348,8 @@ fn a_frame_of_another_version_is_refused() {
     let Some(mut client) = client() else {
         return;
     };
-    // version 2, number 1, and nothing else; neither has a zero byte but for the number's high one
-    let raw = [2, 1, 0];
+    // version 1, number 1, and nothing else; neither has a zero byte but for the number's high one
+    let raw = [1, 1, 0];
     let crc = crc_of(&raw).to_le_bytes();
     assert!(!crc.contains(&0));
     let mut frame = vec![3, raw[0], raw[1], 5];
@@ -350,7 +357,7 @@ fn a_frame_of_another_version_is_refused() {
     frame.push(0);
     client.pipe().write_all(&frame).expect("the pipe is open");
     let refusal = client.refusal().expect("a refusal");
-    assert_eq!(refusal, Refusal::Frame(FrameError::Version(2)));
+    assert_eq!(refusal, Refusal::Frame(FrameError::Version(1)));
     client.info().expect("an answer");
 }
 

@@ -2,12 +2,12 @@
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::Limits;
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::generate::{self, levels, sample, small};
-use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage, plan_of};
+use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage, TestPlanner, plan_of};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -43,23 +43,28 @@ fn is_marked(engine: &mut TestEngine<'_>, len: usize, salt: u8) -> bool {
 }
 
 /// One random change of plan; errors leave the plan of before.
-fn change(rng: &mut SmallRng, engine: &mut TestEngine<'_>, model: &Model) {
+fn change(
+    rng: &mut SmallRng,
+    engine: &mut TestEngine<'_>,
+    planner: &mut TestPlanner,
+    model: &Model,
+) {
     let most = model.total_bytes(&model.all_at(Level::Fp32));
     let nodes = if rng.random_bool(0.2) { 3 } else { u64::MAX };
     let before = engine.plan().cloned();
     let changed = match rng.random_range(0..4) {
         0 => engine.load(plan_of(&levels(rng, model))).cloned(),
         1 => engine
-            .replan(Budget::Weights(rng.random_range(0..=most)), nodes)
+            .replan(planner, Limits::weights(rng.random_range(0..=most)), nodes)
             .cloned(),
         _ => engine
-            .replan(Budget::Total(rng.random_range(0..=most)), nodes)
+            .replan(planner, Limits::ram(rng.random_range(0..=most)), nodes)
             .cloned(),
     };
     match changed {
         Ok(plan) => assert_eq!(engine.plan(), Some(&plan)),
         // several forms of one tensor can take more than FP32 alone
-        Err(EngineError::Budget(_) | EngineError::ArenaTooSmall { .. }) => {
+        Err(EngineError::Limits(_) | EngineError::ArenaTooSmall { .. }) => {
             assert_eq!(engine.plan(), before.as_ref());
         }
         Err(error) => panic!("{error}"),
@@ -81,21 +86,22 @@ fn plans_leave_no_trace_of_the_plans_before() {
         let most = model.total_bytes(&model.all_at(Level::Fp32)) as usize;
         let len = most + rng.random_range(0..200);
         let mut arena = Arena::new(len);
+        let mut planner = Box::new(TestPlanner::new(image.network()));
         let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
         assert_eq!(engine.spare().len(), len);
         let sample = sample(&mut rng, &model);
         for step in 0..200 {
             mark(&mut engine, step);
             let unused = engine.spare().len();
-            change(&mut rng, &mut engine, &model);
+            change(&mut rng, &mut engine, &mut planner, &model);
             // what neither the old nor the new plan takes
             let unused = unused.min(engine.spare().len());
             assert!(is_marked(&mut engine, unused, step));
             let Some(plan) = engine.plan().cloned() else {
                 continue;
             };
-            assert_eq!(engine.spare().len(), len - plan.total_bytes() as usize);
-            assert_eq!(plan.total_bytes(), model.total_bytes(&plan.levels));
+            assert_eq!(engine.spare().len(), len - plan.ram_bytes() as usize);
+            assert_eq!(plan.ram_bytes(), model.total_bytes(&plan.levels));
             mark(&mut engine, !step);
             let output = infer(&mut engine, &sample);
             assert_eq!(output, fresh(&model, &plan.levels, &sample), "step {step}");
@@ -131,7 +137,7 @@ fn a_plan_takes_all_its_bytes_and_no_more() {
         let mut short = Arena::new(most as usize - 1);
         let mut engine = Engine::new(&image, short.lend()).expect("an engine");
         let plan = engine.load(plan_of(&low)).expect("room enough").clone();
-        assert_eq!(plan.total_bytes(), least);
+        assert_eq!(plan.ram_bytes(), least);
         let expected = EngineError::ArenaTooSmall {
             needed_bytes: most,
             arena_bytes: most as usize - 1,
@@ -171,11 +177,12 @@ fn an_arena_too_small_for_the_budget_is_an_error() {
     let bytes = model.emit();
     let image = TestImage::parse(&bytes).expect("a sound image");
     let mut arena = Arena::new(16);
+    let mut planner = Box::new(TestPlanner::new(image.network()));
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
     let Err(EngineError::ArenaTooSmall {
         needed_bytes,
         arena_bytes: 16,
-    }) = engine.replan(Budget::Total(u64::MAX), u64::MAX)
+    }) = engine.replan(&mut planner, Limits::ram(u64::MAX), u64::MAX)
     else {
         panic!("16 bytes are too few");
     };
@@ -197,8 +204,11 @@ fn arenas_and_inputs_that_do_not_fit_are_errors() {
         let misaligned = Engine::new(&image, arena.lend_off(off));
         assert_eq!(misaligned.err(), Some(EngineError::Misaligned));
     }
+    let mut planner = Box::new(TestPlanner::new(image.network()));
     let mut engine = Engine::new(&image, arena.lend_off(8)).expect("an aligned arena");
-    engine.replan(Budget::Total(4096), u64::MAX).expect("room");
+    engine
+        .replan(&mut planner, Limits::ram(4096), u64::MAX)
+        .expect("room");
     let expected = model.network.input.len();
     for found in [0, expected - 1, expected + 1] {
         let error = Err(EngineError::InputLen { expected, found });
@@ -244,9 +254,10 @@ fn a_watched_inference_is_the_same_step_by_step() {
     let bytes = model.emit();
     let image = TestImage::parse(&bytes).expect("a sound image");
     let mut arena = Arena::new(1 << 16);
+    let mut planner = Box::new(TestPlanner::new(image.network()));
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
     engine
-        .replan(Budget::Total(u64::MAX), u64::MAX)
+        .replan(&mut planner, Limits::ram(u64::MAX), u64::MAX)
         .expect("room enough");
     let sample = sample(&mut SmallRng::seed_from_u64(5), &model);
     let expected = infer(&mut engine, &sample);

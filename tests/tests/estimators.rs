@@ -1,7 +1,7 @@
 //! The estimators of prices: against differences, against closed forms, against whole layouts.
 
 use bitbudget::batches::{Batches, rows};
-use bitbudget::capacity::HostImage;
+use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::dataset::{Dataset, Pixels};
 use bitbudget::evaluate::{Against, evaluate};
 use bitbudget::graph::{FloatModel, Graph, GraphLayer, Weights};
@@ -15,7 +15,8 @@ use bitbudget::simulate::{self, Mean};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::op::{Activation, Op};
-use bitbudget_core::plan::{Budget, Place, Plan, Planner};
+use bitbudget_core::place::Place;
+use bitbudget_core::plan::{Limits, Plan};
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::digits;
@@ -372,11 +373,11 @@ fn refined_prices_add_up_and_choose_layouts_that_do_no_worse() {
         };
         let profile = digits::profiled(graph.clone(), &data, &options);
         let network = &profile.network;
-        let mut planner = Planner::new(network);
+        let mut planner = Box::new(HostPlanner::new(network));
         let budgets = (8..=40).step_by(2);
         let plans = budgets.map(|part| {
             let bytes = network.fp32_weight_bytes() * part / 100;
-            planner.plan(network, Budget::Weights(bytes), u64::MAX)
+            planner.plan(network, Limits::weights(bytes), u64::MAX)
         });
         let layouts: Vec<_> = plans
             .map(|plan| layout::layout_of(&plan.expect("room").levels))

@@ -2,6 +2,8 @@
 
 use bitbudget_core::image::{EmitError, Image, ImageError, VERSION, emit};
 use bitbudget_core::level::{Level, WeightFormat};
+use bitbudget_core::network::NetworkError;
+use bitbudget_core::place::Cycles;
 use bitbudget_core::quant::Width;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::generate::{self, small};
@@ -171,6 +173,44 @@ fn faults_of_the_sections() {
 }
 
 /// Names of any length leave sections of a multiple of four bytes, padded with zeros.
+#[test]
+fn cycles_stand_behind_the_network() {
+    let mut model = generate::model(3, Style::Real, 7);
+    let without = model.emit();
+    for (at, item) in (1..).zip(model.network.prices.rows.iter_mut().flatten()) {
+        item.cycles = Cycles {
+            flash: 1_000 * at,
+            ram: at,
+        };
+    }
+    let bytes = model.emit();
+    let image = TestImage::parse(&bytes).expect("an image");
+    assert_eq!(*image.network(), model.network);
+    let ([plain, ..], [network, names, _, blocks]) = (sections(&without), sections(&bytes));
+    let (same, cycles) = network.split_at(plain.len());
+    assert_eq!(same, plain);
+    let items: usize = model.network.prices.rows.iter().map(|row| row.len()).sum();
+    // each takes a byte or two in RAM, two or three in flash
+    assert!((3 * items..=5 * items).contains(&cycles.len()));
+    let with = |network: &[u8]| {
+        let end = network.len() + names.len();
+        let zeros = vec![0; end.next_multiple_of(4) - end];
+        assemble([network, names, &zeros, blocks])
+    };
+    assert!(TestImage::parse(&with(network)).is_ok());
+    for len in plain.len() + 1..network.len() {
+        assert_eq!(error_of(&with(&network[..len])), ImageError::Network);
+    }
+    let longer = [network, &[0]].concat();
+    assert_eq!(error_of(&with(&longer)), ImageError::Network);
+    // more in all than 32 bits count
+    for item in model.network.prices.rows.iter_mut().flatten() {
+        item.cycles.flash = u32::MAX / 2 + 1;
+    }
+    let error = ImageError::Check(NetworkError::Cycles);
+    assert_eq!(error_of(&model.emit()), error);
+}
+
 #[test]
 fn faults_of_the_padding() {
     let mut tried = [0; 4];

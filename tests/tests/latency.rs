@@ -6,7 +6,7 @@ use bitbudget::problem::{CYCLES, PRICE, Problem, WEIGHTS};
 use bitbudget::search::Effort;
 use bitbudget_core::level::Level;
 use bitbudget_core::op::Op;
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::Limits;
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::emulated::digits_image;
 use serde_json::Value;
@@ -142,7 +142,7 @@ fn a_network_can_be_solved_within_weights_and_cycles() {
     let mut planner = HostPlanner::new(network);
     let weights = network.fp32_weight_bytes() / 5;
     let plan = planner
-        .plan(network, Budget::Weights(weights), u64::MAX)
+        .plan(network, Limits::weights(weights), u64::MAX)
         .expect("a plan");
     problem.limits.insert(WEIGHTS.into(), weights as f64);
     let answer = problem.solve(PRICE, &Effort::UNLIMITED).expect("a layout");

@@ -1,14 +1,15 @@
-//! Weights that are read where the image lies: plans, memory and outputs.
+//! Where weights lie: plans, memory, cycles and outputs.
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::Image;
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, BudgetTooSmall, Place, Plan, Planner};
+use bitbudget_core::place::{Cycles, Place, Places};
+use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan};
 use bitbudget_core::storage::Mapped;
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::generate;
-use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage};
+use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage, TestPlanner};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -25,66 +26,179 @@ fn bits(outputs: &[f32]) -> Vec<u32> {
     outputs.iter().map(|x| x.to_bits()).collect()
 }
 
-/// The least price of any layout whose activations fit, by going through all of them.
-fn least_price(model: &Model, bytes: u64) -> Option<i64> {
-    let layouts = model.layouts().into_iter();
-    let fitting = layouts.filter(|levels| model.arena_bytes(levels) <= bytes);
-    fitting.map(|levels| model.price(&levels)).min()
+/// Gives every item cycles, those in flash mostly the larger ones.
+fn give_cycles(model: &mut Model, rng: &mut SmallRng) {
+    for item in model.network.prices.rows.iter_mut().flatten() {
+        let ram = rng.random_range(100..2_000);
+        let more = rng.random_range(-20..=(item.bytes as i32).min(900));
+        item.cycles = Cycles {
+            flash: (ram + more) as u32,
+            ram: ram as u32,
+        };
+    }
 }
 
+/// A layout with places, as all of them are gone through: what it takes and costs.
+struct Whole {
+    levels: Vec<Option<Level>>,
+    ram: u64,
+    cycles: u64,
+    weights: u64,
+    price: i64,
+}
+
+impl Whole {
+    fn is_within(&self, limits: &Limits) -> bool {
+        let within = |amount: u64, limit: Option<u64>| limit.is_none_or(|limit| amount <= limit);
+        within(self.ram, limits.ram_bytes)
+            && within(self.cycles, limits.cycles)
+            && within(self.weights, limits.weight_bytes)
+    }
+}
+
+/// Every layout with every choice of places that a rule leaves.
+fn all(model: &Model, places: Places) -> Vec<Whole> {
+    let mut all = Vec::new();
+    for levels in model.layouts() {
+        let weighted: Vec<usize> = (0..levels.len()).filter(|i| levels[*i].is_some()).collect();
+        let arena = model.arena_bytes(&levels);
+        let sets = match places {
+            Places::Ram => [(1 << weighted.len()) - 1].to_vec(),
+            Places::Flash => [0].to_vec(),
+            Places::Best => (0..1_u32 << weighted.len()).collect(),
+        };
+        for set in sets {
+            let (mut ram, mut cycles) = (arena, 0);
+            for (bit, &layer) in weighted.iter().enumerate() {
+                let mut row = model.network.prices.rows[layer].iter();
+                let item = row.find(|item| Some(item.level) == levels[layer]);
+                let item = item.expect("a level of this layer");
+                if set >> bit & 1 == 1 {
+                    ram += u64::from(item.bytes);
+                    cycles += u64::from(item.cycles.ram);
+                } else {
+                    cycles += u64::from(item.cycles.flash);
+                }
+            }
+            all.push(Whole {
+                levels: levels.clone(),
+                ram,
+                cycles,
+                weights: model.weight_bytes(&levels),
+                price: model.price(&levels),
+            });
+        }
+    }
+    all
+}
+
+/// Least loss, and at its levels fewest cycles, then least RAM, under every kind of limits.
 #[test]
-fn plans_are_optimal_and_take_the_activations_alone() {
+fn plans_equal_exhaustive_search_over_levels_and_places() {
     let mut rng = SmallRng::seed_from_u64(61);
     let (mut planned, mut refused) = (0, 0);
-    for seed in 0..60 {
-        let model = generate::model_at(seed, Style::Real, 7, &FEW);
-        if model.layouts().len() > 1 << 10 {
+    for seed in 0..120 {
+        let mut model = generate::model_at(seed, Style::Real, 6, &FEW);
+        if model.layouts().len() > 1 << 8 {
             continue;
         }
+        give_cycles(&mut model, &mut rng);
         let network = &model.network;
-        let mut planner = Box::new(Planner::<LAYERS, LEVELS>::with_weights_in(
-            Place::Flash,
-            network,
-        ));
-        let most = model.arena_bytes(&model.all_at(Level::Fp32));
-        for _ in 0..12 {
-            let bytes = rng.random_range(most / 8..=most + 4);
-            match (
-                planner.plan(network, Budget::Total(bytes), u64::MAX),
-                least_price(&model, bytes),
-            ) {
-                (Ok(plan), Some(price)) => {
-                    assert_eq!((plan.price, plan.is_optimal()), (price, true));
-                    assert_eq!(plan.total_bytes(), model.arena_bytes(&plan.levels));
-                    let weights = u64::from(plan.weight_bytes);
-                    assert_eq!(weights, model.weight_bytes(&plan.levels));
-                    assert_eq!(plan.ram_weight_bytes(), 0);
-                    planned += 1;
-                }
-                (Err(BudgetTooSmall { smallest_bytes, .. }), None) => {
-                    assert!(smallest_bytes > bytes);
+        for places in [Places::Ram, Places::Flash, Places::Best] {
+            let all = all(&model, places);
+            let mut planner = Box::new(TestPlanner::with_places(places, network));
+            for _ in 0..14 {
+                let some = &all[rng.random_range(0..all.len())];
+                let other = &all[rng.random_range(0..all.len())];
+                let limits = match rng.random_range(0..6) {
+                    0 => Limits::ram(some.ram),
+                    1 => Limits::ram(some.ram).with(Measure::Cycles, some.cycles),
+                    2 => Limits::ram(some.ram).with(Measure::Cycles, other.cycles),
+                    3 => Limits::NONE.with(Measure::Cycles, some.cycles),
+                    4 => Limits::weights(some.weights).with(Measure::Cycles, other.cycles),
+                    _ => Limits::ram(other.ram).with(Measure::Weights, some.weights),
+                };
+                let within = || all.iter().filter(|whole| whole.is_within(&limits));
+                let best = within().map(|whole| whole.price).min();
+                let plan = planner.plan(network, limits, u64::MAX);
+                let Some(price) = best else {
+                    let error = plan.expect_err("nothing fits");
+                    assert!(error.proven && error.limits == limits);
                     refused += 1;
-                }
-                (plan, price) => panic!("{bytes}: {plan:?} {price:?}"),
-            }
-            // the weights' own limit counts them wherever they lie
-            let whole = network.fp32_weight_bytes();
-            let budget = Budget::Weights(rng.random_range(0..=whole));
-            let mut in_ram = Box::new(Planner::<LAYERS, LEVELS>::new(network));
-            let same = in_ram.plan(network, budget, u64::MAX);
-            let found = planner.plan(network, budget, u64::MAX);
-            match (found, same) {
-                (Ok(found), Ok(same)) => assert_eq!(found.price, same.price),
-                (found, same) => assert_eq!(found.err(), same.err()),
+                    continue;
+                };
+                let plan = plan.expect("it fits");
+                assert!(plan.is_optimal() && plan.is_within(&limits));
+                assert_eq!(plan.price, price, "seed {seed}, {limits}");
+                let mut alike: Vec<_> = within().collect();
+                alike.retain(|whole| whole.levels[..] == plan.levels[..]);
+                let best = alike.iter().map(|whole| (whole.cycles, whole.ram)).min();
+                assert_eq!(best, Some((plan.cycles, plan.ram_bytes())), "seed {seed}");
+                assert_eq!(plan.cycles_bound, plan.cycles);
+                planned += 1;
             }
         }
     }
-    assert!(planned > 300 && refused > 50, "{planned} {refused}");
+    assert!(planned > 2_000 && refused > 30, "{planned} {refused}");
 }
 
-/// The place changes no bit, whatever it was before, and an arena of the plan's bytes is enough.
 #[test]
-fn outputs_do_not_depend_on_the_place() {
+fn limits_below_everything_name_the_smallest() {
+    let mut rng = SmallRng::seed_from_u64(63);
+    for seed in 0..40 {
+        let mut model = generate::model_at(seed, Style::Real, 6, &FEW);
+        give_cycles(&mut model, &mut rng);
+        let network = &model.network;
+        if model.layouts().len() == 1 || model.layouts().len() > 1 << 8 {
+            continue;
+        }
+        for places in [Places::Ram, Places::Flash, Places::Best] {
+            let all = all(&model, places);
+            let mut planner = Box::new(TestPlanner::with_places(places, network));
+            let least = |of: fn(&Whole) -> u64| all.iter().map(of).min().expect("some");
+            let smallest = Limits::ram(least(|w| w.ram)).with(Measure::Cycles, least(|w| w.cycles));
+            let refused = planner.plan(network, Limits::ram(0), u64::MAX);
+            let LimitsTooSmall { smallest: ram, .. } = refused.expect_err("too small");
+            assert_eq!(ram.ram_bytes, smallest.ram_bytes);
+            let none = Limits::ram(0).with(Measure::Cycles, 0);
+            let refused = planner.plan(network, none, u64::MAX);
+            assert_eq!(refused.expect_err("too small").smallest, smallest);
+        }
+    }
+}
+
+/// More RAM never costs loss, and where it buys none it costs no cycles.
+#[test]
+fn more_ram_never_makes_a_plan_worse() {
+    let mut rng = SmallRng::seed_from_u64(64);
+    let mut faster = 0;
+    for seed in 0..30 {
+        let mut model = generate::model_at(seed, Style::Real, 10, &FEW);
+        give_cycles(&mut model, &mut rng);
+        let network = &model.network;
+        let mut planner = Box::new(TestPlanner::with_places(Places::Best, network));
+        let most = model.total_bytes(&model.all_at(Level::Fp32));
+        let mut before: Option<Plan<LAYERS>> = None;
+        for part in 0..=20 {
+            let limits = Limits::ram(most * part / 20);
+            let Ok(plan) = planner.plan(network, limits, u64::MAX) else {
+                assert!(before.is_none());
+                continue;
+            };
+            if let Some(before) = before {
+                assert!(plan.price <= before.price);
+                assert!(plan.price < before.price || plan.cycles <= before.cycles);
+                faster += u32::from(plan.price == before.price && plan.cycles < before.cycles);
+            }
+            before = Some(plan);
+        }
+    }
+    assert!(faster > 30, "{faster}");
+}
+
+/// Places change no bit, whatever was resident before, and an arena of the plan's bytes is enough.
+#[test]
+fn outputs_do_not_depend_on_the_places() {
     let mut rng = SmallRng::seed_from_u64(62);
     for seed in 0..150 {
         let model = generate::model_at(seed, Style::Real, 6, &Level::ALL);
@@ -106,22 +220,30 @@ fn outputs_do_not_depend_on_the_place() {
             let [flash, ram] = [Place::Flash, Place::Ram]
                 .map(|place| Plan::of_levels(network, levels.clone(), place));
             assert_eq!(
-                flash.total_bytes() + u64::from(ram.weight_bytes),
-                ram.total_bytes()
+                flash.ram_bytes() + u64::from(ram.weight_bytes),
+                ram.ram_bytes()
             );
+            let mut mixed = flash.clone();
+            for (layer, place) in mixed.places.iter_mut().enumerate() {
+                if levels[layer].is_some() && rng.random() {
+                    *place = Place::Ram;
+                    let item = network.item_at(layer, levels[layer]);
+                    mixed.ram_weight_bytes += item.expect("its level").bytes;
+                }
+            }
             let sample = generate::sample(&mut rng, &model);
             let mut outputs = Vec::new();
-            for plan in [&flash, &ram] {
-                let mut exact = Arena::new(plan.total_bytes() as usize);
+            for plan in [&flash, &ram, &mixed] {
+                let mut exact = Arena::new(plan.ram_bytes() as usize);
                 let mut fresh = Engine::new(&image, exact.lend()).expect("an engine");
                 assert_eq!(fresh.load(plan.clone()), Ok(plan));
                 outputs.push(bits(fresh.infer(Input::U8(&sample)).expect("outputs")));
             }
-            let plan = if rng.random() { flash } else { ram };
-            let spare = plan.total_bytes();
+            let plan = [flash, ram, mixed][rng.random_range(0..3)].clone();
+            let taken = plan.ram_bytes();
             moving.load(plan).expect("room");
             outputs.push(bits(moving.infer(Input::U8(&sample)).expect("outputs")));
-            assert_eq!(moving.spare().len() as u64, (1 << 20) - spare);
+            assert_eq!(moving.spare().len() as u64, (1 << 20) - taken);
             assert!(outputs.iter().all(|other| *other == outputs[0]));
         }
     }
@@ -148,28 +270,23 @@ fn an_image_that_cannot_be_read_in_place_is_refused() {
     let mut memory = Arena::new(bytes.len() + 2);
     memory.lend_off(2).copy_from_slice(&bytes);
     let image = Image::<LAYERS, LEVELS>::parse(&memory.bytes()[2..]).expect("an image");
+    let mut planner = Box::new(TestPlanner::new(image.network()));
     let mut arena = Arena::new(1 << 16);
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
-    assert_eq!(
-        engine.keep_weights_in(Place::Flash),
-        Err(EngineError::NotMapped)
-    );
-    let all = Budget::Total(u64::MAX);
-    let plan = engine
-        .replan(all, u64::MAX)
-        .expect("copies need no alignment");
-    let in_flash = Plan {
-        place: Place::Flash,
-        ..plan.clone()
-    };
-    assert_eq!(engine.load(in_flash), Err(EngineError::NotMapped));
-    assert!(engine.plan().is_some());
+    assert!(!engine.is_mapped());
+    let in_ram = engine.replan(&mut planner, Limits::NONE, u64::MAX);
+    let in_ram = in_ram.expect("copies need no alignment").clone();
+    planner.set_places(Places::Flash);
+    let refused = engine.replan(&mut planner, Limits::NONE, u64::MAX);
+    assert_eq!(refused, Err(EngineError::NotMapped));
+    assert_eq!(engine.plan(), Some(&in_ram));
 
     let mut meta = vec![0; 1 << 14];
     let mut storage = Mapped(&bytes);
     let opened = TestImage::open(&mut storage, &mut meta).expect("an image");
     let mut arena = Arena::new(1 << 16);
     let mut engine = Engine::with_storage(&opened, storage, arena.lend()).expect("an engine");
-    let refused = engine.keep_weights_in(Place::Flash);
+    assert!(!engine.is_mapped());
+    let refused = engine.replan(&mut planner, Limits::NONE, u64::MAX);
     assert_eq!(refused, Err(EngineError::NotMapped));
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use bitbudget::capacity::{HostImage, HostNetwork, HostPlanner};
-use bitbudget_core::plan::{Budget, Planner, SMALLEST_NODES};
+use bitbudget_core::plan::{Limits, Planner, SMALLEST_NODES};
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::model::{LAYERS, LEVELS};
@@ -22,16 +22,16 @@ fn preparing_and_planning_keep_to_their_nodes_on_large_random_graphs() {
         let proven = smallest.bound == smallest.total;
         unproven += usize::from(!proven);
         let total = |planner: &mut Planner<LAYERS, LEVELS>, bytes, nodes| {
-            planner.plan(network, Budget::Total(bytes), nodes)
+            planner.plan(network, Limits::ram(bytes), nodes)
         };
         // the smallest layout that is known can be had, with few nodes, too
         for nodes in [0, 10, 200] {
             let plan = total(&mut planner, smallest.total, nodes).expect("it is known to fit");
-            assert!(plan.nodes <= nodes && plan.total_bytes() <= smallest.total);
+            assert!(plan.nodes <= nodes && plan.ram_bytes() <= smallest.total);
         }
         let error = total(&mut planner, smallest.bound - 1, 200).expect_err("too small");
         assert_eq!(
-            (error.smallest_bytes, error.proven),
+            (error.smallest().expect("a limit").1, error.proven),
             (smallest.total, proven)
         );
         assert_eq!(error.to_string().contains("known"), !proven);
@@ -49,17 +49,21 @@ fn a_budget_on_weights_needs_no_smallest_total() {
     let network = equal::convolutions(20, 0.0, 1);
     let mut planner = Box::new(HostPlanner::new(&network));
     let plan = planner
-        .plan(&network, Budget::Weights(u64::MAX), 0)
+        .plan(&network, Limits::weights(u64::MAX), 0)
         .expect("it fits");
     assert!(plan.is_optimal());
     let error = planner
-        .plan(&network, Budget::Weights(1), 0)
+        .plan(&network, Limits::weights(1), 0)
         .expect_err("too small");
     assert!(error.proven);
-    let fits = planner.plan(&network, Budget::Weights(error.smallest_bytes), 0);
+    let fits = planner.plan(
+        &network,
+        Limits::weights(error.smallest().expect("a limit").1),
+        0,
+    );
     assert_eq!(
         u64::from(fits.expect("it fits").weight_bytes),
-        error.smallest_bytes
+        error.smallest().expect("a limit").1
     );
 }
 
@@ -74,17 +78,17 @@ fn images_whose_every_arena_is_above_its_bound_are_planned() {
         let smallest = planner.find_smallest(network).clone();
         assert!(smallest.nodes <= SMALLEST_NODES);
         println!("{name}: {} to {} bytes", smallest.bound, smallest.total);
-        let plan = planner.plan(network, Budget::Total(smallest.total), 1_000);
+        let plan = planner.plan(network, Limits::ram(smallest.total), 1_000);
         assert!(plan.expect("it is known to fit").nodes <= 1_000);
     }
 }
 
 /// A budget of this part of the bytes of FP32: the weights', or all the RAM.
-fn part(network: &HostNetwork, percent: u64, all: bool) -> Budget {
+fn part(network: &HostNetwork, percent: u64, all: bool) -> Limits {
     let weights = network.fp32_weight_bytes();
     match all {
-        true => Budget::Total((weights + network.fp32_arena_bytes()) * percent / 100),
-        false => Budget::Weights(weights * percent / 100),
+        true => Limits::ram((weights + network.fp32_arena_bytes()) * percent / 100),
+        false => Limits::weights(weights * percent / 100),
     }
 }
 

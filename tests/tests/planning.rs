@@ -3,13 +3,13 @@
 use bitbudget::search::{Effort, staircase};
 use bitbudget_core::engine::{Engine, EngineError};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, BudgetTooSmall, Planner};
+use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure};
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::{Builder, FEW, Style};
 use bitbudget_tests::generate;
-use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage};
+use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage, TestPlanner};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -26,10 +26,10 @@ fn small(seed: u64) -> Model {
 }
 
 /// The bytes of a layout that count under a budget of this kind.
-fn taken(model: &Model, of: fn(u64) -> Budget, levels: &[Option<Level>]) -> u64 {
-    match of(0) {
-        Budget::Weights(_) => model.weight_bytes(levels),
-        Budget::Total(_) => model.total_bytes(levels),
+fn taken(model: &Model, of: fn(u64) -> Limits, levels: &[Option<Level>]) -> u64 {
+    match of(0).ram_bytes {
+        None => model.weight_bytes(levels),
+        Some(_) => model.total_bytes(levels),
     }
 }
 
@@ -40,8 +40,9 @@ fn check_budgets(rng: &mut SmallRng, model: &Model, most: usize) {
     let layouts = model.layouts();
     let totals = layouts.iter().map(|levels| model.total_bytes(levels));
     let mut arena = Arena::new(totals.max().unwrap_or(0) as usize);
+    let mut planner = Box::new(TestPlanner::new(image.network()));
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
-    let kinds: [fn(u64) -> Budget; 2] = [Budget::Weights, Budget::Total];
+    let kinds: [fn(u64) -> Limits; 2] = [Limits::weights, Limits::ram];
     for of in kinds {
         let sizes = layouts.iter().map(|levels| taken(model, of, levels));
         let mut sizes: Vec<(u64, i64)> = sizes
@@ -60,25 +61,33 @@ fn check_budgets(rng: &mut SmallRng, model: &Model, most: usize) {
         for bytes in around {
             let fit = sizes.iter().take_while(|(size, _)| *size <= bytes);
             if let Some(least) = fit.map(|(_, price)| *price).min() {
-                check_plans(&mut engine, model, of(bytes), least);
+                check_plans(&mut engine, &mut planner, model, of(bytes), least);
                 continue;
             }
             assert_eq!(bytes, smallest - 1);
-            let error = BudgetTooSmall {
-                budget: of(bytes),
-                smallest_bytes: smallest,
+            let error = LimitsTooSmall {
+                limits: of(bytes),
+                smallest: of(smallest),
                 proven: true,
             };
-            let refused = engine.replan(of(bytes), u64::MAX);
-            assert_eq!(refused, Err(EngineError::Budget(error)));
+            let refused = engine.replan(&mut planner, of(bytes), u64::MAX);
+            assert_eq!(refused, Err(EngineError::Limits(error)));
         }
     }
 }
 
 /// Checks the plans that few nodes and then many give, where `least` is the optimal price.
-fn check_plans(engine: &mut TestEngine<'_>, model: &Model, budget: Budget, least: i64) {
+fn check_plans(
+    engine: &mut TestEngine<'_>,
+    planner: &mut TestPlanner,
+    model: &Model,
+    limits: Limits,
+    least: i64,
+) {
     for nodes in [0, 1, 2, 5, u64::MAX] {
-        let plan = engine.replan(budget, nodes).expect("some layout fits");
+        let plan = engine
+            .replan(planner, limits, nodes)
+            .expect("some layout fits");
         assert!(plan.bound <= least && least <= plan.price);
         assert_eq!(plan.is_optimal(), plan.bound == plan.price);
         assert_eq!(plan.price, model.price(&plan.levels));
@@ -86,12 +95,8 @@ fn check_plans(engine: &mut TestEngine<'_>, model: &Model, budget: Budget, least
             u64::from(plan.weight_bytes),
             model.weight_bytes(&plan.levels)
         );
-        assert_eq!(plan.total_bytes(), model.total_bytes(&plan.levels));
-        let taken = match budget {
-            Budget::Weights(bytes) => (plan.weight_bytes.into(), bytes),
-            Budget::Total(bytes) => (plan.total_bytes(), bytes),
-        };
-        assert!(taken.0 <= taken.1);
+        assert_eq!(plan.ram_bytes(), model.total_bytes(&plan.levels));
+        assert!(plan.is_within(&limits));
         assert!(plan.is_optimal() || nodes < u64::MAX);
     }
 }
@@ -133,31 +138,34 @@ fn budgets_below_everything_name_the_smallest() {
         let bytes = model.emit();
         let image = TestImage::parse(&bytes).expect("a sound image");
         let mut arena = Arena::new(model.total_bytes(&model.all_at(Level::Fp32)) as usize);
+        let mut planner = Box::new(TestPlanner::new(image.network()));
         let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
-        for of in [Budget::Total, Budget::Weights] {
-            let refused = match engine.replan(of(0), u64::MAX) {
+        for of in [Limits::ram, Limits::weights] {
+            let refused = match engine.replan(&mut planner, of(0), u64::MAX) {
                 // nothing to be resident
                 Ok(plan) => {
-                    assert_eq!((plan.weight_bytes, of(0)), (0, Budget::Weights(0)));
+                    assert_eq!((plan.weight_bytes, of(0)), (0, Limits::weights(0)));
                     continue;
                 }
-                Err(EngineError::Budget(refused)) => refused,
+                Err(EngineError::Limits(refused)) => refused,
                 Err(error) => panic!("{error}"),
             };
-            assert_eq!(refused.budget, of(0));
-            let smallest = refused.smallest_bytes;
-            engine.replan(of(smallest), 0).expect("the smallest");
+            assert_eq!(refused.limits, of(0));
+            let smallest = refused.smallest().expect("a limit").1;
+            engine
+                .replan(&mut planner, of(smallest), 0)
+                .expect("the smallest");
             if !refused.proven {
                 unproven += 1;
                 continue;
             }
-            let short = engine.replan(of(smallest - 1), u64::MAX);
-            let error = BudgetTooSmall {
-                budget: of(smallest - 1),
-                smallest_bytes: smallest,
+            let short = engine.replan(&mut planner, of(smallest - 1), u64::MAX);
+            let error = LimitsTooSmall {
+                limits: of(smallest - 1),
+                smallest: of(smallest),
                 proven: true,
             };
-            assert_eq!(short, Err(EngineError::Budget(error)));
+            assert_eq!(short, Err(EngineError::Limits(error)));
         }
     }
     assert!(unproven <= 2, "{unproven}");
@@ -203,12 +211,12 @@ fn staircases_of_large_inputs_equal_exhaustive_search() {
                     steps.push((bytes, price));
                 }
             }
-            let mut planner = Box::new(Planner::<LAYERS, LEVELS>::new(&model.network));
-            let all = Budget::Total(u64::MAX);
+            let mut planner = Box::new(TestPlanner::new(&model.network));
+            let all = (Limits::NONE, Measure::Ram);
             let found = staircase(&model.network, &mut planner, all, &Effort::UNLIMITED);
             assert!(found.proven);
             let found = found.plans.iter();
-            let found: Vec<_> = found.map(|plan| (plan.total_bytes(), plan.price)).collect();
+            let found: Vec<_> = found.map(|plan| (plan.ram_bytes(), plan.price)).collect();
             assert_eq!(found, steps, "{pixels} pixels, seed {seed}");
         }
     }

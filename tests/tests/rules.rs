@@ -4,7 +4,7 @@ use bitbudget::search::{self, Effort};
 use bitbudget_core::image::{ImageError, emit};
 use bitbudget_core::level::Level;
 use bitbudget_core::network::NetworkError;
-use bitbudget_core::plan::{Budget, Plan, Planner};
+use bitbudget_core::plan::{Limits, Measure, Plan, Planner};
 use bitbudget_core::rules::RuleError;
 use bitbudget_tests::builder::{FEW, Style};
 use bitbudget_tests::generate::{self, small};
@@ -71,14 +71,14 @@ fn ruled(model: &Model, rng: &mut SmallRng) -> (Model, Vec<Levels>) {
     (ruled, layouts)
 }
 
-const KINDS: [fn(u64) -> Budget; 2] = [Budget::Weights, Budget::Total];
+const MEASURES: [Measure; 2] = [Measure::Weights, Measure::Ram];
 
 /// Bytes of a kind and price of every layout.
-fn taken(model: &Model, of: fn(u64) -> Budget, layouts: &[Levels]) -> Vec<(u64, i64)> {
+fn taken(model: &Model, measure: Measure, layouts: &[Levels]) -> Vec<(u64, i64)> {
     let taken = layouts.iter().map(|levels| {
-        let bytes = match of(0) {
-            Budget::Weights(_) => model.weight_bytes(levels),
-            Budget::Total(_) => model.total_bytes(levels),
+        let bytes = match measure {
+            Measure::Ram => model.total_bytes(levels),
+            Measure::Cycles | Measure::Weights => model.weight_bytes(levels),
         };
         (bytes, model.price(levels))
     });
@@ -97,8 +97,9 @@ fn plans_under_rules_are_the_best_that_obey_them() {
         for _ in 0..6 {
             let (model, layouts) = ruled(&model, &mut rng);
             let mut planner = Box::new(TestPlanner::new(&model.network));
-            for of in KINDS {
-                let all = taken(&model, of, &layouts);
+            for measure in MEASURES {
+                let of = |amount| Limits::NONE.with(measure, amount);
+                let all = taken(&model, measure, &layouts);
                 for _ in 0..8 {
                     let bytes = all[rng.random_range(0..all.len())].0;
                     let fitting = all.iter().filter(|(size, _)| *size <= bytes);
@@ -107,14 +108,14 @@ fn plans_under_rules_are_the_best_that_obey_them() {
                     let plan = plan.expect("some layout fits");
                     check_plan(&plan, &layouts);
                     assert_eq!(Some(plan.price), least);
-                    assert!(plan.bytes(of(0)) <= bytes);
+                    assert!(plan.is_within(&of(bytes)));
                     count += 1;
                 }
                 let smallest = all.iter().map(|(size, _)| *size).min().unwrap_or(0);
                 if let Some(less) = smallest.checked_sub(1) {
                     let refused = planner.plan(&model.network, of(less), u64::MAX);
                     let refused = refused.expect_err("too small");
-                    assert_eq!(refused.smallest_bytes, smallest);
+                    assert_eq!(refused.smallest().expect("a limit").1, smallest);
                 }
             }
         }
@@ -127,8 +128,8 @@ fn the_cheapest_plan_for_a_price_is_the_smallest_layout_with_it() {
     for (model, mut rng) in models() {
         let (model, layouts) = ruled(&model, &mut rng);
         let mut planner = Box::new(TestPlanner::new(&model.network));
-        for of in KINDS {
-            let all = taken(&model, of, &layouts);
+        for measure in MEASURES {
+            let all = taken(&model, measure, &layouts);
             let most = all[rng.random_range(0..all.len())].0;
             for _ in 0..6 {
                 let price = all[rng.random_range(0..all.len())].1 - rng.random_range(0..2);
@@ -137,11 +138,12 @@ fn the_cheapest_plan_for_a_price_is_the_smallest_layout_with_it() {
                     all.filter(|(size, own)| *own <= price && *size <= most)
                 };
                 let effort = Effort::UNLIMITED;
-                let plan = search::cheapest(&model.network, &mut planner, of(most), price, &effort);
+                let limits = (Limits::NONE.with(measure, most), measure);
+                let plan = search::cheapest(&model.network, &mut planner, limits, price, &effort);
                 assert!(plan.as_ref().is_none_or(|(_, proven)| *proven));
                 let plan = plan.map(|(plan, _)| plan);
                 let smallest = good().map(|(size, _)| *size).min();
-                assert_eq!(plan.as_ref().map(|plan| plan.bytes(of(0))), smallest);
+                assert_eq!(plan.as_ref().map(|plan| plan.amount(measure)), smallest);
                 if let Some(plan) = plan {
                     check_plan(&plan, &layouts);
                     let of_size = good().filter(|(size, _)| Some(*size) == smallest);
@@ -156,7 +158,7 @@ fn the_cheapest_plan_for_a_price_is_the_smallest_layout_with_it() {
 fn with_plans(model: &Model) -> (Vec<u8>, Vec<Plan<LAYERS>>) {
     let network = &model.network;
     let mut planner = Box::new(TestPlanner::new(network));
-    let all = Budget::Total(u64::MAX);
+    let all = (Limits::NONE, Measure::Ram);
     let plans = search::staircase(network, &mut planner, all, &Effort::UNLIMITED).plans;
     let section = model.section();
     let mut buffer = vec![0; section.len() + 256 * 1024];
@@ -178,16 +180,16 @@ fn stored_plans_are_those_that_a_search_finds() {
         assert_eq!(stored.count(), plans.len());
         let mut planner = Box::new(TestPlanner::new(image.network()));
         for plan in &plans {
-            let total = plan.total_bytes();
+            let total = plan.ram_bytes();
             for budget in [total, total + 1, total.saturating_sub(1)] {
-                let searched = planner.plan(image.network(), Budget::Total(budget), u64::MAX);
+                let searched = planner.plan(image.network(), Limits::ram(budget), u64::MAX);
                 match stored.within(budget) {
                     Ok(found) => {
                         let searched = searched.expect("it fits");
                         assert_eq!(found.price, searched.price);
                         assert_eq!(found.price, model.price(&found.levels));
-                        assert_eq!(found.total_bytes(), model.total_bytes(&found.levels));
-                        assert!(found.total_bytes() <= budget);
+                        assert_eq!(found.ram_bytes(), model.total_bytes(&found.levels));
+                        assert!(found.ram_bytes() <= budget);
                         check_plan(&found, &layouts);
                     }
                     Err(refused) => assert_eq!(searched, Err(refused)),
@@ -224,7 +226,7 @@ fn faults_of_stored_plans_are_found() {
     // fewer bytes in all than the weights alone
     let mut few = plans.clone();
     let weights = few[0].weight_bytes;
-    (few[0].weight_bytes, few[0].arena_bytes) = (weights - 1, 0);
+    (few[0].ram_weight_bytes, few[0].arena_bytes) = (weights - 1, 0);
     assert_eq!(written(&few[..1]), Some(ImageError::Plans));
     // a device must not trust any byte of them
     let from = 28 + word(&bytes, 12) + word(&bytes, 16);

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::thread;
 
-use bitbudget::capacity::{HostImage, HostPlanner};
+use bitbudget::capacity::{self, HostImage};
 use bitbudget::evaluate::{Against, evaluate};
 use bitbudget::loss::Loss;
 use bitbudget::pack::{fp32, pack};
 use bitbudget::profile::{Options, Profile};
 use bitbudget::search::{self, Effort};
-use bitbudget_core::plan::Budget;
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Limits, Measure};
 use bitbudget_tests::digits;
 
 /// The main thread's stack on Windows.
@@ -28,14 +29,14 @@ fn whole_path() {
     profile.save(&path).expect("a file");
     let bytes = std::fs::read(&path).expect("a file");
     let profile = Profile::decode(&path, &bytes).expect("the profile");
-    let mut planner = Box::new(HostPlanner::new(&profile.network));
-    let all = Budget::Total(u64::MAX);
+    let mut planner = capacity::planner(Places::Ram, &profile.network);
+    let all = (Limits::NONE, Measure::Ram);
     let stairs = search::staircase(&profile.network, &mut planner, all, &Effort::UNLIMITED);
     let image = pack(&graph, &profile, &stairs.plans).expect("an image");
     let image = HostImage::parse(&image).expect("the image");
     let reference = fp32(image.network(), &graph).expect("an image");
     assert!(HostImage::parse(&reference).is_ok());
-    let budget = Budget::Weights(profile.network.fp32_weight_bytes() / 2);
+    let budget = Limits::weights(profile.network.fp32_weight_bytes() / 2);
     let plan = planner.plan(image.network(), budget, u64::MAX);
     let plan = plan.expect("a plan");
     let against = Against {

@@ -2,11 +2,11 @@
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{Image, ImageError};
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::Limits;
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::generate;
-use bitbudget_tests::model::{LAYERS, LEVELS};
+use bitbudget_tests::model::{LAYERS, LEVELS, TestPlanner};
 use embedded_storage::nor_flash::{ErrorType, NorFlashErrorKind, ReadNorFlash};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -80,12 +80,14 @@ fn plans_and_outputs_are_those_of_an_image_in_memory() {
             assert_eq!(opened.name(layer), mapped.name(layer));
         }
         let (mut a, mut b) = (Arena::new(1 << 20), Arena::new(1 << 20));
+        let mut planner = Box::new(TestPlanner::new(mapped.network()));
         let mut in_memory = Engine::new(&mapped, a.lend()).expect("an engine");
         let mut in_flash = Engine::with_storage(&opened, &mut flash, b.lend()).expect("an engine");
         for _ in 0..6 {
-            let budget = Budget::Weights(rng.random_range(0..20_000));
-            let plan = in_memory.replan(budget, u64::MAX).cloned();
-            assert_eq!(in_flash.replan(budget, u64::MAX).cloned(), plan);
+            let limits = Limits::weights(rng.random_range(0..20_000));
+            let plan = in_memory.replan(&mut planner, limits, u64::MAX).cloned();
+            let same = in_flash.replan(&mut planner, limits, u64::MAX).cloned();
+            assert_eq!(same, plan);
             let sample = generate::sample(&mut rng, &model);
             let outputs = in_memory.infer(Input::U8(&sample)).map(<[f32]>::to_vec);
             let bits = |outputs: &[f32]| outputs.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -111,12 +113,13 @@ fn a_failed_read_is_told_and_the_next_replan_recovers() {
             let mut meta = vec![0; 1 << 14];
             let opened = TestImage::open(&mut &mut flash, &mut meta).expect("an image");
             flash.fails = fails;
+            let mut planner = Box::new(TestPlanner::new(opened.network()));
             let mut arena = Arena::new(1 << 20);
             let mut engine =
                 Engine::with_storage(&opened, &mut flash, arena.lend()).expect("an engine");
             for _ in 0..12 {
-                let budget = Budget::Weights(rng.random_range(0..20_000));
-                match engine.replan(budget, u64::MAX).cloned() {
+                let limits = Limits::weights(rng.random_range(0..20_000));
+                match engine.replan(&mut planner, limits, u64::MAX).cloned() {
                     Ok(plan) => {
                         recovered += 1;
                         let mut fresh = Arena::new(1 << 20);
@@ -139,7 +142,7 @@ fn a_failed_read_is_told_and_the_next_replan_recovers() {
                             Some(EngineError::NoPlan)
                         );
                     }
-                    Err(EngineError::Budget(_)) => {}
+                    Err(EngineError::Limits(_)) => {}
                     Err(other) => panic!("{other}"),
                 }
             }

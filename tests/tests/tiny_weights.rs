@@ -2,7 +2,7 @@
 //! Their biases are far out of the range of 32-bit multiples of input scale · weight scale unless the
 //! weight scale is chosen for them.
 
-use bitbudget::capacity::{HostEngine, HostImage, MAX_LAYERS, MAX_LEVELS};
+use bitbudget::capacity::{HostEngine, HostImage, HostPlanner};
 use bitbudget::dataset::{Dataset, Pixels};
 use bitbudget::evaluate::{ArenaMemory, sample};
 use bitbudget::graph::{Graph, GraphLayer, Weights};
@@ -14,7 +14,7 @@ use bitbudget::profile::Options;
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
 use bitbudget_core::op::{Activation, Op};
-use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_core::plan::Limits;
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::digits;
 use rand::rngs::SmallRng;
@@ -136,10 +136,10 @@ fn a_channel_of_tiny_weights_gives_its_bias_at_every_level() {
             let profile = digits::profiled(graph.clone(), &data, &options);
             let bytes = pack(&graph, &profile, &[]).expect("an image");
             let image = HostImage::parse(&bytes).expect("a sound image");
-            let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(image.network()));
-            let plan = planner.plan(image.network(), Budget::Total(u64::MAX), u64::MAX);
+            let mut planner = Box::new(HostPlanner::new(image.network()));
+            let plan = planner.plan(image.network(), Limits::ram(u64::MAX), u64::MAX);
             let plan = plan.expect("it fits");
-            let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
+            let mut memory = ArenaMemory::new(plan.ram_bytes() as usize);
             let mut engine = Box::new(HostEngine::new(&image, memory.lend()).expect("an engine"));
             engine.load(plan.clone()).expect("it fits");
             let Pixels::F32(pixels) = &data.pixels else {

@@ -9,7 +9,7 @@ use bitbudget::profile::{Options, Profile};
 use bitbudget::search::{Effort, staircase};
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError};
-use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_core::plan::{Limits, Measure, Planner};
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::{digits, equal, shared};
@@ -75,15 +75,22 @@ fn plans_equal_exhaustive_search() {
         let mut most_nodes = 0;
         for _ in 0..1_000 {
             let bytes = rng.random_range(smallest..=largest);
-            let plan = planner.plan(network, Budget::Total(bytes), u64::MAX);
+            let plan = planner.plan(network, Limits::ram(bytes), u64::MAX);
             let plan = plan.expect("it fits");
             let fitting = all.partition_point(|(total, _)| *total <= bytes);
             assert_eq!(plan.price, all[fitting - 1].1, "{bytes} bytes");
-            assert!(plan.is_optimal() && plan.total_bytes() <= bytes);
+            assert!(plan.is_optimal() && plan.ram_bytes() <= bytes);
             most_nodes = most_nodes.max(plan.nodes);
         }
-        let refused = planner.plan(network, Budget::Total(smallest - 1), u64::MAX);
-        assert_eq!(refused.expect_err("too small").smallest_bytes, smallest);
+        let refused = planner.plan(network, Limits::ram(smallest - 1), u64::MAX);
+        assert_eq!(
+            refused
+                .expect_err("too small")
+                .smallest()
+                .expect("a limit")
+                .1,
+            smallest
+        );
         println!("{} layouts, at most {most_nodes} nodes", all.len());
     }
 }
@@ -99,11 +106,11 @@ fn plans_of_equal_layers_equal_exhaustive_search() {
             let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(&network));
             for _ in 0..300 {
                 let bytes = all[rng.random_range(0..all.len())].0 + rng.random_range(0..40);
-                let plan = planner.plan(&network, Budget::Total(bytes), u64::MAX);
+                let plan = planner.plan(&network, Limits::ram(bytes), u64::MAX);
                 let plan = plan.expect("it fits");
                 let fitting = all.partition_point(|(total, _)| *total <= bytes);
                 assert_eq!(plan.price, all[fitting - 1].1, "{shape:?} {bytes} bytes");
-                assert!(plan.is_optimal() && plan.total_bytes() <= bytes);
+                assert!(plan.is_optimal() && plan.ram_bytes() <= bytes);
             }
         }
     }
@@ -117,11 +124,11 @@ fn an_arena_of_the_plans_bytes_suffices_and_one_byte_less_does_not() {
         let image = HostImage::parse(&bytes).expect("a sound image");
         let network = image.network();
         let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));
-        let all = Budget::Total(u64::MAX);
+        let all = (Limits::NONE, Measure::Ram);
         let plans = staircase(network, &mut planner, all, &Effort::UNLIMITED).plans;
         for _ in 0..12 {
             let plan = &plans[rng.random_range(0..plans.len())];
-            let needed = plan.total_bytes() as usize;
+            let needed = plan.ram_bytes() as usize;
             let mut exact = Arena::new(needed);
             let mut engine = Box::new(Engine::new(&image, exact.lend()).expect("an engine"));
             assert_eq!(engine.load(plan.clone()), Ok(plan));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use bitbudget::capacity::{HostEngine, HostImage};
+use bitbudget::capacity::{HostEngine, HostImage, HostPlanner};
 use bitbudget::dataset::{Dataset, real_inputs};
 use bitbudget::evaluate::{Against, ArenaMemory, evaluate, sample};
 use bitbudget::graph::FloatModel;
@@ -12,7 +12,8 @@ use bitbudget::loss::Loss;
 use bitbudget::pack::pack;
 use bitbudget::profile::{Control, Options, Phase, Profile, ProfileError, profile};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, Place, Plan};
+use bitbudget_core::place::Place;
+use bitbudget_core::plan::{Limits, Plan};
 use bitbudget_tests::{digits, shared};
 
 /// The profile that runs come to of which each but the last is interrupted when it is that far.
@@ -160,8 +161,12 @@ fn residual_and_plain_networks_go_the_whole_path() {
         let image = HostImage::parse(&image).expect("an image");
         let mut memory = ArenaMemory::new(2 << 20);
         let mut engine = HostEngine::new(&image, memory.lend()).expect("an engine");
-        let fp32 = Budget::Weights(u64::from(u32::MAX));
-        let mut plan = engine.replan(fp32, u64::MAX).expect("a plan").clone();
+        let mut planner = Box::new(HostPlanner::new(image.network()));
+        let fp32 = Limits::weights(u64::from(u32::MAX));
+        let mut plan = engine
+            .replan(&mut planner, fp32, u64::MAX)
+            .expect("a plan")
+            .clone();
         for level in plan.levels.iter_mut().flatten() {
             *level = Level::Fp32;
         }
@@ -181,7 +186,7 @@ fn residual_and_plain_networks_go_the_whole_path() {
                 assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
             }
         }
-        let small = engine.replan(Budget::Weights(100 * 1024), u64::MAX);
+        let small = engine.replan(&mut planner, Limits::weights(100 * 1024), u64::MAX);
         let bytes = small.map(|plan| plan.weight_bytes);
         if name != "resnet14_plain" {
             assert!(bytes.expect("a plan") <= 100 * 1024);

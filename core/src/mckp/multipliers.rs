@@ -1,77 +1,107 @@
 //! Multipliers for several limits: where the Lagrangian bound is highest, nearly.
 //!
-//! The bound is concave in the multipliers (Fisher 1981). One after the other is enclosed by nested
-//! bisection: for each value of the first one the best second one is sought, and so on. At the best
-//! inner multiplier costs are a mixture of those on either side of it, the one in which the inner
-//! limit is met exactly; by this mixture the outer interval is halved. The best multipliers on the
-//! way are returned: any will do for a bound.
+//! The bound is concave in the multipliers, and the costs of the best choices at some multipliers are the
+//! slope of a plane that touches it there and lies nowhere below it (Fisher 1981). One multiplier after the
+//! other is enclosed: for each value of the first one the best second one is sought, and so on. Between two
+//! values the next one is where the planes at both meet (Kelley 1960), which ends after as many values as
+//! the bound has corners on the way. At the best inner multiplier the two planes are mixed so that the
+//! inner limit is met exactly: their mixture is the plane that the next multiplier further out sees. The
+//! best multipliers on the way are returned: any will do for a bound.
 
-use super::problem::{FAR, Problem, priced};
+use super::problem::Problem;
 
-/// How often the interval of a multiplier is halved.
-const HALVINGS: u32 = 24;
+/// The most values that are tried for a multiplier.
+const MOST_TRIES: u32 = 24;
 
-/// Costs of the best choices at multipliers.
-type Costs<const D: usize> = [i64; D];
+/// A plane that lies nowhere below the bound: its value at some multipliers, and its slope there, which is
+/// these costs above the capacity.
+#[derive(Clone, Copy)]
+struct Plane<const D: usize> {
+    /// The multiplier in question.
+    at: i64,
+    value: i64,
+    costs: [i64; D],
+}
 
-/// What the bisection of one multiplier knows.
+/// The search for one multiplier.
 #[derive(Clone, Copy)]
 struct Interval<const D: usize> {
-    low: i64,
-    high: i64,
-    halvings: u32,
-    /// The costs at `low`, if they have been seen: too high.
-    at_low: Option<Costs<D>>,
-    /// The costs at `high`, if they have been seen.
-    at_high: Option<Costs<D>>,
+    most: i64,
+    /// The plane at the lower end: its costs are too high.
+    low: Option<Plane<D>>,
+    /// The plane at the upper end.
+    high: Option<Plane<D>>,
+    /// The next value to try; none if the best one is found.
+    next: Option<i64>,
+    /// What the planes promise there.
+    promised: i64,
+    tries: u32,
 }
 
 impl<const D: usize> Interval<D> {
-    const fn up_to(high: i64) -> Self {
+    /// From 0, where a limit that costs nothing ends the search, to `most`.
+    const fn up_to(most: i64) -> Self {
         Self {
-            low: 0,
-            high,
-            halvings: 0,
-            at_low: None,
-            at_high: None,
+            most,
+            low: None,
+            high: None,
+            next: Some(0),
+            promised: i64::MAX,
+            tries: 0,
         }
     }
 
-    const fn middle(&self) -> i64 {
-        self.low + (self.high - self.low) / 2
-    }
-
-    /// Takes the costs at `value` into account.
-    fn narrow(&mut self, value: i64, costs: Costs<D>, d: usize, capacity: i64) {
-        if costs[d] > capacity {
-            self.low = value;
-            self.at_low = Some(costs);
+    /// Takes a plane into account.
+    fn narrow(&mut self, plane: Plane<D>, d: usize, capacity: i64) {
+        let is_over = plane.costs[d] > capacity;
+        self.tries += 1;
+        let is_best = plane.value >= self.promised;
+        *(if is_over {
+            &mut self.low
         } else {
-            self.high = value;
-            self.at_high = Some(costs);
-        }
-        self.halvings += 1;
-    }
-
-    const fn is_closed(&self) -> bool {
-        self.halvings >= HALVINGS || self.high - self.low <= 1
-    }
-
-    /// The mixture of both ends that costs `capacity`; the costs at one end if there is no other.
-    fn mixture(&self, d: usize, capacity: i64) -> Option<Costs<D>> {
-        let (Some(low), Some(high)) = (self.at_low, self.at_high) else {
-            return self.at_high.or(self.at_low);
+            &mut self.high
+        }) = Some(plane);
+        self.next = match (self.low, self.high) {
+            (Some(low), None) => (low.at < self.most).then_some(self.most),
+            (None, _) => None,
+            (Some(_), Some(_)) if is_best || self.tries >= MOST_TRIES => None,
+            (Some(low), Some(high)) => {
+                let (at, promised) = meeting(low, high, d, capacity);
+                self.promised = promised;
+                (low.at < at && at < high.at).then_some(at)
+            }
         };
-        let (over, under) = (
-            i128::from(low[d] - capacity),
-            i128::from(capacity - high[d]),
-        );
-        let mixed = |e: usize| {
-            let sum = i128::from(low[e]) * under + i128::from(high[e]) * over;
+    }
+
+    /// The plane at the best value: the mixture of both ends that costs `capacity`, or the one there is.
+    fn best(&self, d: usize, capacity: i64) -> Option<Plane<D>> {
+        let (Some(low), Some(high)) = (self.low, self.high) else {
+            return self.high.or(self.low);
+        };
+        let (over, under) = (low.costs[d] - capacity, capacity - high.costs[d]);
+        let (over, under) = (i128::from(over), i128::from(under));
+        let mixed = |low: i64, high: i64| {
+            let sum = i128::from(low) * under + i128::from(high) * over;
             (sum / (over + under)) as i64
         };
-        Some(core::array::from_fn(mixed))
+        Some(Plane {
+            at: low.at,
+            value: meeting(low, high, d, capacity).1,
+            costs: core::array::from_fn(|e| mixed(low.costs[e], high.costs[e])),
+        })
     }
+}
+
+/// Where two planes meet, and their value there.
+fn meeting<const D: usize>(low: Plane<D>, high: Plane<D>, d: usize, capacity: i64) -> (i64, i64) {
+    let rise = i128::from(low.costs[d] - capacity);
+    let fall = i128::from(capacity - high.costs[d]);
+    let width = i128::from(high.at - low.at);
+    // low.value + rise · x = high.value + fall · (width - x)
+    let numerator = i128::from(high.value) - i128::from(low.value) + fall * width;
+    let x = (numerator / (rise + fall)).clamp(0, width);
+    let value = i128::from(low.value) + rise * x;
+    (low.at + x as i64, value as i64)
 }
 
 pub(super) fn multipliers<const N: usize, const K: usize, const D: usize>(
@@ -81,54 +111,67 @@ pub(super) fn multipliers<const N: usize, const K: usize, const D: usize>(
     let all_prices = problem.price_span << problem.shift;
     let whole = |d: usize| Interval::up_to(all_prices / capacity[d].max(1));
     let mut intervals: [Interval<D>; D] = core::array::from_fn(whole);
-    let mut lambda: [i64; D] = core::array::from_fn(|d| intervals[d].middle());
+    let mut lambda = [0; D];
     let (mut best, mut highest) = ([0; D], i64::MIN);
     loop {
-        let (mut costs, value) = evaluate(problem, &lambda, &capacity);
-        if value > highest {
-            (best, highest) = (lambda, value);
+        let mut plane = evaluate(problem, &lambda, &capacity);
+        if plane.value > highest {
+            (best, highest) = (lambda, plane.value);
         }
         let mut d = D - 1;
-        loop {
-            intervals[d].narrow(lambda[d], costs, d, capacity[d]);
-            if !intervals[d].is_closed() {
-                break;
+        let next = loop {
+            plane.at = lambda[d];
+            intervals[d].narrow(plane, d, capacity[d]);
+            if let Some(next) = intervals[d].next {
+                break next;
             }
-            costs = intervals[d].mixture(d, capacity[d]).unwrap_or(costs);
+            plane = intervals[d].best(d, capacity[d]).unwrap_or(plane);
             if d == 0 {
                 return best;
             }
             d -= 1;
-        }
-        lambda[d] = intervals[d].middle();
+        };
+        lambda[d] = next;
         for inner in d + 1..D {
             intervals[inner] = whole(inner);
-            lambda[inner] = intervals[inner].middle();
+            lambda[inner] = 0;
         }
     }
 }
 
-/// Returns the costs of the best choices, and the bound.
+/// Returns the plane of the best choices.
 fn evaluate<const N: usize, const K: usize, const D: usize>(
     problem: &Problem<N, K, D>,
     lambda: &[i64; D],
     capacity: &[i64; D],
-) -> (Costs<D>, i64) {
+) -> Plane<D> {
     let mut costs = [0; D];
-    let mut bound = 0_i64;
+    let mut value = 0_i64;
     for (lambda, capacity) in lambda.iter().zip(capacity) {
-        bound -= lambda * capacity;
+        value -= lambda * capacity;
     }
     for group in &problem.groups {
-        let choices = group.choices().iter().filter(|choice| choice.allowed);
-        let values = choices.map(|choice| (priced(problem, lambda, choice), choice));
-        let Some((value, best)) = values.min_by_key(|(value, _)| *value) else {
+        let choices = group.choices().iter();
+        // what fits costs no more than the capacity, so that no product leaves its range
+        let choices = choices.filter(|choice| choice.allowed && choice.fits(capacity));
+        let values = choices.map(|choice| {
+            let mut value = i64::from(choice.price) << problem.shift;
+            for (lambda, cost) in lambda.iter().zip(choice.cost) {
+                value += lambda * i64::from(cost);
+            }
+            (value, choice)
+        });
+        let Some((least, best)) = values.min_by_key(|(value, _)| *value) else {
             continue;
         };
-        bound = bound.saturating_add(value.min(FAR));
+        value += least;
         for (sum, cost) in costs.iter_mut().zip(best.cost) {
             *sum += i64::from(cost);
         }
     }
-    (costs, bound)
+    Plane {
+        at: 0,
+        value,
+        costs,
+    }
 }

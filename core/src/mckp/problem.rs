@@ -191,7 +191,9 @@ pub(super) struct Layout<const N: usize> {
 #[derive(Clone, Debug)]
 pub(super) struct Problem<const N: usize, const K: usize, const D: usize> {
     pub(super) groups: Vec<Group<K, D>, N>,
-    /// By falling slope; flattened, and the first `step_count` are in use. For one limit only.
+    /// Whether the first costs are the only ones that layouts differ in: the other limits are none then.
+    pub(super) is_single: bool,
+    /// By falling slope; flattened, and the first `step_count` are in use. Only if `is_single`.
     steps: [[Step; K]; N],
     step_count: usize,
     pub(super) smallest_cost: [u64; D],
@@ -214,6 +216,7 @@ impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
         }
         Self {
             groups: Vec::new(),
+            is_single: false,
             steps: [[Step {
                 group: 0,
                 from: 0,
@@ -247,14 +250,17 @@ impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
             }
             self.push(Group::new(items))?;
         }
-        self.sort_steps();
+        self.is_single = self.cost_span.iter().skip(1).all(|span| *span == 0);
+        if self.is_single {
+            self.list_steps();
+            self.sort_steps();
+        }
         let bits = u64::BITS - self.price_span.cast_unsigned().leading_zeros();
         self.shift = PRICE_BITS - bits;
         Ok(())
     }
 
     fn push(&mut self, group: Group<K, D>) -> Result<(), ProblemError> {
-        let index = self.groups.len() as u16;
         for (sum, cost) in self.smallest_cost.iter_mut().zip(group.smallest_cost) {
             *sum += u64::from(cost);
         }
@@ -265,10 +271,16 @@ impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
             let costs = group.choices().iter().map(|choice| choice.cost[d]);
             *span += costs.max().map_or(0, i64::from);
         }
-        if D == 1 && usize::from(index) < N {
+        self.groups
+            .push(group)
+            .map_err(|_| ProblemError::TooManyGroups { limit: N })
+    }
+
+    fn list_steps(&mut self) {
+        for (index, group) in self.groups.iter().enumerate() {
             for edge in group.hull().windows(2) {
                 let step = Step {
-                    group: index,
+                    group: index as u16,
                     from: edge[0],
                     to: edge[1],
                 };
@@ -276,9 +288,6 @@ impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
                 self.step_count += 1;
             }
         }
-        self.groups
-            .push(group)
-            .map_err(|_| ProblemError::TooManyGroups { limit: N })
     }
 
     /// Sorts the steps by falling slope, and those of equal slope by group.
@@ -292,6 +301,11 @@ impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
             let falling = slope(b).compare(slope(a));
             falling.then_with(|| a.group.cmp(&b.group)).is_lt()
         });
+    }
+
+    /// Returns the number of limits, the first ones, whose costs differ between layouts.
+    pub(super) const fn dims(&self) -> usize {
+        if self.is_single { 1 } else { D }
     }
 
     pub(super) fn steps(&self) -> &[Step] {
@@ -399,7 +413,10 @@ pub(super) fn priced<const N: usize, const K: usize, const D: usize>(
 ) -> i64 {
     let mut value = i64::from(choice.price) << problem.shift;
     for (lambda, cost) in lambda.iter().zip(choice.cost) {
-        value = value.saturating_add(lambda.saturating_mul(cost.into()));
+        // most limits are none, and a product that saturates takes its time
+        if *lambda != 0 {
+            value = value.saturating_add(lambda.saturating_mul(cost.into()));
+        }
     }
     value.min(FAR)
 }

@@ -60,13 +60,13 @@ impl<const N: usize, const K: usize, const D: usize> Relaxation<N, K, D> {
     ) -> Option<Layout<N>> {
         self.capacity = capacity;
         let mut layout = problem.smallest_layout();
-        if D == 1 {
+        if problem.is_single {
             self.take_steps(problem, &mut layout);
         } else {
             self.lambda = multipliers(problem, capacity);
         }
         self.reduce(problem);
-        if D > 1 {
+        if !problem.is_single {
             let groups = problem.groups.iter().zip(&self.reduced);
             for (item, (group, reduced)) in layout.items.iter_mut().zip(groups) {
                 let mut reduced = reduced[..group.choices().len()].iter();

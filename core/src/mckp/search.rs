@@ -473,9 +473,9 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
                 }
             }
             // Several costs are compared by their multipliers.
-            let weight = |d: usize| match D {
-                1 => 1,
-                _ => relaxation.lambda[d].cast_unsigned(),
+            let weight = |d: usize| match problem.is_single {
+                true => 1,
+                false => relaxation.lambda[d].cast_unsigned(),
             };
             let width = |d: usize| (high[d] - low[d]).saturating_mul(weight(d));
             let width = (0..D).map(width).fold(0, u64::saturating_add);
@@ -513,7 +513,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         if self
             .search
             .nodes
-            .is_multiple_of(REFINE_NODES[usize::from(D > 1)])
+            .is_multiple_of(REFINE_NODES[usize::from(!self.problem.is_single)])
         {
             self.refine(depth);
         }

@@ -65,18 +65,25 @@ impl<const N: usize, const K: usize, const D: usize> Core<'_, N, K, D> {
 
     /// Returns the smallest reduced + mu · cost of a group of the order, and the costs where it is.
     fn smallest(&self, depth: usize, mu: &[i64; D]) -> (i64, &[u32; D]) {
+        let dims = self.problem.dims();
         let values = self
             .choices(depth)
-            .map(|(reduced, cost)| (reduced + product(mu, cost), cost));
+            .map(|(reduced, cost)| (reduced + product(mu, cost, dims), cost));
         values
             .min_by_key(|(value, _)| *value)
             .unwrap_or((0, &[0; D]))
     }
 }
 
-fn product<const D: usize>(mu: &[i64; D], cost: &[u32; D]) -> i64 {
-    let products = mu.iter().zip(cost).map(|(mu, cost)| mu * i64::from(*cost));
-    products.sum()
+/// Returns mu · costs over the first `dims` limits; there are no costs of the others.
+#[inline(always)]
+fn product<const D: usize, C: Copy + Into<i64>>(mu: &[i64; D], costs: &[C; D], dims: usize) -> i64 {
+    let first = mu[0] * costs[0].into();
+    if dims == 1 {
+        return first;
+    }
+    let others = mu.iter().zip(costs).skip(1);
+    first + others.map(|(mu, cost)| mu * (*cost).into()).sum::<i64>()
 }
 
 /// A lower bound, and where it was found.
@@ -138,7 +145,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
             self.least[d] = -lambda.min(limit);
             self.largest[d] = largest.min(limit);
             for (column, mu) in self.multipliers.iter_mut().enumerate() {
-                let exact = if D == 1 {
+                let exact = if problem.is_single {
                     match column {
                         ..ZERO => -(lambda >> column),
                         ZERO => 0,
@@ -168,10 +175,11 @@ impl<const N: usize, const D: usize> Table<N, D> {
     fn fill_column<const K: usize>(&mut self, core: &Core<'_, N, K, D>, column: usize) {
         self.filled |= 1 << column;
         let mu = self.multipliers[column];
+        let dims = core.problem.dims();
         let mut sum = 0;
         for depth in (0..self.depths).rev() {
             let values = core.choices(depth);
-            let values = values.map(|(reduced, cost)| reduced + product(&mu, cost));
+            let values = values.map(|(reduced, cost)| reduced + product(&mu, cost, dims));
             sum += values.min().unwrap_or(0);
             self.sums[depth][column] = sum;
         }
@@ -189,8 +197,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
         if self.filled & 1 << column == 0 {
             self.fill_column(core, column);
         }
-        let mu = self.multipliers[column].iter().zip(usable);
-        self.sums[depth][column] - mu.map(|(mu, usable)| mu * usable).sum::<i64>()
+        self.sums[depth][column] - product(&self.multipliers[column], usable, core.problem.dims())
     }
 
     /// Returns the largest bound for groups `depth..`; with one limit the climb begins at column
@@ -207,10 +214,9 @@ impl<const N: usize, const D: usize> Table<N, D> {
             true => &[0; D],
             false => &core.problem.cost_span,
         };
-        let usable = core::array::from_fn(|d| left[d].min(spans[d]));
-        let rest = (0..D)
-            .map(|d| self.lambda[d] * (left[d] - usable[d]))
-            .sum::<i64>();
+        let usable: [i64; D] = core::array::from_fn(|d| left[d].min(spans[d]));
+        let unusable = core::array::from_fn(|d| left[d] - usable[d]);
+        let rest = product(&self.lambda, &unusable, core.problem.dims());
         if depth == self.depths {
             return Bound {
                 loss: rest,
@@ -226,7 +232,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
             let loss = self.value(core, depth, &usable, column);
             if loss >= best.loss {
                 best = Bound { loss, column };
-            } else if D == 1 {
+            } else if core.problem.is_single {
                 break;
             }
         }
@@ -234,7 +240,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
             let loss = self.value(core, depth, &usable, column);
             if loss >= best.loss {
                 best = Bound { loss, column };
-            } else if D == 1 {
+            } else if core.problem.is_single {
                 break;
             }
         }
@@ -256,12 +262,12 @@ impl<const N: usize, const D: usize> Table<N, D> {
         if self.multipliers.contains(&mu) {
             return;
         }
-        let last = COLUMNS - usize::from(D == 1);
+        let last = COLUMNS - usize::from(core.problem.is_single);
         let victim = (1..last)
             .min_by_key(|&column| self.used[column])
             .unwrap_or(ZERO);
         let mut place = victim;
-        if D == 1 {
+        if core.problem.is_single {
             place = self.multipliers.partition_point(|&other| other < mu);
             if place == COLUMNS {
                 return;
@@ -273,7 +279,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
         }
         self.multipliers[place] = mu;
         self.used[place] = self.clock;
-        debug_assert!(D > 1 || self.multipliers.is_sorted());
+        debug_assert!(!core.problem.is_single || self.multipliers.is_sorted());
         self.fill_column(core, place);
     }
 
@@ -288,7 +294,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
         let column = usize::from(self.bound(core, depth, left, ZERO as u8).column);
         let mut mu = self.multipliers[column];
         for d in 0..D {
-            let (mut low, mut high) = if D == 1 {
+            let (mut low, mut high) = if core.problem.is_single {
                 (
                     self.multipliers[column.saturating_sub(1)][d],
                     self.multipliers[(column + 1).min(COLUMNS - 1)][d],
@@ -296,7 +302,7 @@ impl<const N: usize, const D: usize> Table<N, D> {
             } else {
                 (self.least[d], self.largest[d])
             };
-            for _ in 0..REFINE_HALVINGS * if D == 1 { 1 } else { 2 } {
+            for _ in 0..REFINE_HALVINGS * if core.problem.is_single { 1 } else { 2 } {
                 mu[d] = low + (high - low) / 2;
                 let cost = |depth| i64::from(core.smallest(depth, &mu).1[d]);
                 if (depth..self.depths).map(cost).sum::<i64>() > left[d] {

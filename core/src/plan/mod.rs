@@ -1,11 +1,16 @@
-//! Plans: the optimal level of every layer under a memory budget.
+//! Plans: a level and a place for every layer, the best within limits.
+//!
+//! The plan for some limits is one of least price. Of its levels' places, where they are free
+//! ([`Places::Best`](crate::place::Places::Best)), it has those of fewest cycles, and of these those that take least RAM. So RAM that
+//! no better level can use buys time.
 
 mod arena;
+mod limits;
+mod placement;
 mod planner;
 
-pub use planner::{Planner, SMALLEST_NODES};
-
-use core::fmt;
+pub use limits::{CapacityError, Limits, LimitsTooSmall, Measure};
+pub use planner::{MOST_LIMITS, Planner, SMALLEST_NODES};
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
@@ -13,64 +18,31 @@ use serde::{Deserialize, Serialize};
 use crate::arena::Lifetimes;
 use crate::form::Form;
 use crate::level::Level;
-use crate::mckp::{Solution, Status, Surcharge};
+use crate::mckp::Status;
 use crate::network::Network;
-use arena::Arena;
+use crate::place::Place;
+use crate::price::PriceItem;
 
-/// Where a plan's weights lie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Place {
-    /// They are copied to RAM.
-    #[default]
-    Ram,
-    /// They are read where the image lies, which must be in memory; they take no RAM.
-    Flash,
-}
-
-/// A limit on memory, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Budget {
-    /// All the RAM that the engine takes: weights whose place is RAM, and the activation arena.
-    Total(u64),
-    /// The weights alone, wherever they lie.
-    Weights(u64),
-}
-
-impl Budget {
-    /// The limit.
-    #[must_use]
-    pub const fn bytes(self) -> u64 {
-        match self {
-            Self::Total(bytes) | Self::Weights(bytes) => bytes,
-        }
-    }
-
-    /// Another limit on the same memory.
-    #[must_use]
-    pub const fn with_bytes(self, bytes: u64) -> Self {
-        match self {
-            Self::Total(_) => Self::Total(bytes),
-            Self::Weights(_) => Self::Weights(bytes),
-        }
-    }
-}
-
-/// One level per layer, what it takes and what it costs.
+/// A level and a place per layer, what they take and what they cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan<const N: usize> {
     /// The level of every layer; `None` for layers without weights.
     pub levels: Vec<Option<Level>, N>,
-    /// Where the weights lie.
-    pub place: Place,
-    /// Bytes of the weights' blocks.
+    /// Where the weights of every layer lie; for layers without weights, [`Place::Flash`].
+    pub places: Vec<Place, N>,
+    /// Bytes of all blocks, wherever they lie.
     pub weight_bytes: u32,
+    /// Bytes of those that lie in RAM.
+    pub ram_weight_bytes: u32,
     /// Bytes of the activation arena.
     pub arena_bytes: u32,
+    /// Cycles of an inference, as far as the image knows those of its layers.
+    pub cycles: u64,
+    /// Proven lower bound on the cycles of these levels at any places within the limits.
+    pub cycles_bound: u64,
     /// Sum of the prices, in units of the price matrix.
     pub price: i64,
-    /// Proven lower bound on the price of any layout within the budget.
+    /// Proven lower bound on the price of any plan within the limits.
     pub bound: i64,
     /// Nodes that the search visited.
     pub nodes: u64,
@@ -79,95 +51,88 @@ pub struct Plan<const N: usize> {
 }
 
 impl<const N: usize> Plan<N> {
-    /// The plan of a solution; under a budget for the weights alone it says nothing of the arena.
-    fn solved<const K: usize>(
-        network: &Network<N, K>,
-        solution: &Solution<N>,
-        arena: &Arena<'_, N, K>,
-        budget: Budget,
-        place: Place,
-    ) -> Self {
-        let rows = network.prices.rows.iter().enumerate();
-        let levels: Vec<Option<Level>, N> = rows
-            .map(|(layer, row)| {
-                let choice = solution.choice[usize::from(arena.readers[layer].leader)];
-                row.get(usize::from(choice)).map(|item| item.level)
-            })
-            .collect();
-        Self {
-            place,
-            weight_bytes: weight_bytes(network, &levels),
-            arena_bytes: match budget {
-                Budget::Total(_) => solution.surcharge,
-                Budget::Weights(_) => arena.of(&arena.classes(&levels)),
-            },
-            levels,
-            price: solution.price,
-            bound: solution.bound,
-            nodes: solution.nodes,
-            status: solution.status,
-        }
-    }
-
-    /// The plan of levels that no planner chose, with the bytes that they take. Its bound is its price;
-    /// levels outside the price matrix count no price.
+    /// The plan of levels that no planner chose, all weights in one place. Its bounds are its own price and
+    /// cycles; levels outside the price matrix count no price and no cycles.
     #[must_use]
     pub fn of_levels<const K: usize>(
         network: &Network<N, K>,
         levels: Vec<Option<Level>, N>,
         place: Place,
     ) -> Self {
+        let places = levels.iter().map(|level| match level {
+            Some(_) => place,
+            None => Place::Flash,
+        });
+        let places = places.collect();
         let forms = network.least_forms(|layer| {
             let level = levels.get(layer).copied().flatten();
             Some(level.unwrap_or(Level::Fp32).input_form())
         });
-        let chosen = || {
-            levels
-                .iter()
-                .enumerate()
-                .filter_map(|(i, l)| Some((i, (*l)?)))
-        };
-        let price = chosen().map(|(layer, level)| {
-            let item = network.prices.rows[layer]
-                .iter()
-                .find(|item| item.level == level);
-            item.map_or(0, |item| i64::from(item.price))
-        });
-        let price = price.sum();
-        Self {
-            place,
-            weight_bytes: weight_bytes(network, &levels),
-            arena_bytes: Lifetimes::new(network).place(&forms).bytes(),
-            levels,
-            price,
-            bound: price,
-            nodes: 0,
-            status: Status::NodeLimit,
-        }
+        let arena_bytes = Lifetimes::new(network).place(&forms).bytes();
+        Self::of(network, levels, places, arena_bytes)
     }
 
-    /// Bytes of RAM that the weights take.
-    #[must_use]
-    pub const fn ram_weight_bytes(&self) -> u32 {
-        match self.place {
-            Place::Ram => self.weight_bytes,
-            Place::Flash => 0,
+    /// The plan of these levels and places. Its bounds are its own price and cycles.
+    pub(crate) fn of<const K: usize>(
+        network: &Network<N, K>,
+        levels: Vec<Option<Level>, N>,
+        places: Vec<Place, N>,
+        arena_bytes: u32,
+    ) -> Self {
+        let mut plan = Self {
+            levels,
+            places,
+            weight_bytes: 0,
+            ram_weight_bytes: 0,
+            arena_bytes,
+            cycles: 0,
+            cycles_bound: 0,
+            price: 0,
+            bound: 0,
+            nodes: 0,
+            status: Status::NodeLimit,
+        };
+        for (layer, (level, place)) in plan.levels.iter().zip(&plan.places).enumerate() {
+            let Some(level) = *level else {
+                continue;
+            };
+            let place = *place;
+            let bytes = network.block_bytes(layer, level).unwrap_or(0);
+            plan.weight_bytes += bytes;
+            if place == Place::Ram {
+                plan.ram_weight_bytes += bytes;
+            }
+            if let Some(item) = network.item_at(layer, Some(level)) {
+                plan.price += i64::from(item.price);
+                plan.cycles += u64::from(item.cycles.at(place));
+            }
         }
+        (plan.bound, plan.cycles_bound) = (plan.price, plan.cycles);
+        plan
     }
 
     /// All the RAM that the engine takes under this plan.
     #[must_use]
-    pub const fn total_bytes(&self) -> u64 {
-        self.ram_weight_bytes() as u64 + self.arena_bytes as u64
+    pub const fn ram_bytes(&self) -> u64 {
+        self.ram_weight_bytes as u64 + self.arena_bytes as u64
     }
 
-    /// The bytes that count under a budget.
+    /// What it takes of a measure.
     #[must_use]
-    pub const fn bytes(&self, budget: Budget) -> u64 {
-        match budget {
-            Budget::Total(_) => self.total_bytes(),
-            Budget::Weights(_) => self.weight_bytes as u64,
+    pub const fn amount(&self, measure: Measure) -> u64 {
+        match measure {
+            Measure::Ram => self.ram_bytes(),
+            Measure::Cycles => self.cycles,
+            Measure::Weights => self.weight_bytes as u64,
         }
+    }
+
+    /// Whether it is within limits.
+    #[must_use]
+    pub fn is_within(&self, limits: &Limits) -> bool {
+        limits
+            .iter()
+            .all(|(measure, most)| self.amount(measure) <= most)
     }
 
     /// Whether the price is proven optimal.
@@ -177,49 +142,14 @@ impl<const N: usize> Plan<N> {
     }
 }
 
-/// Bytes of the blocks of these levels.
-fn weight_bytes<const N: usize, const K: usize>(
-    network: &Network<N, K>,
-    levels: &[Option<Level>],
-) -> u32 {
-    let chosen = levels.iter().enumerate();
-    let bytes = chosen.filter_map(|(layer, level)| network.block_bytes(layer, (*level)?));
-    bytes.sum()
-}
-
-/// No layout fits the budget, or none is known to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct BudgetTooSmall {
-    /// The budget.
-    pub budget: Budget,
-    /// The smallest budget of the same kind that some layout is known to fit, in bytes.
-    pub smallest_bytes: u64,
-    /// Whether it is proven that no layout takes less.
-    pub proven: bool,
-}
-
-impl fmt::Display for BudgetTooSmall {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, bytes) = match self.budget {
-            Budget::Total(bytes) => ("RAM", bytes),
-            Budget::Weights(bytes) => ("weights", bytes),
-        };
-        let smallest = self.smallest_bytes;
-        let (no_layout, known) = match self.proven {
-            true => ("no layout", ""),
-            false => ("no layout that is known", " known one"),
-        };
-        write!(
-            f,
-            "{no_layout} fits {bytes} bytes of {what}; the smallest{known} takes {smallest} bytes"
-        )
-    }
-}
-
-impl core::error::Error for BudgetTooSmall {}
-
 impl<const N: usize, const K: usize> Network<N, K> {
+    /// The layer's item at this level, if it has one.
+    #[must_use]
+    pub fn item_at(&self, layer: usize, level: Option<Level>) -> Option<&PriceItem> {
+        let row = self.prices.rows.get(layer)?;
+        row.iter().find(|item| Some(item.level) == level)
+    }
+
     /// Bytes of weights when every layer is FP32: what percentages of the weights refer to.
     #[must_use]
     pub fn fp32_weight_bytes(&self) -> u64 {

@@ -1,44 +1,100 @@
-//! The planner: plans for any budgets of one network.
+//! The planner: plans for any limits of one network.
 
 use heapless::Vec;
 
 use super::arena::{Arena, Reader};
-use super::{Budget, BudgetTooSmall, Place, Plan};
+use super::placement::{self, Blocks};
+use super::{CapacityError, Limits, LimitsTooSmall, Measure, Plan};
 use crate::arena::Lifetimes;
-use crate::mckp::{Item, Least, Solver};
+use crate::mckp::{Item, Least, Solution, Solver, Surcharge};
 use crate::network::Network;
+use crate::place::{Place, Places};
 
-/// The most nodes that a planner visits to find the smallest total of a network; where they do not
-/// suffice, [`BudgetTooSmall::proven`] is false.
+/// The most nodes that a planner visits to find the least RAM of a network; where they do not suffice,
+/// [`LimitsTooSmall::proven`] is false.
 pub const SMALLEST_NODES: u64 = 1_000;
 
-/// Answers budgets for one network; what does not depend on the budget is worked out once.
+/// How many measures can be limited at once.
+pub const MOST_LIMITS: usize = 2;
+
+/// Answers limits for one network; what does not depend on the limits is worked out once.
+///
+/// `K` is the most items of a layer: its levels, and twice as many where cycles are limited and places
+/// are free ([`Places::Best`]), for then a level in RAM and the same level in flash are two.
 #[derive(Clone, Debug)]
 pub struct Planner<const N: usize, const K: usize> {
-    solver: Solver<N, K>,
+    solver: Solver<N, K, MOST_LIMITS>,
     lifetimes: Lifetimes<N>,
     /// By layer.
     readers: Vec<Reader, N>,
-    /// The layout that takes least RAM in all, once a budget on all of it was given.
+    /// The layout that takes least RAM in all, once a limit on it was given.
     smallest: Option<Least<N>>,
-    budget: Budget,
-    place: Place,
-    /// Whether the solver's costs are zeros, not the bytes of weights.
-    is_free: bool,
+    limits: Limits,
+    places: Places,
+    /// The measures that the solver's costs are in, by bit; 0: it has no groups yet.
+    counted: u8,
 }
+
+/// What the items of the solver's groups stand for.
+#[derive(Clone, Copy)]
+enum Meaning {
+    /// The levels of a layer, with the weights in this place.
+    In(Place),
+    /// The levels of a layer, each in flash and in RAM.
+    Either,
+}
+
+impl Meaning {
+    /// The number of items of a layer of so many levels.
+    const fn items(self, levels: usize) -> usize {
+        match self {
+            Self::In(_) => levels,
+            Self::Either => 2 * levels,
+        }
+    }
+
+    /// The level, by its place in its row, and the place of an item.
+    const fn of(self, item: usize) -> (usize, Place) {
+        match self {
+            Self::In(place) => (item, place),
+            Self::Either if item.is_multiple_of(2) => (item / 2, Place::Flash),
+            Self::Either => (item / 2, Place::Ram),
+        }
+    }
+
+    /// The item of a level where it takes least RAM.
+    const fn smallest(self, level: u8) -> u8 {
+        match self {
+            Self::In(_) => level,
+            Self::Either => 2 * level,
+        }
+    }
+}
+
+/// The bit of a measure among those that are counted.
+const fn bit(measure: Measure) -> u8 {
+    match measure {
+        Measure::Ram => 1,
+        Measure::Cycles => 2,
+        Measure::Weights => 4,
+    }
+}
+
+/// That the solver has groups.
+const GROUPS: u8 = 8;
 
 impl<const N: usize, const K: usize> Planner<N, K> {
     /// The planner of a network whose weights lie in RAM.
     #[must_use]
-    pub fn new(network: &Network<N, K>) -> Self {
-        Self::with_weights_in(Place::Ram, network)
+    pub fn new<const L: usize>(network: &Network<N, L>) -> Self {
+        Self::with_places(Places::Ram, network)
     }
 
-    /// The planner of a network whose weights lie in this place.
+    /// The planner of a network whose weights may lie in these places.
     #[must_use]
-    pub fn with_weights_in(place: Place, network: &Network<N, K>) -> Self {
+    pub fn with_places<const L: usize>(places: Places, network: &Network<N, L>) -> Self {
         let mut planner = Self::empty();
-        planner.set_network(network, place);
+        planner.set_network(network, places);
         planner
     }
 
@@ -51,15 +107,21 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             lifetimes: Lifetimes::empty(),
             readers: Vec::new(),
             smallest: None,
-            budget: Budget::Total(0),
-            place: Place::Ram,
-            is_free: false,
+            limits: Limits::NONE,
+            places: Places::Ram,
+            counted: 0,
         }
     }
 
     /// Makes this the planner of another network, in place: a planner is large, and where memory is
     /// short it is better not moved.
-    pub fn set_network(&mut self, network: &Network<N, K>, place: Place) {
+    pub fn set_network<const L: usize>(&mut self, network: &Network<N, L>, places: Places) {
+        const {
+            assert!(
+                L <= K,
+                "a layer has more levels than the planner has room for"
+            );
+        }
         self.lifetimes = Lifetimes::new(network);
         self.readers.clear();
         for layer in 0..network.layers.len() {
@@ -68,49 +130,24 @@ impl<const N: usize, const K: usize> Planner<N, K> {
                 .readers
                 .push(Reader::new(network, &self.lifetimes, layer));
         }
-        self.place = place;
+        self.places = places;
         self.smallest = None;
-        self.set_groups(network, place == Place::Flash);
+        self.counted = 0;
     }
 
-    /// Gives the solver the layers as its groups, at costs that are the bytes of their weights, or zeros.
-    fn set_groups(&mut self, network: &Network<N, K>, is_free: bool) {
-        self.is_free = is_free;
-        let readers = &self.readers;
-        let prices = &network.prices;
-        let rows = prices.rows.iter().enumerate();
-        let fits = self.solver.set_groups(rows.map(|(layer, row)| {
-            let reader = &readers[layer];
-            let leads = usize::from(reader.leader) == layer;
-            let row = if leads { &row[..] } else { &[] };
-            row.iter().enumerate().map(move |(at, item)| {
-                let (bytes, price) = prices.tied_item(layer, at);
-                Item {
-                    cost: [if is_free { 0 } else { bytes }],
-                    // in range: the network was checked
-                    price: price as i32,
-                    class: reader.class(item.level),
-                }
-            })
-        }));
-        debug_assert!(fits.is_ok(), "the price matrix has the solver's capacities");
-    }
-
-    /// Makes the solver's costs those that count under a budget.
-    fn count_for(&mut self, network: &Network<N, K>, budget: Budget) {
-        let is_free = match budget {
-            Budget::Total(_) => self.place == Place::Flash,
-            Budget::Weights(_) => false,
-        };
-        if is_free != self.is_free {
-            self.set_groups(network, is_free);
+    /// Where the weights of the plans to come may lie.
+    pub fn set_places(&mut self, places: Places) {
+        if places != self.places {
+            self.places = places;
+            self.smallest = None;
+            self.counted = 0;
         }
     }
 
-    /// Where the weights of its plans lie.
+    /// Where the weights of its plans may lie.
     #[must_use]
-    pub const fn place(&self) -> Place {
-        self.place
+    pub const fn places(&self) -> Places {
+        self.places
     }
 
     /// Whether this is the planner of no network.
@@ -119,10 +156,57 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         self.lifetimes.is_empty()
     }
 
-    /// Finds the layout that takes least in all, by visiting at most [`SMALLEST_NODES`] nodes. The first
-    /// budget on all the RAM does so if this was not called before; one on the weights alone needs none.
-    pub fn find_smallest(&mut self, network: &Network<N, K>) -> &Least<N> {
-        self.count_for(network, Budget::Total(0));
+    /// Gives the solver the layers as its groups, at costs in the measures that are limited.
+    fn count<const L: usize>(&mut self, network: &Network<N, L>, limits: &Limits) {
+        let measures = limits.iter().fold(GROUPS, |bits, (m, _)| bits | bit(m));
+        if measures == self.counted {
+            return;
+        }
+        self.counted = measures;
+        let (readers, meaning) = (&self.readers, self.meaning(limits));
+        let prices = &network.prices;
+        let rows = prices.rows.iter().enumerate();
+        let fits = self.solver.set_groups(rows.map(|(layer, row)| {
+            let reader = &readers[layer];
+            let leads = usize::from(reader.leader) == layer;
+            let items = if leads { meaning.items(row.len()) } else { 0 };
+            (0..items).map(move |index| {
+                let (at, place) = meaning.of(index);
+                let tied = prices.tied_item(layer, at);
+                let mut cost = [0; MOST_LIMITS];
+                for (cost, (measure, _)) in cost.iter_mut().zip(limits.iter()) {
+                    *cost = match (measure, place) {
+                        (Measure::Ram, Place::Flash) => 0,
+                        (Measure::Ram, Place::Ram) | (Measure::Weights, _) => tied.bytes,
+                        (Measure::Cycles, place) => tied.cycles.at(place),
+                    };
+                }
+                Item {
+                    cost,
+                    // in range: the network was checked
+                    price: tied.price as i32,
+                    class: reader.class(row[at].level),
+                }
+            })
+        }));
+        debug_assert!(fits.is_ok(), "the price matrix has the solver's capacities");
+    }
+
+    /// What the solver's items stand for under these limits.
+    const fn meaning(&self, limits: &Limits) -> Meaning {
+        match self.places {
+            Places::Best if limits.cycles.is_some() => Meaning::Either,
+            Places::Flash | Places::Best => Meaning::In(Place::Flash),
+            Places::Ram => Meaning::In(Place::Ram),
+        }
+    }
+
+    /// Finds the layout that takes least RAM, by visiting at most [`SMALLEST_NODES`] nodes. The first
+    /// limit on RAM does so if this was not called before; without one there is no need.
+    pub fn find_smallest<const L: usize>(&mut self, network: &Network<N, L>) -> &Least<N> {
+        if self.smallest.is_none() {
+            self.count(network, &Limits::ram(0));
+        }
         self.smallest.get_or_insert_with(|| {
             let arena = Arena::new(network, &self.lifetimes, &self.readers);
             self.solver.least_total(SMALLEST_NODES, &arena)
@@ -135,35 +219,78 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         &self.lifetimes
     }
 
-    /// The plan of least price within `budget`, found by visiting at most `node_limit` nodes
-    /// (`u64::MAX`: proven optimal).
+    /// The best plan within `limits`, found by visiting at most `node_limit` nodes (`u64::MAX`: proven
+    /// optimal).
     ///
-    /// A first budget on all the RAM takes [`Self::find_smallest`] besides.
+    /// A first limit on RAM takes [`Self::find_smallest`] besides.
     ///
     /// # Errors
-    /// [`BudgetTooSmall`] with the smallest budget that is known to do.
-    pub fn plan(
+    /// [`LimitsTooSmall`] with the least that is known to do.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn plan<const L: usize>(
         &mut self,
-        network: &Network<N, K>,
-        budget: Budget,
+        network: &Network<N, L>,
+        limits: Limits,
         node_limit: u64,
-    ) -> Result<Plan<N>, BudgetTooSmall> {
-        self.start(network, budget);
+    ) -> Result<Plan<N>, LimitsTooSmall> {
+        self.start(network, limits);
         self.plan_for(network, node_limit)
     }
 
-    /// Begins the search for the plan of least price within `budget`; [`Self::plan_for`] goes on with
-    /// it, so that a main loop can give it slices of time.
-    pub fn start(&mut self, network: &Network<N, K>, budget: Budget) {
-        self.budget = budget;
-        self.count_for(network, budget);
-        match budget {
-            Budget::Weights(bytes) => self.solver.start([bytes], &()),
-            Budget::Total(bytes) => {
-                self.find_smallest(network);
-                let arena = Arena::new(network, &self.lifetimes, &self.readers);
-                self.solver.start([bytes], &arena);
-            }
+    /// Whether the planner has room for a search within these limits.
+    ///
+    /// # Errors
+    /// [`CapacityError`] for more than [`MOST_LIMITS`] limits; and for more than `K / 2` levels of a layer
+    /// where cycles are limited and places are free.
+    pub fn check<const L: usize>(
+        &self,
+        network: &Network<N, L>,
+        limits: &Limits,
+    ) -> Result<(), CapacityError> {
+        let found = limits.iter().count();
+        if found > MOST_LIMITS {
+            return Err(CapacityError::Limits {
+                found: found as u8,
+                limit: MOST_LIMITS as u8,
+            });
+        }
+        let found = |row: &Vec<_, L>| self.meaning(limits).items(row.len());
+        let mut rows = network.prices.rows.iter().map(found).enumerate();
+        match rows.find(|(_, found)| *found > K) {
+            Some((layer, found)) => Err(CapacityError::Items {
+                layer: layer as u16,
+                found: found as u16,
+                limit: K as u16,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins the search for the best plan within `limits`; [`Self::plan_for`] goes on with it, so that a
+    /// main loop can give it slices of time.
+    ///
+    /// # Panics
+    /// Where [`Self::check`] refuses the limits.
+    pub fn start<const L: usize>(&mut self, network: &Network<N, L>, limits: Limits) {
+        if let Err(error) = self.check(network, &limits) {
+            panic!("{error}");
+        }
+        self.limits = limits;
+        if limits.ram_bytes.is_some() {
+            self.find_smallest(network);
+        }
+        self.count(network, &limits);
+        let mut most = [u64::MAX; MOST_LIMITS];
+        for (most, (_, amount)) in most.iter_mut().zip(limits.iter()) {
+            *most = amount;
+        }
+        if limits.ram_bytes.is_some() {
+            let arena = Arena::new(network, &self.lifetimes, &self.readers);
+            self.solver.start(most, &arena);
+        } else {
+            self.solver.start(most, &());
         }
     }
 
@@ -173,10 +300,10 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         self.is_below_all() || self.solver.is_done()
     }
 
-    /// Whether the budget is proven to be too small before any search.
+    /// Whether the RAM is proven to be too small before any search.
     fn is_below_all(&self) -> bool {
-        match (self.budget, &self.smallest) {
-            (Budget::Total(bytes), Some(smallest)) => bytes < smallest.bound,
+        match (self.limits.ram_bytes, &self.smallest) {
+            (Some(bytes), Some(smallest)) => bytes < smallest.bound,
             _ => false,
         }
     }
@@ -185,34 +312,22 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// ended.
     ///
     /// # Errors
-    /// [`BudgetTooSmall`] with the smallest budget that is known to do.
-    pub fn plan_for(
+    /// [`LimitsTooSmall`] with the least that is known to do.
+    pub fn plan_for<const L: usize>(
         &mut self,
-        network: &Network<N, K>,
+        network: &Network<N, L>,
         nodes: u64,
-    ) -> Result<Plan<N>, BudgetTooSmall> {
+    ) -> Result<Plan<N>, LimitsTooSmall> {
         let arena = Arena::new(network, &self.lifetimes, &self.readers);
-        let budget = self.budget;
-        let too_small = match (budget, &self.smallest) {
-            (Budget::Total(_), Some(smallest)) => BudgetTooSmall {
-                budget,
-                smallest_bytes: smallest.total,
-                proven: smallest.total == smallest.bound,
-            },
-            _ => BudgetTooSmall {
-                budget,
-                smallest_bytes: self.solver.smallest_cost()[0],
-                proven: true,
-            },
-        };
-        let solution = match (budget, &self.smallest) {
-            (Budget::Total(_), Some(smallest)) => {
-                if self.is_below_all() {
-                    return Err(too_small);
-                }
+        let solution = match (self.limits.ram_bytes, &self.smallest) {
+            _ if self.is_below_all() => return Err(self.too_small(true)),
+            (Some(_), Some(smallest)) => {
                 let solution = self.solver.solve_for(nodes, &arena);
                 if solution.as_ref().is_err_and(|error| !error.proven) {
-                    self.solver.suggest(&smallest.choice, &arena);
+                    let meaning = self.meaning(&self.limits);
+                    let index = |choice: &u8| meaning.smallest(*choice);
+                    let choice: Vec<u8, N> = smallest.choice.iter().map(index).collect();
+                    self.solver.suggest(&choice, &arena);
                     self.solver.solve_for(0, &arena)
                 } else {
                     solution
@@ -221,8 +336,114 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             _ => self.solver.solve_for(nodes, &()),
         };
         match solution {
-            Ok(solution) => Ok(Plan::solved(network, &solution, &arena, budget, self.place)),
-            Err(_) => Err(too_small),
+            Ok(solution) => Ok(self.solved(network, &solution, &arena)),
+            Err(error) => Err(self.too_small(error.proven)),
+        }
+    }
+
+    /// That there is no plan, or that none is known.
+    fn too_small(&self, proven: bool) -> LimitsTooSmall {
+        let mut smallest = Limits::NONE;
+        let mut proven = proven;
+        for ((measure, _), cost) in self.limits.iter().zip(self.solver.smallest_cost()) {
+            let mut amount = cost;
+            if let (Measure::Ram, Some(least)) = (measure, &self.smallest) {
+                amount = least.total;
+                if self.limits.iter().count() == 1 {
+                    proven = least.total == least.bound;
+                }
+            }
+            smallest = smallest.with(measure, amount);
+        }
+        LimitsTooSmall {
+            limits: self.limits,
+            smallest,
+            proven,
+        }
+    }
+
+    /// The plan of a solution.
+    fn solved<const L: usize>(
+        &self,
+        network: &Network<N, L>,
+        solution: &Solution<N, MOST_LIMITS>,
+        arena: &Arena<'_, N, L>,
+    ) -> Plan<N> {
+        let (mut levels, mut places) = (Vec::new(), Vec::new());
+        for reader in &self.readers {
+            let leader = usize::from(reader.leader);
+            let choice = solution.choice[leader];
+            let (at, place) = self.meaning(&self.limits).of(choice.into());
+            let item = network.prices.rows[leader].get(at);
+            let place = item.map_or(Place::Flash, |_| place);
+            // there is room for all layers
+            let _ = levels.push(item.map(|item| item.level));
+            let _ = places.push(place);
+        }
+        let arena_bytes = match self.limits.ram_bytes {
+            Some(_) => solution.surcharge,
+            None => arena.of(&arena.classes(&levels)),
+        };
+        let mut plan = Plan::of(network, levels, places, arena_bytes);
+        if self.places == Places::Best {
+            plan = self.with_best_places(network, plan);
+        }
+        Plan {
+            bound: solution.bound,
+            nodes: solution.nodes,
+            status: solution.status,
+            ..plan
+        }
+    }
+
+    /// The plan with the blocks in RAM that save most cycles.
+    fn with_best_places<const L: usize>(&self, network: &Network<N, L>, plan: Plan<N>) -> Plan<N> {
+        let prices = &network.prices;
+        let leader = |layer: usize| usize::from(self.readers[layer].leader);
+        let mut slowest = 0;
+        let mut blocks: Vec<Blocks, N> = Vec::new();
+        for (layer, level) in plan.levels.iter().enumerate() {
+            let row = &prices.rows[layer];
+            let at = row.iter().position(|item| Some(item.level) == *level);
+            let (Some(at), true) = (at, leader(layer) == layer) else {
+                continue;
+            };
+            let tied = prices.tied_item(layer, at);
+            slowest += u64::from(tied.cycles.flash);
+            let saved = tied.cycles.flash.saturating_sub(tied.cycles.ram);
+            if saved > 0 {
+                // there is room for all layers
+                let _ = blocks.push(Blocks {
+                    layer: layer as u16,
+                    bytes: tied.bytes,
+                    saved,
+                });
+            }
+        }
+        let room = self.limits.ram_bytes.unwrap_or(u64::MAX);
+        let chosen = placement::choose(blocks, room.saturating_sub(plan.arena_bytes.into()));
+        let places = plan.levels.iter().enumerate().map(|(layer, level)| {
+            let is_chosen = chosen.layers.contains(&(leader(layer) as u16));
+            match is_chosen && level.is_some() {
+                true => Place::Ram,
+                false => Place::Flash,
+            }
+        });
+        let placed = Plan::of(
+            network,
+            plan.levels.clone(),
+            places.collect(),
+            plan.arena_bytes,
+        );
+        let cycles_bound = slowest - chosen.most_saved;
+        // a search that was cut may have found less than the solver
+        let best = match placed.cycles <= plan.cycles {
+            true => placed,
+            false => plan,
+        };
+        Plan {
+            cycles_bound,
+            ..best
         }
     }
 }

@@ -20,9 +20,9 @@ use super::CHUNK_BYTES;
 use crate::crc::CRC32;
 
 /// The version of the messages.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The most bytes of a message: a chunk, or a plan of 256 layers.
-pub const MAX_MESSAGE: usize = CHUNK_BYTES + 68;
+pub const MAX_MESSAGE: usize = CHUNK_BYTES + 352;
 /// The most bytes of a frame, with the zero that ends it.
 pub const MAX_FRAME: usize = RAW_BYTES + RAW_BYTES / 254 + 2;
 
@@ -202,7 +202,8 @@ mod tests {
     use super::*;
     use crate::level::Level;
     use crate::mckp::Status;
-    use crate::plan::{Place, Plan};
+    use crate::place::Place;
+    use crate::plan::Plan;
     use crate::protocol::{Planned, Request, Response};
     use crate::quant::{Rounding, Width};
     use rand::rngs::SmallRng;
@@ -242,9 +243,12 @@ mod tests {
         let plan = Planned::<256> {
             plan: Plan {
                 levels: core::iter::repeat_n(level, 256).collect(),
-                place: Place::Flash,
+                places: core::iter::repeat_n(Place::Flash, 256).collect(),
                 weight_bytes: u32::MAX,
+                ram_weight_bytes: u32::MAX,
                 arena_bytes: u32::MAX,
+                cycles: u64::MAX,
+                cycles_bound: u64::MAX,
                 price: i64::MIN,
                 bound: i64::MIN,
                 nodes: u64::MAX,

@@ -17,7 +17,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::crc::CRC32;
-use crate::plan::{Budget, Place, Plan};
+use crate::place::{Place, Places};
+use crate::plan::{Limits, Plan};
 
 pub mod frame;
 mod refusal;
@@ -51,12 +52,12 @@ pub enum Request<'a> {
     LoadEnd,
     /// Use the image that is linked into the program. Answered by [`Response::Loaded`].
     LoadLinked,
-    /// Solve for a budget and make the plan resident. Answered by [`Response::Planned`].
+    /// Plan for limits and make the plan resident. Answered by [`Response::Planned`].
     Replan {
-        /// The budget.
-        budget: Budget,
-        /// Where the weights shall lie.
-        place: Place,
+        /// The limits.
+        limits: Limits,
+        /// Where the weights may lie.
+        places: Places,
         /// The most nodes that the search may visit.
         node_limit: u64,
     },

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::FrameError;
 use crate::engine::EngineError;
 use crate::image::ImageError;
+use crate::plan::CapacityError;
 
 /// Why something was not done; the device goes on serving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,8 @@ pub enum Refusal {
     Image(ImageError),
     /// The engine could not do it.
     Engine(EngineError),
+    /// The device's planner has no room for such a plan.
+    Planner(CapacityError),
     /// No step of the last measured inference made such a tensor, or there was no such inference since
     /// the image came into use.
     NotMeasured,
@@ -143,6 +146,7 @@ impl fmt::Display for Refusal {
             ),
             Self::Image(error) => write!(f, "{error}"),
             Self::Engine(error) => write!(f, "{error}"),
+            Self::Planner(error) => write!(f, "{error}"),
             Self::NotMeasured => f.write_str("no such step was measured"),
             Self::Restarted(failure) => write!(f, "its program started anew: {failure}"),
         }
@@ -160,6 +164,12 @@ impl From<FrameError> for Refusal {
 impl From<ImageError> for Refusal {
     fn from(error: ImageError) -> Self {
         Self::Image(error)
+    }
+}
+
+impl From<CapacityError> for Refusal {
+    fn from(error: CapacityError) -> Self {
+        Self::Planner(error)
     }
 }
 

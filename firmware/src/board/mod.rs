@@ -1,6 +1,7 @@
 //! The boards, one file each, chosen by a feature of the same name.
 //!
-//! A board has a `NAME`; `LAYERS` and `LEVELS`, the capacities of its networks; `IMAGE_BYTES`,
+//! A board has a `NAME`; `LAYERS` and `LEVELS`, the capacities of its networks, and `ITEMS`, that of its planner
+//! (five levels of a layer in flash and in RAM); `IMAGE_BYTES`,
 //! `ARENA_BYTES` and `INPUT_BYTES`, the RAM that they are lent; `TICKS_HZ` of its `Clock`; `start()`,
 //! which gives the serial port and the clock and starts the watchdog; `feed()`, which starts that anew; and
 //! `is_reset_by_watchdog()`, where a watchdog resets the board by itself.

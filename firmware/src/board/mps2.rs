@@ -9,6 +9,7 @@ use super::Register;
 
 pub(crate) const LAYERS: usize = 64;
 pub(crate) const LEVELS: usize = 8;
+pub(crate) const ITEMS: usize = 10;
 pub(crate) const IMAGE_BYTES: usize = 2 << 20;
 pub(crate) const ARENA_BYTES: usize = 3 << 19;
 pub(crate) const INPUT_BYTES: usize = 32 << 10;

@@ -12,6 +12,7 @@ use super::Register;
 pub(crate) const NAME: &str = "nucleo-f446re";
 pub(crate) const LAYERS: usize = 32;
 pub(crate) const LEVELS: usize = 8;
+pub(crate) const ITEMS: usize = 10;
 /// The image is in flash only.
 pub(crate) const IMAGE_BYTES: usize = 0;
 pub(crate) const ARENA_BYTES: usize = 48 << 10;

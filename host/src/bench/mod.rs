@@ -16,7 +16,8 @@ use std::io::{Read, Write};
 
 use bitbudget_core::engine::{EngineError, Input};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, Place};
+use bitbudget_core::place::{Place, Places};
+use bitbudget_core::plan::Limits;
 use bitbudget_core::protocol::{Info, Refusal, checksum};
 
 use crate::capacity::{HostImage, HostNetwork};
@@ -187,8 +188,8 @@ impl<P: Read + Write> Bench<P> {
         }
     }
 
-    fn replan(&mut self, budget: Budget) -> Result<Planned, BenchError> {
-        Ok(self.client.replan(budget, Place::Ram, u64::MAX)?)
+    fn replan(&mut self, limits: Limits) -> Result<Planned, BenchError> {
+        Ok(self.client.replan(limits, Places::Ram, u64::MAX)?)
     }
 
     /// The cost of each step of an inference of a random sample: first the sample, then each layer.

@@ -3,6 +3,7 @@
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{Layer, Network, Preprocess};
 use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::place::Cycles;
 use bitbudget_core::price::{PriceItem, PriceMatrix};
 use bitbudget_core::quant::{QParams, Width};
 use bitbudget_core::shape::{Shape, Window};
@@ -173,6 +174,7 @@ impl Synthetic {
             level,
             bytes: self.network.block_bytes(layer, level).unwrap_or(0),
             price: (PRICE * noise * 4_f64.powi(2 - bits)) as i32,
+            cycles: Cycles::default(),
         }
     }
 

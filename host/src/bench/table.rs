@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::Limits;
 
 use super::cases::{self, CASES, Case, FORMS, IN_NETWORK, LEVELS};
 use super::{Bench, BenchError, Row, bare_row, layer_row, sample_row, whole_row};
@@ -85,8 +85,8 @@ impl<P: Read + Write> Bench<P> {
             copied.push(bare_row("copy network", level.name(), copy));
         }
         // all layers are FP32 now; the plan is the best in half the memory of the best of all
-        let mut plan = self.replan(Budget::Total(u64::MAX))?;
-        plan = self.replan(Budget::Total(plan.plan.total_bytes() / 2))?;
+        let mut plan = self.replan(Limits::ram(u64::MAX))?;
+        plan = self.replan(Limits::ram(plan.plan.ram_bytes() / 2))?;
         let solved = bare_row("solve network", MIXED, self.count(plan.solve_ticks));
         let moved = bare_row("re-copy network", MIXED, self.count(plan.copy_ticks));
         inside.sort_by_key(|(place, _)| *place);

@@ -42,6 +42,25 @@ pub enum BoardError {
     },
 }
 
+/// Why a network's layers have no cycles on a board.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum CyclesError {
+    /// The board has no model.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    NoModel(#[from] NoCycleModel),
+    /// An image has no room for so many.
+    #[error("on {board} an inference may take {cycles} cycles, more than an image has room for")]
+    #[diagnostic(help("at most {} fit", u32::MAX))]
+    TooMany {
+        /// The board's name.
+        board: String,
+        /// The cycles of all layers, each at its slowest.
+        cycles: u64,
+    },
+}
+
 /// A board whose cycles are not modelled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[error(

@@ -26,12 +26,13 @@ use std::str;
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{Layer, Network};
-use bitbudget_core::plan::Place;
+use bitbudget_core::place::{Cycles, Place};
+use bitbudget_core::price::PriceItem;
 use serde::{Deserialize, Serialize};
 
 use crate::file;
 use crate::latency::{self, Core, weight_words};
-pub use error::{BoardError, NoCycleModel};
+pub use error::{BoardError, CyclesError, NoCycleModel};
 pub use figure::Figure;
 
 /// The names and files of the boards that the program knows.
@@ -217,6 +218,39 @@ impl Board {
         let words = weight_words(op, input, *output, level);
         let waiting = words * self.memory(place).cycles_per_word.value;
         (running + waiting).round() as u64
+    }
+
+    /// Gives every item of a network the cycles that its layer takes on this board.
+    ///
+    /// # Errors
+    /// [`CyclesError`], with the network as it was.
+    pub fn give_cycles<const N: usize, const K: usize>(
+        &self,
+        network: &mut Network<N, K>,
+    ) -> Result<(), CyclesError> {
+        let core = self.core_model()?;
+        let of = |layer: usize, level: Level| {
+            let at = |place| self.cycles_with(core, network, layer, level, place);
+            [at(Place::Flash), at(Place::Ram)]
+        };
+        let rows = network.prices.rows.iter().enumerate();
+        let row = |(layer, row): (usize, &heapless::Vec<PriceItem, K>)| -> Vec<[u64; 2]> {
+            row.iter().map(|item| of(layer, item.level)).collect()
+        };
+        let rows: Vec<Vec<[u64; 2]>> = rows.map(row).collect();
+        let slowest = |row: &Vec<[u64; 2]>| row.iter().flatten().copied().max().unwrap_or(0);
+        let cycles = rows.iter().map(slowest).sum::<u64>();
+        if u32::try_from(cycles).is_err() {
+            let board = self.name.clone();
+            return Err(CyclesError::TooMany { board, cycles });
+        }
+        let items = network.prices.rows.iter_mut().flatten();
+        for (item, [flash, ram]) in items.zip(rows.into_iter().flatten()) {
+            // in range: their sum is
+            let (flash, ram) = (flash as u32, ram as u32);
+            item.cycles = Cycles { flash, ram };
+        }
+        Ok(())
     }
 
     /// The model of the core's cycles.

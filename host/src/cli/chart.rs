@@ -1,17 +1,29 @@
 //! Charts as SVG.
 
-use bitbudget::decimal::signed;
+use bitbudget::decimal::{fixed, signed};
 use miette::miette;
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (760, 420);
+/// Height of the panel of cycles.
+const CYCLES_HEIGHT: u32 = 240;
 const KIB: f64 = 1024.0;
 
-/// The predicted change of loss over the bytes of RAM: the optimal layouts, each good up to the
-/// next one's bytes, and the all-FP32 layout.
-pub(crate) fn staircase(layouts: &[(u64, f64)], fp32: (u64, f64)) -> miette::Result<String> {
+/// What a plan takes and costs.
+#[derive(Clone, Copy)]
+pub(crate) struct Point {
+    pub(crate) ram_bytes: u64,
+    /// Predicted change of the loss.
+    pub(crate) loss: f64,
+    pub(crate) cycles: u64,
+}
+
+/// The predicted change of loss over the bytes of RAM: the optimal plans, each good up to the next one's
+/// bytes, and the all-FP32 layout; below, where they are known, the cycles over the bytes of RAM.
+pub(crate) fn staircase(plans: &[Point], fp32: Point, has_cycles: bool) -> miette::Result<String> {
     let mut svg = String::new();
-    draw(&mut svg, layouts, fp32).map_err(|e| miette!("the chart could not be drawn: {e}"))?;
+    draw(&mut svg, plans, fp32, has_cycles)
+        .map_err(|e| miette!("the chart could not be drawn: {e}"))?;
     Ok(svg)
 }
 
@@ -92,65 +104,119 @@ fn draw_lines(
 
 fn draw(
     svg: &mut String,
-    layouts: &[(u64, f64)],
-    fp32: (u64, f64),
+    plans: &[Point],
+    fp32: Point,
+    has_cycles: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let kib = |bytes: u64| bytes as f64 / KIB;
-    let points: Vec<(f64, f64)> = layouts.iter().map(|(b, loss)| (kib(*b), *loss)).collect();
-    let fp32 = (kib(fp32.0), fp32.1);
-    let losses = || points.iter().chain([&fp32]).map(|point| point.1);
-    let (low, high) = losses().fold((0.0_f64, 0.0_f64), |(a, b), x| (a.min(x), b.max(x)));
-    let margin = ((high - low) * 0.08).max(1e-6);
-    let first = points.first().map_or(0.0, |point| point.0);
-    let right = points.last().map_or(fp32.0, |point| point.0.max(fp32.0));
-    let room = (right - first).max(1.0) * 0.05;
-
-    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let height = SIZE.1 + if has_cycles { CYCLES_HEIGHT } else { 0 };
+    let root = SVGBackend::with_string(svg, (SIZE.0, height)).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .margin(16)
-        .x_label_area_size(44)
-        .y_label_area_size(84)
-        .build_cartesian_2d(
-            (first - room).max(0.0)..right + room,
-            low - margin..high + margin,
-        )?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(BLACK.mix(0.12))
-        .x_desc("RAM in KiB: resident weights and activations")
-        .y_desc("predicted change of the loss")
-        .y_label_formatter(&|loss| signed(*loss, 4))
-        .x_label_formatter(&|kib| format!("{kib:.0}"))
-        .draw()?;
-    let mut steps = Vec::new();
-    for (i, point) in points.iter().enumerate() {
-        if let Some(before) = i.checked_sub(1) {
-            steps.push((point.0, points[before].1));
+    let (upper, lower) = root.split_vertically(SIZE.1);
+    let over_ram = |value: fn(&Point) -> f64| -> Panel {
+        let point = |plan: &Point| (plan.ram_bytes as f64 / KIB, value(plan));
+        Panel {
+            points: plans.iter().map(point).collect(),
+            fp32: point(&fp32),
         }
-        steps.push(*point);
+    };
+    let losses = Axes {
+        x: "RAM in KiB: resident weights and activations",
+        y: "predicted change of the loss",
+        label: &|loss| signed(*loss, 4),
+        from: 0.0,
+        has_legend: true,
+    };
+    over_ram(|point| point.loss).draw(&upper, &losses)?;
+    if has_cycles {
+        let fewest = plans.iter().map(|plan| plan.cycles).min();
+        let millions = Axes {
+            y: "cycles in millions",
+            label: &|millions| fixed(*millions, 2),
+            from: fewest.unwrap_or(0) as f64 / 1e6,
+            has_legend: false,
+            ..losses
+        };
+        over_ram(|point| point.cycles as f64 / 1e6).draw(&lower, &millions)?;
     }
-    let optimal = RGBColor(0, 96, 160);
-    steps.extend(points.last().map(|last| (right, last.1)));
-    chart
-        .draw_series(LineSeries::new(steps, optimal.stroke_width(2)))?
-        .label("optimal layouts")
-        .legend(move |(x, y)| Circle::new((x + 8, y), 4, optimal.filled()));
-    let dots = points
-        .iter()
-        .map(|point| Circle::new(*point, 4, optimal.filled()));
-    chart.draw_series(dots)?;
-    chart
-        .draw_series([Circle::new(fp32, 5, RED.stroke_width(2))])?
-        .label("all FP32")
-        .legend(|(x, y)| Circle::new((x + 8, y), 5, RED.stroke_width(2)));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperMiddle)
-        .border_style(BLACK.mix(0.2))
-        .background_style(WHITE)
-        .draw()?;
     root.present()?;
     Ok(())
+}
+
+/// Names and labels of a panel's axes.
+struct Axes<'a> {
+    x: &'a str,
+    y: &'a str,
+    label: &'a dyn Fn(&f64) -> String,
+    /// A value that is shown at any rate.
+    from: f64,
+    has_legend: bool,
+}
+
+/// Plans, each good up to the next one, and the all-FP32 layout, over the RAM in KiB.
+struct Panel {
+    points: Vec<(f64, f64)>,
+    fp32: (f64, f64),
+}
+
+impl Panel {
+    fn draw(
+        &self,
+        area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+        axes: &Axes<'_>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let Self { points, fp32 } = self;
+        let values = points.iter().chain([fp32]).map(|point| point.1);
+        let ends = values.fold((axes.from, axes.from), |(a, b), x| (a.min(x), b.max(x)));
+        let margin = ((ends.1 - ends.0) * 0.08).max(1e-6);
+        let first = points.first().map_or(0.0, |point| point.0);
+        let right = points.last().map_or(fp32.0, |point| point.0.max(fp32.0));
+        let room = (right - first).max(1.0) * 0.05;
+        let mut chart = ChartBuilder::on(area)
+            .margin(16)
+            .x_label_area_size(44)
+            .y_label_area_size(84)
+            .build_cartesian_2d(
+                (first - room).max(0.0)..right + room,
+                ends.0 - margin..ends.1 + margin,
+            )?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .bold_line_style(BLACK.mix(0.12))
+            .x_desc(axes.x)
+            .y_desc(axes.y)
+            .y_label_formatter(axes.label)
+            .x_label_formatter(&|kib| format!("{kib:.0}"))
+            .draw()?;
+        let mut steps = Vec::new();
+        for (i, point) in points.iter().enumerate() {
+            if let Some(before) = i.checked_sub(1) {
+                steps.push((point.0, points[before].1));
+            }
+            steps.push(*point);
+        }
+        let optimal = RGBColor(0, 96, 160);
+        steps.extend(points.last().map(|last| (right, last.1)));
+        chart
+            .draw_series(LineSeries::new(steps, optimal.stroke_width(2)))?
+            .label("optimal layouts")
+            .legend(move |(x, y)| Circle::new((x + 8, y), 4, optimal.filled()));
+        let dots = points
+            .iter()
+            .map(|point| Circle::new(*point, 4, optimal.filled()));
+        chart.draw_series(dots)?;
+        chart
+            .draw_series([Circle::new(*fp32, 5, RED.stroke_width(2))])?
+            .label("all FP32")
+            .legend(|(x, y)| Circle::new((x + 8, y), 5, RED.stroke_width(2)));
+        if axes.has_legend {
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::UpperMiddle)
+                .border_style(BLACK.mix(0.2))
+                .background_style(WHITE)
+                .draw()?;
+        }
+        Ok(())
+    }
 }

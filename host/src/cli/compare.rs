@@ -15,7 +15,6 @@ use bitbudget::import;
 use bitbudget::layout;
 use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Profile};
-use bitbudget_core::plan::Place;
 use clap::Args;
 use miette::{IntoDiagnostic, miette};
 use serde_json::{Map, Value, json};
@@ -24,6 +23,7 @@ use super::data::Data;
 use super::network_file::Source;
 use super::report::{self, Phases};
 use super::settings::Settings;
+use super::target::Target;
 use super::{Outcome, chart, profile as profile_command};
 
 /// Compare the estimators of prices with each other and with the truth
@@ -164,10 +164,11 @@ impl Compare {
     /// The plan of every metric within every budget.
     fn choices(&self, profiles: &[Profile]) -> miette::Result<Vec<Choice>> {
         let planner = |profile: &Profile| {
-            let source = Source::new(profile.network.clone(), profile.names.clone(), Place::Ram);
-            (profile.origin.metric, source)
+            let source = Source::new(profile.network.clone(), profile.names.clone(), &Target::RAM);
+            Ok((profile.origin.metric, source?))
         };
-        let mut planners: Vec<(Metric, Source)> = profiles.iter().map(planner).collect();
+        let planners = profiles.iter().map(planner);
+        let mut planners: Vec<(Metric, Source)> = planners.collect::<miette::Result<_>>()?;
         let mut choices = Vec::new();
         for budget in &self.budgets {
             for (metric, source) in &mut planners {
@@ -331,11 +332,11 @@ impl Report {
         let rows = self.rows.iter().map(|row| {
             json!({
                 "budget": row.choice.budget.to_string(),
-                "budget_bytes": row.choice.limit.bytes(),
+                "budget_bytes": row.choice.limit.get(row.choice.budget.measure()),
                 "metric": row.choice.metric.name(),
                 "levels": report::levels_json(&self.names, &row.choice.plan.levels),
                 "weight_bytes": row.choice.plan.weight_bytes,
-                "total_bytes": row.choice.plan.total_bytes(),
+                "total_bytes": row.choice.plan.ram_bytes(),
                 "predicted_loss": row.predicted_loss,
                 "calib_loss": row.calibration.loss(),
                 "test_loss": row.test.loss(),

@@ -12,7 +12,6 @@ use bitbudget::loss::Loss;
 use bitbudget::profile::{self, Control, Options};
 use bitbudget::{import, pack};
 use bitbudget_core::network::Preprocess;
-use bitbudget_core::plan::Place;
 use bitbudget_core::shape::Shape;
 use clap::Args;
 use miette::{IntoDiagnostic, WrapErr};
@@ -22,6 +21,7 @@ use super::data::dims;
 use super::eval::{Baseline, Given, Report};
 use super::network_file::{IMAGE, parse_image};
 use super::report::{self, Phases};
+use super::target::Target;
 use super::{Outcome, profile as profile_command};
 
 /// Run the whole workflow on a built-in digits model
@@ -109,7 +109,7 @@ impl Demo {
             data: &data,
             path: folder,
             loss: Loss::or_found(None, &data, image.network().output_shape())?,
-            place: Place::Ram,
+            target: &Target::RAM,
         };
         let report = Report::new(&image, given, Baseline::Own, &budgets)?;
         if self.json {

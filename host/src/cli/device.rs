@@ -9,8 +9,8 @@ use clap::Args;
 
 use super::Outcome;
 use super::data::Data;
-use super::network_file::PlaceArgs;
 use super::on_device::Job;
+use super::target::TargetArgs;
 
 /// Run an image in the firmware, on a board at a serial port
 ///
@@ -35,10 +35,16 @@ pub(crate) struct Device {
     #[command(flatten)]
     data: Option<Data>,
     /// Budgets, as for `bitbudget plan`
-    #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
+    #[arg(
+        long = "ram",
+        visible_alias = "budget",
+        value_name = "B,..",
+        value_delimiter = ',',
+        required = true
+    )]
     budget: Vec<BudgetText>,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -50,7 +56,7 @@ impl Device {
             image: &self.image,
             data: self.data.as_ref(),
             budgets: &self.budget,
-            place: self.place.get(),
+            target: self.target.get(),
             unit: Unit::Cycles,
             json: self.json,
         };

@@ -10,8 +10,9 @@ use clap::Args;
 use super::Outcome;
 use super::board::BoardArgs;
 use super::data::Data;
-use super::network_file::{PlaceArgs, Source};
+use super::network_file::Source;
 use super::on_device::Job;
+use super::target::TargetArgs;
 
 /// Run an image in the firmware, on an emulated Cortex-M
 ///
@@ -29,10 +30,16 @@ pub(crate) struct Emulate {
     #[command(flatten)]
     data: Option<Data>,
     /// Budgets, as for `bitbudget plan`
-    #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
+    #[arg(
+        long = "ram",
+        visible_alias = "budget",
+        value_name = "B,..",
+        value_delimiter = ',',
+        required = true
+    )]
     budget: Vec<BudgetText>,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
     #[command(flatten)]
     board: BoardArgs,
     /// Keep the firmware's log in this file; `defmt-print -e ELF < FILE` shows it
@@ -63,7 +70,7 @@ impl Emulate {
             image: &self.image,
             data: self.data.as_ref(),
             budgets: &self.budget,
-            place: self.place.get(),
+            target: self.target.get(),
             unit: Unit::Instructions,
             json: self.json,
         };

@@ -10,14 +10,14 @@ use bitbudget::file;
 use bitbudget::loss::Loss;
 use bitbudget::{import, pack};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::Place;
 use bitbudget_core::price::PriceItem;
 use clap::Args;
 use miette::miette;
 use serde_json::{Value, json};
 
 use super::data::Data;
-use super::network_file::{PlaceArgs, Source, parse_image};
+use super::network_file::{Source, parse_image};
+use super::target::{Target, TargetArgs};
 use super::{Outcome, report};
 
 /// Measure loss and accuracy at several budgets, with the device's own kernels
@@ -31,7 +31,13 @@ pub(crate) struct Eval {
     #[command(flatten)]
     data: Data,
     /// Budgets, as for `bitbudget plan`
-    #[arg(long, value_name = "B,..", value_delimiter = ',', required = true)]
+    #[arg(
+        long = "ram",
+        visible_alias = "budget",
+        value_name = "B,..",
+        value_delimiter = ',',
+        required = true
+    )]
     budget: Vec<BudgetText>,
     /// Loss: against labels, or the divergence (kl) or squared difference (mse) from the FP32 outputs;
     /// without it labels where there are some, else kl, and mse for models with one output
@@ -44,7 +50,7 @@ pub(crate) struct Eval {
     #[arg(long, value_name = "MODEL.onnx")]
     model: Option<PathBuf>,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -81,7 +87,7 @@ impl Eval {
             data: &data,
             path: &self.data.data,
             loss,
-            place: self.place.get(),
+            target: &self.target.get(),
         };
         let report = Report::new(&image, given, baseline, &self.budget)?;
         if self.json {
@@ -125,7 +131,7 @@ pub(crate) struct Given<'a> {
     /// Where the data came from, for errors.
     pub(crate) path: &'a Path,
     pub(crate) loss: Loss,
-    pub(crate) place: Place,
+    pub(crate) target: &'a Target,
 }
 
 /// The evaluation of an image at several budgets, beside FP32 if that was wanted.
@@ -148,9 +154,9 @@ impl Report {
             data,
             path,
             loss,
-            place,
+            target,
         } = given;
-        let mut source = Source::of_image(image, place);
+        let mut source = Source::of_image(image, target)?;
         let plans = budgets.iter().map(|budget| source.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
         let runs = plans.len() + usize::from(!matches!(baseline, Baseline::None));
@@ -166,7 +172,7 @@ impl Report {
             })
         };
         let alone = |image: &HostImage<'_>| -> miette::Result<_> {
-            let plan = Source::of_image(image, place).fp32();
+            let plan = Source::of_image(image, target)?.fp32();
             let evaluation = run(image, &plan, None)?;
             Ok(Some((plan, evaluation)))
         };
@@ -206,7 +212,7 @@ impl Report {
         if let Some((plan, evaluation)) = &self.fp32 {
             table.add_row([
                 "FP32".to_owned(),
-                report::bytes(plan.total_bytes()),
+                report::bytes(plan.ram_bytes()),
                 report::bytes(u64::from(plan.weight_bytes)),
                 report::loss(evaluation.loss),
                 String::new(),
@@ -223,7 +229,7 @@ impl Report {
             };
             table.add_row([
                 budget.to_string(),
-                report::bytes(plan.total_bytes()),
+                report::bytes(plan.ram_bytes()),
                 report::bytes(u64::from(plan.weight_bytes)),
                 report::loss(evaluation.loss),
                 compared(|at, fp32| report::change(at.loss - fp32.loss)),
@@ -258,10 +264,10 @@ impl Report {
             let fp32 = self.fp32.as_ref().map(|(_, fp32)| fp32);
             json!({
                 "budget": text.to_string(),
-                "budget_bytes": self.source.resolve(text).bytes(),
+                "budget_bytes": self.source.resolve(text).get(text.measure()),
                 "weight_bytes": plan.weight_bytes,
                 "arena_bytes": plan.arena_bytes,
-                "total_bytes": plan.total_bytes(),
+                "total_bytes": plan.ram_bytes(),
                 "loss": evaluation.loss,
                 "loss_change": fp32.map(|fp32| evaluation.loss - fp32.loss),
                 "loss_change_se": fp32.map(|fp32| evaluation.paired_error(fp32)),
@@ -275,7 +281,7 @@ impl Report {
                 "loss": evaluation.loss,
                 "accuracy": evaluation.accuracy,
                 "weight_bytes": plan.weight_bytes,
-                "total_bytes": plan.total_bytes(),
+                "total_bytes": plan.ram_bytes(),
             })
         });
         json!({

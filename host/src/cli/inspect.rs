@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use bitbudget::file::{self, FileError};
 use bitbudget::latency::{self, Core};
 use bitbudget::profile::Profile;
-use bitbudget_core::plan::Place;
 use clap::Args;
 use serde_json::json;
 
 use super::network_file::{Source, parse_image};
+use super::target::Target;
 use super::{Outcome, profile, report};
 
 /// Show what is in a profile or an image
@@ -39,7 +39,7 @@ impl Inspect {
             let (path, kind) = (self.file, "profile or image");
             return Err(FileError::Kind { path, kind }.into());
         }
-        let source = Source::of_image(&parse_image(&self.file, &bytes)?, Place::Ram);
+        let source = Source::of_image(&parse_image(&self.file, &bytes)?, &Target::RAM)?;
         if self.json {
             return report::print_json(&image_json(&source, bytes.len()));
         }

@@ -26,6 +26,7 @@ mod report;
 mod run;
 mod settings;
 mod solve;
+mod target;
 mod watch;
 
 use std::io::{self, Write};

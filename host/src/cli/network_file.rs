@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use bitbudget::board::Board;
 use bitbudget::budget::BudgetText;
-use bitbudget::capacity::{HostImage, HostNetwork, HostPlan, HostPlanner, MAX_LAYERS};
+use bitbudget::capacity::{self, HostImage, HostNetwork, HostPlan, HostPlanner, MAX_LAYERS};
 use bitbudget::explain::{self, Neighbours};
 use bitbudget::file::{self, Content, FileError};
 use bitbudget::profile::Profile;
@@ -11,23 +12,32 @@ use bitbudget::rules::{LayerLevel, Rules, Tie};
 use bitbudget::search::{self, Effort, Staircase};
 use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, BudgetTooSmall, Place, Plan};
-use clap::{Args, ValueEnum};
+use bitbudget_core::place::{Cycles, Place, Places};
+use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan};
+use clap::Args;
+use miette::miette;
 use serde_json::{Value, json};
 
+use super::target::Target;
 use super::{report, watch};
 
-/// A budget that no layout fits, or is known to fit, and the smallest that does.
+/// Limits that no layout is within, or is known to be, and what would do.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("the budget {text} is too small")]
-#[diagnostic(help("the smallest budget that {does}: --budget {smallest}, of which {parts}"))]
+#[error("{what} too small")]
+#[diagnostic(help("{help}"))]
 struct TooSmall {
-    text: String,
-    does: &'static str,
-    smallest: String,
-    parts: String,
-    source: BudgetTooSmall,
+    what: String,
+    help: String,
+    source: LimitsTooSmall,
 }
+
+/// A limit on cycles that are not known.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("it is not known how many cycles the layers take")]
+#[diagnostic(help(
+    "pack the image for a board (pack --board), or plan for one (plan --board); see `bitbudget boards`"
+))]
+pub(crate) struct UnknownCycles;
 
 /// Rules about levels.
 #[derive(Args, Debug)]
@@ -53,37 +63,17 @@ impl RuleArgs {
     }
 }
 
-/// Where weights may lie, as people write it.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Where {
-    /// Copied to RAM, where the budget counts them
-    Ram,
-    /// Read in place from the flash that the image lies in
-    Flash,
-}
-
-/// Where the weights lie.
-#[derive(Args, Debug)]
-pub(crate) struct PlaceArgs {
-    /// Where the weights lie while the network runs
-    #[arg(long, value_name = "MEMORY", default_value = "ram")]
-    place: Where,
-}
-
-impl PlaceArgs {
-    pub(crate) const fn get(&self) -> Place {
-        match self.place {
-            Where::Ram => Place::Ram,
-            Where::Flash => Place::Flash,
-        }
-    }
-}
-
 /// A network with its names and a planner, whatever file it came from.
 pub(crate) struct Source {
     pub(crate) network: Box<HostNetwork>,
     pub(crate) names: Vec<String>,
     planner: Box<HostPlanner>,
+    /// What every plan keeps to beside its budget.
+    limits: Limits,
+    /// Whether it is known how many cycles the layers take.
+    pub(crate) has_cycles: bool,
+    /// The board that these cycles are of, where it was named.
+    pub(crate) board: Option<Board>,
     /// Limits of every search.
     pub(crate) effort: Effort<'static>,
 }
@@ -120,7 +110,7 @@ impl Source {
     }
 
     /// The network in a profile or an image.
-    pub(crate) fn open(path: &Path, rules: &Rules, place: Place) -> miette::Result<Self> {
+    pub(crate) fn open(path: &Path, rules: &Rules, target: &Target) -> miette::Result<Self> {
         let bytes = file::read(path)?;
         let (mut network, names) = if Profile::matches(&bytes) {
             let profile = Profile::decode(path, &bytes)?;
@@ -134,83 +124,149 @@ impl Source {
             return Err(FileError::Kind { path, kind }.into());
         };
         rules.apply(&mut network, &names)?;
-        Ok(Self::new(network, names, place))
+        Self::new(network, names, target)
     }
 
     /// The network in an image.
-    pub(crate) fn of_image(image: &HostImage<'_>, place: Place) -> Self {
-        Self::new(Box::new(image.network().clone()), names(image), place)
+    pub(crate) fn of_image(image: &HostImage<'_>, target: &Target) -> miette::Result<Self> {
+        Self::new(Box::new(image.network().clone()), names(image), target)
     }
 
-    pub(crate) fn new(network: Box<HostNetwork>, names: Vec<String>, place: Place) -> Self {
-        Self {
-            planner: Box::new(HostPlanner::with_weights_in(place, &network)),
+    /// A network with its layers' names.
+    pub(crate) fn new(
+        mut network: Box<HostNetwork>,
+        names: Vec<String>,
+        target: &Target,
+    ) -> miette::Result<Self> {
+        if let Some(board) = &target.board {
+            board.give_cycles(&mut network)?;
+        }
+        let mut items = network.prices.rows.iter().flatten();
+        let has_cycles = items.any(|item| item.cycles != Cycles::default());
+        if target.cycles.is_some() && !has_cycles {
+            return Err(UnknownCycles.into());
+        }
+        let places = target.places.unwrap_or(match has_cycles {
+            true => Places::Best,
+            false => Places::Ram,
+        });
+        Ok(Self {
+            planner: capacity::planner(places, &network),
             effort: watch::effort(),
+            limits: Limits {
+                cycles: target.cycles,
+                ..Limits::NONE
+            },
+            has_cycles,
+            board: target.board.clone(),
             network,
             names,
-        }
+        })
     }
 
-    /// A budget in bytes.
-    pub(crate) fn resolve(&self, budget: &BudgetText) -> Budget {
+    /// Where the weights may lie.
+    pub(crate) const fn places(&self) -> Places {
+        self.planner.places()
+    }
+
+    /// What every plan keeps to beside its budget.
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Whether plans can keep to these limits.
+    pub(crate) fn check(&self, limits: Limits) -> miette::Result<()> {
+        let checked = self.planner.check(&self.network, &limits);
+        checked.map_err(|error| {
+            let help = "leave out a limit, or give --place ram or --place flash";
+            miette!(help = help, "{error}")
+        })
+    }
+
+    /// A budget as written, and what else a plan keeps to.
+    pub(crate) fn resolve(&self, budget: &BudgetText) -> Limits {
         let (weights, arena) = (
             self.network.fp32_weight_bytes(),
             self.network.fp32_arena_bytes(),
         );
-        match self.planner.place() {
-            Place::Ram => budget.resolve(weights, weights + arena),
-            Place::Flash => budget.resolve(weights, arena),
-        }
+        let bytes = match self.planner.places() {
+            Places::Ram | Places::Best => budget.resolve(weights, weights + arena),
+            Places::Flash => budget.resolve(weights, arena),
+        };
+        self.limits.with(budget.measure(), bytes)
     }
 
-    /// The best plan for a budget.
-    pub(crate) fn plan(&mut self, budget: Budget) -> Result<HostPlan, BudgetTooSmall> {
-        let plan = search::plan(&self.network, &mut self.planner, budget, &self.effort);
+    /// The best plan within limits.
+    pub(crate) fn plan(&mut self, limits: Limits) -> Result<HostPlan, LimitsTooSmall> {
+        let plan = search::plan(&self.network, &mut self.planner, limits, &self.effort);
         watch::clear();
         plan
     }
 
-    /// The best plans for all budgets on all the RAM.
-    pub(crate) fn staircase(&mut self) -> Staircase<MAX_LAYERS> {
-        let all = Budget::Total(u64::MAX);
-        let stairs = search::staircase(&self.network, &mut self.planner, all, &self.effort);
+    /// The best plans within limits for all limits on RAM.
+    pub(crate) fn staircase(&mut self, limits: Limits) -> Staircase<MAX_LAYERS> {
+        let over = (limits, Measure::Ram);
+        let stairs = search::staircase(&self.network, &mut self.planner, over, &self.effort);
         watch::clear();
         stairs
     }
 
     /// The best plan for a budget as written; an error tells the smallest budget.
     pub(crate) fn plan_for(&mut self, text: &BudgetText) -> miette::Result<HostPlan> {
-        let budget = self.resolve(text);
-        self.plan(budget).map_err(|source| {
-            let bytes = source.smallest_bytes;
-            let measure = match budget {
-                Budget::Total(_) => "",
-                Budget::Weights(_) => "weights=",
+        let limits = self.resolve(text);
+        self.plan_or_tell(limits, format!("the budget {text} is"))
+    }
+
+    /// The best plan within limits; an error tells what would do.
+    pub(crate) fn plan_within(&mut self, limits: Limits) -> miette::Result<HostPlan> {
+        self.plan_or_tell(limits, format!("a limit of {limits} is"))
+    }
+
+    fn plan_or_tell(&mut self, limits: Limits, mut what: String) -> miette::Result<HostPlan> {
+        self.plan(limits).map_err(|source| {
+            let smallest: Vec<_> = source.smallest.iter().collect();
+            let help = match smallest[..] {
+                [(measure, amount)] => self.smallest(measure, amount, source.proven),
+                _ => {
+                    what = format!("limits of {limits} are");
+                    let each = smallest.iter().map(|(measure, amount)| match measure {
+                        Measure::Ram => format!("--ram {amount}"),
+                        Measure::Cycles => format!("--cycles {amount}"),
+                        Measure::Weights => format!("--ram weights={amount}"),
+                    });
+                    let each = each.collect::<Vec<_>>().join(", ");
+                    format!("without the other limits, these would do: {each}")
+                }
             };
-            let too_small = TooSmall {
-                text: text.to_string(),
-                does: if source.proven {
-                    "does"
-                } else {
-                    "is known to do"
-                },
-                smallest: format!("{measure}{bytes} ({})", report::bytes(bytes)),
-                parts: self.largest_parts(budget.with_bytes(bytes)),
-                source,
-            };
-            too_small.into()
+            TooSmall { what, help, source }.into()
         })
     }
 
-    /// The largest parts of the best plan under a budget, in words.
-    fn largest_parts(&mut self, budget: Budget) -> String {
-        let Ok(plan) = self.plan(budget) else {
+    /// What would do where the one limit is too small.
+    fn smallest(&mut self, measure: Measure, amount: u64, proven: bool) -> String {
+        let does = match proven {
+            true => "does",
+            false => "is known to do",
+        };
+        let option = match measure {
+            Measure::Ram => format!("--ram {amount} ({})", report::bytes(amount)),
+            Measure::Weights => format!("--ram weights={amount} ({})", report::bytes(amount)),
+            Measure::Cycles => return format!("the smallest limit that {does}: --cycles {amount}"),
+        };
+        let parts = self.largest_parts(measure, amount);
+        format!("the smallest budget that {does}: {option}, of which {parts}")
+    }
+
+    /// The largest parts of the best plan under a limit, in words.
+    fn largest_parts(&mut self, measure: Measure, bytes: u64) -> String {
+        let Ok(plan) = self.plan(self.limits.with(measure, bytes)) else {
             return String::new();
         };
-        let layers = self.rows(&plan).into_iter();
+        let counts = |row: &Row| measure == Measure::Weights || row.place == Place::Ram;
+        let layers = self.rows(&plan).into_iter().filter(counts);
         let part = |row: Row| (row.bytes, format!("{} at {}", row.name, row.level));
         let mut parts: Vec<(u32, String)> = layers.map(part).collect();
-        if matches!(budget, Budget::Total(_)) {
+        if measure == Measure::Ram {
             parts.push((plan.arena_bytes, "the activations".to_owned()));
         }
         parts.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
@@ -219,9 +275,13 @@ impl Source {
         format!("most is for: {}", parts.collect::<Vec<_>>().join(", "))
     }
 
-    /// The plan of fewest bytes whose predicted change of the loss is at most `loss`, within a budget,
-    /// and whether it is proven to be that.
-    pub(crate) fn cheapest(&mut self, budget: Budget, loss: f64) -> Option<(HostPlan, bool)> {
+    /// The plan that takes least of a measure within limits with a predicted change of the loss of at most
+    /// `loss`, and whether it is proven to be that.
+    pub(crate) fn cheapest(
+        &mut self,
+        limits: (Limits, Measure),
+        loss: f64,
+    ) -> Option<(HostPlan, bool)> {
         let price = (loss / self.network.prices.unit).round() as i64;
         let Self {
             network,
@@ -229,20 +289,20 @@ impl Source {
             effort,
             ..
         } = self;
-        let plan = search::cheapest(network, planner, budget, price, effort);
+        let plan = search::cheapest(network, planner, limits, price, effort);
         watch::clear();
         plan
     }
 
     /// The next plans up and down from an optimal one.
-    pub(crate) fn neighbours(&mut self, budget: Budget, plan: &HostPlan) -> Neighbours {
+    pub(crate) fn neighbours(&mut self, limits: (Limits, Measure), plan: &HostPlan) -> Neighbours {
         let Self {
             network,
             planner,
             effort,
             ..
         } = self;
-        let neighbours = explain::neighbours(network, planner, budget, plan, effort);
+        let neighbours = explain::neighbours(network, planner, limits, plan, effort);
         watch::clear();
         neighbours
     }
@@ -251,7 +311,11 @@ impl Source {
     pub(crate) fn fp32(&self) -> HostPlan {
         let layers = self.network.layers.iter();
         let levels = layers.map(|layer| layer.op.has_weights().then_some(Level::Fp32));
-        Plan::of_levels(&self.network, levels.collect(), self.planner.place())
+        let place = match self.planner.places() {
+            Places::Ram => Place::Ram,
+            Places::Flash | Places::Best => Place::Flash,
+        };
+        Plan::of_levels(&self.network, levels.collect(), place)
     }
 
     /// A sum of prices as a change of loss.
@@ -259,17 +323,19 @@ impl Source {
         self.network.prices.to_loss(price)
     }
 
-    /// Every layer with weights: index, level, bytes and price (in loss) under a plan.
+    /// Every layer with weights under a plan.
     pub(crate) fn rows(&self, plan: &HostPlan) -> Vec<Row> {
         let layers = plan.levels.iter().enumerate();
         let rows = layers.filter_map(|(layer, level)| {
-            let items = &self.network.prices.rows[layer];
-            let item = items.iter().find(|item| Some(item.level) == *level)?;
+            let item = self.network.item_at(layer, *level)?;
+            let place = plan.places[layer];
             Some(Row {
                 name: self.names[layer].clone(),
                 level: item.level,
+                place,
                 bytes: item.bytes,
                 price: self.loss(i64::from(item.price)),
+                cycles: item.cycles.at(place),
             })
         });
         rows.collect()
@@ -277,25 +343,25 @@ impl Source {
 
     /// A plan as JSON.
     pub(crate) fn json(&self, plan: &HostPlan) -> Value {
-        let place = match plan.place {
-            Place::Ram => "ram",
-            Place::Flash => "flash",
-        };
         let rows = self.rows(plan).into_iter().map(|row| {
             json!({
                 "name": row.name,
                 "level": row.level.name(),
-                "place": place,
+                "place": place_name(row.place),
                 "bytes": row.bytes,
                 "price": row.price,
+                "cycles": self.has_cycles.then_some(row.cycles),
             })
         });
         json!({
             "layers": rows.collect::<Vec<_>>(),
             "weight_bytes": plan.weight_bytes,
             "arena_bytes": plan.arena_bytes,
-            "ram_bytes": plan.total_bytes(),
-            "total_bytes": plan.total_bytes(),
+            "ram_bytes": plan.ram_bytes(),
+            "ram_weight_bytes": plan.ram_weight_bytes,
+            "cycles": self.has_cycles.then_some(plan.cycles),
+            "ms": self.board.as_ref().map(|board| board.milliseconds(plan.cycles)),
+            "total_bytes": plan.ram_bytes(),
             "price": self.loss(plan.price),
             "bound": self.loss(plan.bound),
             "gap": self.loss(plan.price - plan.bound),
@@ -309,6 +375,17 @@ impl Source {
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) level: Level,
+    pub(crate) place: Place,
     pub(crate) bytes: u32,
+    /// In loss.
     pub(crate) price: f64,
+    pub(crate) cycles: u32,
+}
+
+/// A place in tables and JSON.
+pub(crate) const fn place_name(place: Place) -> &'static str {
+    match place {
+        Place::Ram => "ram",
+        Place::Flash => "flash",
+    }
 }

@@ -7,7 +7,7 @@ use bitbudget::budget::BudgetText;
 use bitbudget::device::{Answer, Row, Session, Unit};
 use bitbudget::evaluate::sample;
 use bitbudget::file;
-use bitbudget_core::plan::Place;
+use bitbudget_core::plan::Limits;
 use bitbudget_core::protocol::Stats;
 use miette::miette;
 use serde_json::{Map, Value, json};
@@ -16,13 +16,14 @@ use super::Outcome;
 use super::data::{Data, dims};
 use super::network_file::{Source, parse_image};
 use super::report::{self, Table};
+use super::target::Target;
 
 /// What to run.
 pub(crate) struct Job<'a> {
     pub(crate) image: &'a Path,
     pub(crate) data: Option<&'a Data>,
     pub(crate) budgets: &'a [BudgetText],
-    pub(crate) place: Place,
+    pub(crate) target: Target,
     pub(crate) unit: Unit,
     pub(crate) json: bool,
 }
@@ -33,7 +34,7 @@ struct Report {
     unit: Unit,
     names: Vec<String>,
     samples: usize,
-    rows: Vec<(BudgetText, u64, Answer)>,
+    rows: Vec<(BudgetText, Limits, Answer)>,
     stats: Stats,
 }
 
@@ -53,7 +54,7 @@ impl Job<'_> {
             samples.map(move |i| sample(data, i, sample_len))
         });
         let samples: Vec<_> = samples.collect();
-        let mut source = Source::of_image(&image, self.place);
+        let mut source = Source::of_image(&image, &self.target)?;
         let pipe = connect()?;
         let bar = report::progress("loading", bytes.len());
         let loaded = |sent: usize| bar.set_position(sent as u64);
@@ -61,16 +62,16 @@ impl Job<'_> {
         bar.finish_and_clear();
         let mut rows = Vec::new();
         for text in self.budgets {
-            let budget = source.resolve(text);
-            let host = source.plan(budget);
+            let limits = source.resolve(text);
+            let host = source.plan(limits);
             let answer = session.run(
-                budget,
-                self.place,
+                limits,
+                source.places(),
                 source.effort.node_limit,
                 &host,
                 &samples,
             )?;
-            rows.push((text.clone(), budget.bytes(), answer));
+            rows.push((text.clone(), limits, answer));
         }
         let report = Report {
             board: session.board().to_owned(),
@@ -101,8 +102,9 @@ impl Report {
         for (text, _, answer) in &self.rows {
             match answer {
                 Answer::Run(row) => add_row(&mut table, text, row),
-                Answer::TooSmall { smallest_bytes, .. } => {
-                    let smallest = report::bytes(*smallest_bytes);
+                Answer::TooSmall { refused, .. } => {
+                    let smallest = refused.smallest().map_or(0, |(_, bytes)| bytes);
+                    let smallest = report::bytes(smallest);
                     table.add_row([text.to_string(), format!("too small: {smallest} would do")]);
                 }
                 Answer::DeviceTooSmall {
@@ -135,18 +137,19 @@ impl Report {
     }
 
     fn json(&self) -> Value {
-        let rows = self.rows.iter().map(|(_, bytes, answer)| match answer {
-            Answer::Run(row) => self.row_json(*bytes, row),
-            Answer::TooSmall { smallest_bytes, .. } => json!({
-                "budget_bytes": bytes,
+        let bytes = |text: &BudgetText, limits: &Limits| limits.get(text.measure());
+        let rows = self.rows.iter().map(|(text, limits, answer)| match answer {
+            Answer::Run(row) => self.row_json(bytes(text, limits), row),
+            Answer::TooSmall { refused, .. } => json!({
+                "budget_bytes": bytes(text, limits),
                 "error": "no layout fits",
-                "smallest_bytes": smallest_bytes,
+                "smallest_bytes": refused.smallest().map(|(_, bytes)| bytes),
             }),
             Answer::DeviceTooSmall {
                 needed_bytes,
                 arena_bytes,
             } => json!({
-                "budget_bytes": bytes,
+                "budget_bytes": bytes(text, limits),
                 "error": "the plan takes more bytes than the device has",
                 "needed_bytes": needed_bytes,
                 "device_bytes": arena_bytes,
@@ -161,10 +164,10 @@ impl Report {
         })
     }
 
-    fn row_json(&self, budget_bytes: u64, row: &Row) -> Value {
+    fn row_json(&self, budget_bytes: Option<u64>, row: &Row) -> Value {
         let mut json = Map::new();
         json.insert("budget_bytes".into(), budget_bytes.into());
-        json.insert("total_bytes".into(), row.plan.total_bytes().into());
+        json.insert("total_bytes".into(), row.plan.ram_bytes().into());
         let levels = report::levels_json(&self.names, &row.plan.levels);
         json.insert("levels".into(), levels);
         json.insert("nodes".into(), row.plan.nodes.into());
@@ -182,7 +185,7 @@ fn add_row(table: &mut Table, text: &BudgetText, row: &Row) {
     let equal = |same: bool| if same { "same" } else { "DIFFERENT" };
     table.add_row([
         text.to_string(),
-        report::bytes(row.plan.total_bytes()),
+        report::bytes(row.plan.ram_bytes()),
         row.plan.nodes.to_string(),
         row.solve.to_string(),
         row.copy.to_string(),

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use bitbudget::capacity::HostPlanner;
+use bitbudget::board::Board;
+use bitbudget::capacity;
 use bitbudget::profile::Profile;
 use bitbudget::{device, file, import, needed, pack, search};
-use bitbudget_core::plan::Budget;
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Limits, Measure};
 use clap::Args;
 use serde_json::json;
 
@@ -37,6 +39,11 @@ pub(crate) struct Pack {
     rules: RuleArgs,
     #[command(flatten)]
     search: SearchArgs,
+    /// Write into the image how many cycles each layer takes on this board (see `bitbudget boards`): plans for
+    /// the image, on the device as well, can then keep to a limit of cycles, and move weights between flash
+    /// and RAM
+    #[arg(long, value_name = "NAME|FILE")]
+    board: Option<String>,
     /// The image to write
     #[arg(short, long, value_name = "NAME.image")]
     output: PathBuf,
@@ -51,6 +58,9 @@ impl Pack {
         let mut profile = Profile::decode(&self.profile, &file::read(&self.profile)?)?;
         let rules = self.rules.rules();
         rules.apply(&mut profile.network, &profile.names)?;
+        if let Some(name) = &self.board {
+            Board::find(name)?.give_cycles(&mut profile.network)?;
+        }
         let kept = (!self.all_levels).then(|| {
             let kept = needed::keep_needed(&mut profile.network, &self.search.effort());
             watch::clear();
@@ -62,8 +72,8 @@ impl Pack {
         }
         let network = &profile.network;
         let plans = if self.store_plans {
-            let mut planner = Box::new(HostPlanner::new(network));
-            let all = Budget::Total(u64::MAX);
+            let mut planner = capacity::planner(Places::Ram, network);
+            let all = (Limits::NONE, Measure::Ram);
             let stairs = search::staircase(network, &mut planner, all, &self.search.effort());
             watch::clear();
             if !stairs.proven {

@@ -8,9 +8,11 @@ use bitbudget::search::Staircase;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::network_file::{PlaceArgs, RuleArgs, Source};
+use super::chart::{self, Point};
+use super::network_file::{RuleArgs, Source};
+use super::target::{BoardCostArgs, TargetArgs};
 use super::watch::SearchArgs;
-use super::{Outcome, chart, report};
+use super::{Outcome, report};
 
 /// Show every optimal layout, from the smallest to the best
 ///
@@ -26,7 +28,9 @@ pub(crate) struct Pareto {
     #[arg(long, value_name = "NAME.svg")]
     svg: Option<PathBuf>,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
+    #[command(flatten)]
+    board: BoardCostArgs,
     #[command(flatten)]
     rules: RuleArgs,
     #[command(flatten)]
@@ -41,17 +45,23 @@ impl Pareto {
         if let Some(path) = &self.svg {
             file::check_output(path, Content::SVG, &[&self.file])?;
         }
-        let mut source = Source::open(&self.file, &self.rules.rules(), self.place.get())?;
+        let target = self.board.of(&self.target.get())?;
+        let mut source = Source::open(&self.file, &self.rules.rules(), &target)?;
         source.effort = self.search.effort();
         let Staircase {
             plans: layouts,
             proven,
-        } = source.staircase();
+        } = source.staircase(source.limits());
         let fp32 = source.fp32();
         if let Some(path) = &self.svg {
-            let point = |plan: &HostPlan| (plan.total_bytes(), source.loss(plan.price));
+            let point = |plan: &HostPlan| Point {
+                ram_bytes: plan.ram_bytes(),
+                loss: source.loss(plan.price),
+                cycles: plan.cycles,
+            };
             let steps: Vec<_> = layouts.iter().map(point).collect();
-            file::write(path, chart::staircase(&steps, point(&fp32))?.as_bytes())?;
+            let chart = chart::staircase(&steps, point(&fp32), source.has_cycles)?;
+            file::write(path, chart.as_bytes())?;
         }
         if self.json {
             let layouts = layouts.iter().map(|plan| layout_json(&source, plan));
@@ -61,16 +71,21 @@ impl Pareto {
                 "optimal": proven,
             }));
         }
-        let mut table = report::table(&["total", "weights", "of FP32", "price", "levels"]);
+        let mut heads = vec!["total", "weights", "of FP32"];
+        heads.extend(source.has_cycles.then_some("cycles"));
+        heads.extend(["price", "levels"]);
+        let mut table = report::table(&heads);
         let weights = f64::from(fp32.weight_bytes);
         for plan in layouts.iter().chain([&fp32]) {
-            table.add_row([
-                plan.total_bytes().to_string(),
+            let mut cells = vec![
+                plan.ram_bytes().to_string(),
                 plan.weight_bytes.to_string(),
                 report::percent(f64::from(plan.weight_bytes) / weights),
-                report::change(source.loss(plan.price)),
-                report::levels_short(&plan.levels),
-            ]);
+            ];
+            cells.extend(source.has_cycles.then(|| plan.cycles.to_string()));
+            cells.push(report::change(source.loss(plan.price)));
+            cells.push(report::levels_short(&plan.levels));
+            table.add_row(cells);
         }
         report::print_table(&table);
         let count = layouts.len();
@@ -85,8 +100,10 @@ impl Pareto {
 
 fn layout_json(source: &Source, plan: &HostPlan) -> Value {
     json!({
-        "total_bytes": plan.total_bytes(),
+        "total_bytes": plan.ram_bytes(),
         "weight_bytes": plan.weight_bytes,
+        "ram_weight_bytes": plan.ram_weight_bytes,
+        "cycles": source.has_cycles.then_some(plan.cycles),
         "price": source.loss(plan.price),
         "levels": report::levels_json(&source.names, &plan.levels),
     })

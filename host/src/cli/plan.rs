@@ -6,47 +6,82 @@ use bitbudget::budget::BudgetText;
 use bitbudget::capacity::HostPlan;
 use bitbudget::decimal::signed;
 use bitbudget::explain::{self, Neighbours};
-use bitbudget_core::plan::{Budget, Place};
-use clap::Args;
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Limits, Measure};
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::network_file::{PlaceArgs, RuleArgs, Source};
+use super::network_file::{RuleArgs, Source, UnknownCycles, place_name};
+use super::target::{BoardCostArgs, TargetArgs};
 use super::watch::SearchArgs;
 use super::{Outcome, report, watch};
 
-/// Choose every layer's level under a memory budget
+/// Choose every layer's level, and the place of its weights, within limits
 ///
-/// The choice has the least predicted loss of all layouts that fit, and is proven to. With --max-loss it
-/// is the smallest layout of all whose predicted loss is low enough.
+/// The choice has the least predicted loss of all that are within the limits, and is proven to; of its
+/// places, where they are free, it has those of fewest cycles, then of least RAM. With --max-loss it is the
+/// smallest choice of all whose predicted loss is low enough.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Example:\n  bitbudget plan resnet8.profile --budget 64KiB --explain\n  \
+    after_help = "Example:\n  bitbudget plan resnet8.profile --ram 64KiB --explain\n  \
+    bitbudget plan resnet8.image --ram 48KiB --cycles 20e6\n  \
     bitbudget plan resnet8.image --budget weights=80% --pin fc=fp32 --json\n  \
-    bitbudget plan resnet8.image --max-loss 0.005"
+    bitbudget plan resnet8.image --max-loss 0.005 --least ram"
 )]
 pub(crate) struct Plan {
     /// Profile or image
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// RAM for weights and activations (64KiB, 80%), or for the weights alone (weights=80%);
-    /// percentages are of the all-FP32 layout
-    #[arg(long, required_unless_present = "max_loss")]
-    budget: Option<BudgetText>,
+    /// RAM for weights and activations (64KiB, 80%), or bytes of weights alone, wherever they lie
+    /// (weights=80%); percentages are of the all-FP32 layout
+    #[arg(
+        long,
+        visible_alias = "budget",
+        value_name = "BYTES",
+        required_unless_present_any = ["max_loss", "cycles", "ms"]
+    )]
+    ram: Option<BudgetText>,
     /// Find the smallest layout whose predicted change of the loss is at most this
     #[arg(long, value_name = "CHANGE", allow_negative_numbers = true)]
     max_loss: Option<f64>,
+    /// What shall be smallest then; without it, what --ram limits
+    #[arg(long, value_name = "WHAT", requires = "max_loss")]
+    least: Option<Least>,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
+    #[command(flatten)]
+    board: BoardCostArgs,
     #[command(flatten)]
     rules: RuleArgs,
     #[command(flatten)]
     search: SearchArgs,
-    /// Tell what more and less memory would change
+    /// Tell what more and less would change
     #[arg(long)]
     explain: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What a plan takes, as people write it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Least {
+    /// Bytes of RAM
+    Ram,
+    /// Cycles of an inference
+    Cycles,
+    /// Bytes of the chosen weights
+    Weights,
+}
+
+impl Least {
+    const fn measure(self) -> Measure {
+        match self {
+            Self::Ram => Measure::Ram,
+            Self::Cycles => Measure::Cycles,
+            Self::Weights => Measure::Weights,
+        }
+    }
 }
 
 /// No layout has a predicted loss as low as asked for.
@@ -60,64 +95,74 @@ struct TooLow {
 
 impl Plan {
     pub(crate) fn run(self) -> Outcome {
-        let mut source = Source::open(&self.file, &self.rules.rules(), self.place.get())?;
+        let target = self.board.of(&self.target.get())?;
+        let mut source = Source::open(&self.file, &self.rules.rules(), &target)?;
         source.effort = self.search.effort();
-        let budget = match &self.budget {
+        let limits = match &self.ram {
             Some(text) => source.resolve(text),
-            None => Budget::Total(u64::MAX),
+            None => source.limits(),
         };
-        let best = match &self.budget {
+        let limited = limits.iter().next().map(|(measure, _)| measure);
+        let measure = match (self.least, &self.ram) {
+            (Some(least), _) => least.measure(),
+            (None, Some(text)) => text.measure(),
+            (None, None) => limited.unwrap_or(Measure::Ram),
+        };
+        source.check(limits.with(measure, 0))?;
+        if measure == Measure::Cycles && !source.has_cycles {
+            return Err(UnknownCycles.into());
+        }
+        let best = match &self.ram {
             Some(text) => source.plan_for(text)?,
-            None => source
-                .plan(budget)
-                .map_err(|error| miette::miette!(error))?,
+            None => source.plan_within(limits)?,
         };
-        let (budget, plan, proven) = match self.max_loss {
+        let (limits, plan, proven) = match self.max_loss {
             None => {
                 let proven = best.is_optimal();
-                (budget, best, proven)
+                (limits, best, proven)
             }
             Some(limit) => {
                 let least = source.loss(best.price);
-                let plan = source.cheapest(budget, limit);
+                let plan = source.cheapest((limits, measure), limit);
                 let (plan, proven) = plan.ok_or(TooLow { limit, least })?;
-                (budget.with_bytes(plan.bytes(budget)), plan, proven)
+                (limits.with(measure, plan.amount(measure)), plan, proven)
             }
         };
-        let neighbours = self.explain.then(|| source.neighbours(budget, &plan));
+        let over = (limits, measure);
+        let neighbours = self.explain.then(|| source.neighbours(over, &plan));
         if self.json {
             let mut json = source.json(&plan);
-            json["budget_bytes"] = budget.bytes().into();
+            json["budget_bytes"] = limits.get(measure).into();
+            json["limits"] = report::limits_json(&limits);
             json["optimal"] = proven.into();
             if let Some(neighbours) = &neighbours {
-                json["explain"] = explained_json(&source, budget, &plan, neighbours);
+                json["explain"] = explained_json(&source, measure, &plan, neighbours);
             }
             return report::print_json(&json);
         }
-        let mut table = report::table(&["layer", "level", "bytes", "price"]);
-        for row in source.rows(&plan) {
-            table.add_row([
-                row.name,
-                row.level.to_string(),
-                row.bytes.to_string(),
-                report::change(row.price),
-            ]);
-        }
-        report::print_table(&table);
-        let limit = match (&self.budget, self.max_loss) {
+        print_layers(&source, &plan);
+        let of = match (&self.ram, self.max_loss) {
             (_, Some(limit)) => format!("the least for a loss of {limit:+}"),
-            (Some(text), None) => format!("of a budget of {} ({text})", budget.bytes()),
-            (None, None) => String::new(),
+            (Some(text), None) => {
+                let amount = limits.get(measure).unwrap_or_default();
+                format!("of a budget of {amount} ({text})")
+            }
+            (None, None) => "of any budget".to_owned(),
         };
         say!("");
-        let parts = match plan.place {
-            Place::Ram => format!(
-                "{} weights + {} activations",
-                plan.weight_bytes, plan.arena_bytes
-            ),
-            Place::Flash => format!("activations; {} weights in flash", plan.weight_bytes),
+        let in_flash = match plan.weight_bytes - plan.ram_weight_bytes {
+            0 => String::new(),
+            bytes => format!("; {bytes} weights in flash"),
         };
-        say!("total   {} = {parts}, {limit}", plan.total_bytes());
+        say!(
+            "total   {} = {} weights + {} activations{in_flash}, {of}",
+            plan.ram_bytes(),
+            plan.ram_weight_bytes,
+            plan.arena_bytes,
+        );
+        if source.has_cycles {
+            say!("{}", cycles(&source, &plan, &limits));
+        }
         let open = format!(
             "not proven optimal (bound {}, gap {}, {} nodes)",
             report::change(source.loss(plan.bound)),
@@ -135,46 +180,101 @@ impl Plan {
         );
         if let Some(neighbours) = &neighbours {
             say!("");
-            explain(&source, budget, &plan, neighbours);
+            explain(&source, over, &plan, neighbours);
         }
         Ok(())
     }
 }
 
-/// `conv1 int4 -> int8, fc fp32 -> int8`.
-fn changes(source: &Source, from: &HostPlan, to: &HostPlan) -> String {
-    let changes = explain::changes(from, to).into_iter();
-    let changes = changes.map(|(layer, a, b)| format!("{} {a} -> {b}", source.names[layer]));
-    report::printable(&changes.collect::<Vec<_>>().join(", "))
+/// The table of the layers: places and cycles only where there is something to tell.
+fn print_layers(source: &Source, plan: &HostPlan) {
+    let mut heads = vec!["layer", "level"];
+    let places = source.places() == Places::Best;
+    heads.extend(places.then_some("place"));
+    heads.push("bytes");
+    heads.extend(source.has_cycles.then_some("cycles"));
+    heads.push("price");
+    let mut table = report::table(&heads);
+    for row in source.rows(plan) {
+        let mut cells = vec![row.name, row.level.to_string()];
+        cells.extend(places.then(|| place_name(row.place).to_owned()));
+        cells.push(row.bytes.to_string());
+        cells.extend(source.has_cycles.then(|| row.cycles.to_string()));
+        cells.push(report::change(row.price));
+        table.add_row(cells);
+    }
+    report::print_table(&table);
 }
 
-fn explain(source: &Source, budget: Budget, plan: &HostPlan, neighbours: &Neighbours) {
-    let price = |other: &HostPlan| report::change(source.loss(other.price - plan.price));
+/// The line about cycles.
+fn cycles(source: &Source, plan: &HostPlan, limits: &Limits) -> String {
+    let mut limit = match limits.cycles {
+        Some(limit) => format!(" of a limit of {limit}"),
+        None => String::new(),
+    };
+    if let Some(board) = &source.board {
+        let ms = report::milliseconds(board.milliseconds(plan.cycles));
+        limit.push_str(&format!(" = {ms} ms on {}", board.name));
+    }
+    let open = match plan.cycles - plan.cycles_bound {
+        0 => String::new(),
+        gap => format!("; other places may save {gap}"),
+    };
+    format!("cycles  {}{limit}{open}", plan.cycles)
+}
+
+/// `-0.000123, -5000 cycles: conv1 int4 -> int8, fc flash -> ram`.
+fn difference(source: &Source, from: &HostPlan, to: &HostPlan) -> String {
+    let mut text = report::change(source.loss(to.price - from.price));
+    if source.has_cycles {
+        let cycles = to.cycles.cast_signed() - from.cycles.cast_signed();
+        text.push_str(&format!(", {cycles:+} cycles"));
+    }
+    let changes = explain::changes(from, to).into_iter().map(|change| {
+        let [level, other] = change.levels;
+        let [place, elsewhere] = change.places.map(place_name);
+        let what = match (level == other, place == elsewhere) {
+            (_, true) => format!("{level} -> {other}"),
+            (true, false) => format!("{place} -> {elsewhere}"),
+            (false, false) => format!("{level} {place} -> {other} {elsewhere}"),
+        };
+        format!("{} {what}", source.names[change.layer])
+    });
+    let changes = changes.collect::<Vec<_>>().join(", ");
+    report::printable(&format!("{text}: {changes}"))
+}
+
+fn explain(
+    source: &Source,
+    (limits, measure): (Limits, Measure),
+    plan: &HostPlan,
+    neighbours: &Neighbours,
+) {
+    let limit = limits.get(measure).unwrap_or(u64::MAX);
+    let more = match measure {
+        Measure::Ram | Measure::Weights => "1 KiB more       ",
+        Measure::Cycles => "1,024 cycles more",
+    };
+    let difference = |other: &HostPlan| difference(source, plan, other);
     match &neighbours.next_kib {
-        Some(next) => say!(
-            "1 KiB more       buys {}: {}",
-            price(next),
-            changes(source, plan, next)
-        ),
-        None => say!("1 KiB more       buys nothing"),
+        Some(next) => say!("{more} buys {}", difference(next)),
+        None => say!("{more} buys nothing"),
     }
     match &neighbours.better {
         Some(better) => say!(
-            "next step up     from a budget of {} ({} more), {}: {}",
-            better.bytes(budget),
-            better.bytes(budget).saturating_sub(budget.bytes()),
-            price(better),
-            changes(source, plan, better)
+            "next step up     from a budget of {} ({} more), {}",
+            better.amount(measure),
+            better.amount(measure).saturating_sub(limit),
+            difference(better)
         ),
         None => say!("next step up     none: no layout has a lower price"),
     }
-    let spare = budget.bytes().saturating_sub(plan.bytes(budget));
+    let spare = limit.saturating_sub(plan.amount(measure));
     match &neighbours.smaller {
         Some(smaller) => say!(
-            "next step down   below a budget of {} ({spare} to spare), {}: {}",
-            plan.bytes(budget),
-            price(smaller),
-            changes(source, plan, smaller)
+            "next step down   below a budget of {} ({spare} to spare), {}",
+            plan.amount(measure),
+            difference(smaller)
         ),
         None => say!("next step down   none: this is the smallest layout"),
     }
@@ -182,23 +282,26 @@ fn explain(source: &Source, budget: Budget, plan: &HostPlan, neighbours: &Neighb
 
 fn explained_json(
     source: &Source,
-    budget: Budget,
+    measure: Measure,
     plan: &HostPlan,
     neighbours: &Neighbours,
 ) -> Value {
     let step = |other: &Option<HostPlan>| {
         other.as_ref().map(|other| {
             let changes = explain::changes(plan, other).into_iter();
-            let changes = changes.map(|(layer, from, to)| {
+            let changes = changes.map(|change| {
                 json!({
-                    "name": source.names[layer],
-                    "from": from.name(),
-                    "to": to.name(),
+                    "name": source.names[change.layer],
+                    "from": change.levels[0].name(),
+                    "to": change.levels[1].name(),
+                    "from_place": place_name(change.places[0]),
+                    "to_place": place_name(change.places[1]),
                 })
             });
             json!({
-                "bytes": other.bytes(budget),
+                "bytes": other.amount(measure),
                 "price_change": source.loss(other.price - plan.price),
+                "cycles": source.has_cycles.then_some(other.cycles),
                 "changes": changes.collect::<Vec<_>>(),
             })
         })

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bitbudget::decimal;
 use bitbudget::loss::Loss;
 use bitbudget_core::level::Level;
+use bitbudget_core::plan::{Limits, Measure};
 use comfy_table::{CellAlignment, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::IntoDiagnostic;
@@ -206,4 +207,23 @@ impl Phases {
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Limits as JSON; those that are none are left out.
+pub(crate) fn limits_json(limits: &Limits) -> Value {
+    let mut json = Map::new();
+    for (measure, amount) in limits.iter() {
+        let key = match measure {
+            Measure::Ram => "ram_bytes",
+            Measure::Cycles => "cycles",
+            Measure::Weights => "weight_bytes",
+        };
+        json.insert(key.to_owned(), amount.into());
+    }
+    Value::Object(json)
+}
+
+/// Milliseconds in a sentence.
+pub(crate) fn milliseconds(ms: f64) -> String {
+    decimal::fixed(ms, if ms < 10.0 { 3 } else { 1 })
 }

@@ -12,7 +12,8 @@ use miette::IntoDiagnostic;
 use serde_json::json;
 
 use super::data::dims;
-use super::network_file::{PlaceArgs, Source, parse_image};
+use super::network_file::{Source, parse_image};
+use super::target::TargetArgs;
 use super::{Outcome, report};
 
 /// Run one inference under a memory budget
@@ -32,10 +33,10 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 0)]
     index: usize,
     /// Budget, as for `bitbudget plan`
-    #[arg(long)]
+    #[arg(long = "ram", visible_alias = "budget", value_name = "BYTES")]
     budget: BudgetText,
     #[command(flatten)]
-    place: PlaceArgs,
+    target: TargetArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -47,9 +48,9 @@ impl Run {
         let image = parse_image(&self.image, &bytes)?;
         let input = dims(image.network().input);
         let data = dataset::load_input(&self.input, input, self.index)?;
-        let mut source = Source::of_image(&image, self.place.get());
+        let mut source = Source::of_image(&image, &self.target.get())?;
         let plan = source.plan_for(&self.budget)?;
-        let mut memory = ArenaMemory::new(plan.total_bytes() as usize);
+        let mut memory = ArenaMemory::new(plan.ram_bytes() as usize);
         let mut engine = HostEngine::new(&image, memory.lend()).into_diagnostic()?;
         engine.load(plan.clone()).into_diagnostic()?;
         let sample = sample(&data, 0, input.iter().product());
@@ -59,8 +60,8 @@ impl Run {
             return report::print_json(&json!({
                 "outputs": outputs,
                 "class": class,
-                "budget_bytes": source.resolve(&self.budget).bytes(),
-                "total_bytes": plan.total_bytes(),
+                "budget_bytes": source.resolve(&self.budget).get(self.budget.measure()),
+                "total_bytes": plan.ram_bytes(),
                 "levels": report::levels_json(&source.names, &plan.levels),
             }));
         }
@@ -69,7 +70,7 @@ impl Run {
             say!("{i:4}  {output:+.6}{}", if i == class { "  <" } else { "" });
         }
         let levels = report::levels_short(&plan.levels);
-        say!("\nin {} bytes of RAM: {levels}", plan.total_bytes());
+        say!("\nin {} bytes of RAM: {levels}", plan.ram_bytes());
         Ok(())
     }
 }

@@ -10,12 +10,13 @@ use bitbudget::file::{self, FileError};
 use bitbudget::latency::Core;
 use bitbudget::problem::{Answer, Neighbour, PRICE, Problem};
 use bitbudget::rules::Rules;
-use bitbudget_core::plan::Place;
+use bitbudget_core::place::Place;
 use clap::Args;
 use miette::miette;
 use serde_json::{Map, Value, json};
 
 use super::network_file::Source;
+use super::target::Target;
 use super::watch::SearchArgs;
 use super::{Outcome, report, watch};
 
@@ -120,7 +121,7 @@ fn open(path: &Path, board: Option<&str>) -> miette::Result<Problem> {
     let board = board.map(Board::find).transpose()?;
     let bytes = file::read(path)?;
     if Source::matches(&bytes) {
-        let Source { network, names, .. } = Source::open(path, &Rules::default(), Place::Ram)?;
+        let Source { network, names, .. } = Source::open(path, &Rules::default(), &Target::RAM)?;
         return Ok(match &board {
             Some(board) => Problem::of_network_on(&network, &names, board, Place::Ram)?,
             None => Problem::of_network(&network, &names, Core::default()),

@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use bitbudget_core::engine::Input;
-use bitbudget_core::plan::{Budget, Place};
+use bitbudget_core::place::{Place, Places};
+use bitbudget_core::plan::Limits;
 use bitbudget_core::protocol::frame::{FrameError, MAX_FRAME, Receiver, encode};
 use bitbudget_core::protocol::{
     self, CHUNK_BYTES, Cost, Element, ImageInfo, Info, Refusal, Request, Response, Stats, checksum,
@@ -208,19 +209,19 @@ impl<P: Read + Write> Client<P> {
         self.call(&Request::LoadLinked, loaded)
     }
 
-    /// Has the device solve for a budget, with the weights in this place, and make the plan resident.
+    /// Has the device plan for limits, with the weights in these places, and make the plan resident.
     ///
     /// # Errors
     /// [`DeviceError`].
     pub fn replan(
         &mut self,
-        budget: Budget,
-        place: Place,
+        limits: Limits,
+        places: Places,
         node_limit: u64,
     ) -> Result<Planned, DeviceError> {
         let request = Request::Replan {
-            budget,
-            place,
+            limits,
+            places,
             node_limit,
         };
         self.call(&request, planned)

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 
 use bitbudget_core::engine::{EngineError, Input};
-use bitbudget_core::plan::{Budget, BudgetTooSmall, Place};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Limits, LimitsTooSmall};
 use bitbudget_core::protocol::{Info, Refusal, Stats, checksum};
 
 use super::client::{Client, DeviceError, Sample};
@@ -51,15 +52,15 @@ pub struct Session<'i, P> {
     image: &'i HostImage<'i>,
 }
 
-/// The outcome for one budget.
+/// The outcome for some limits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// The budget was planned for, and the plan run.
+    /// They were planned for, and the plan run.
     Run(Box<Row>),
-    /// No layout fits it.
+    /// No layout is within them.
     TooSmall {
-        /// The smallest budget that would do.
-        smallest_bytes: u64,
+        /// What would do.
+        refused: LimitsTooSmall,
         /// Whether the host says the same.
         matches: bool,
     },
@@ -158,25 +159,25 @@ impl<'i, P: Read + Write> Session<'i, P> {
         self.client.stats()
     }
 
-    /// Plans for a budget, with the weights in this place, visiting at most `node_limit` nodes, and runs the
+    /// Plans for limits, with the weights in these places, visiting at most `node_limit` nodes, and runs the
     /// samples, on the device and on the host, whose plan for it is `host`.
     ///
     /// # Errors
     /// [`DeviceError`].
     pub fn run(
         &mut self,
-        budget: Budget,
-        place: Place,
+        limits: Limits,
+        places: Places,
         node_limit: u64,
-        host: &Result<HostPlan, BudgetTooSmall>,
+        host: &Result<HostPlan, LimitsTooSmall>,
         samples: &[Input<'_>],
     ) -> Result<Answer, DeviceError> {
-        let planned = match self.client.replan(budget, place, node_limit) {
+        let planned = match self.client.replan(limits, places, node_limit) {
             Ok(planned) => planned,
-            Err(DeviceError::Refused(Refusal::Engine(EngineError::Budget(refused)))) => {
+            Err(DeviceError::Refused(Refusal::Engine(EngineError::Limits(refused)))) => {
                 return Ok(Answer::TooSmall {
-                    smallest_bytes: refused.smallest_bytes,
                     matches: *host == Err(refused),
+                    refused,
                 });
             }
             Err(DeviceError::Refused(Refusal::Engine(EngineError::ArenaTooSmall {
@@ -211,7 +212,7 @@ impl<'i, P: Read + Write> Session<'i, P> {
         samples: &[Input<'_>],
         row: &mut Row,
     ) -> Result<(), DeviceError> {
-        let mut memory = ArenaMemory::new(host.total_bytes() as usize);
+        let mut memory = ArenaMemory::new(host.ram_bytes() as usize);
         let refused = |error: EngineError| DeviceError::Refused(error.into());
         let mut engine = HostEngine::new(self.image, memory.lend()).map_err(refused)?;
         engine.load(host.clone()).map_err(refused)?;

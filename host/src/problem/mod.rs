@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Network;
-use bitbudget_core::plan::Place;
+use bitbudget_core::place::Place;
 use bitbudget_core::price::PriceItem;
 use serde::Deserialize;
 

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use bitbudget_core::network::Layer;
+use bitbudget_core::place::Cycles;
 use bitbudget_core::price::{PriceItem, PriceMatrix};
 use bitbudget_core::quant::Width;
 use candle_core::Tensor;
@@ -203,6 +204,7 @@ impl Run<'_> {
                 level: *level,
                 bytes: network.block_bytes(i, *level).unwrap_or(u32::MAX),
                 price: 0,
+                cycles: Cycles::default(),
             });
             let row = items.collect();
             let _ = network.prices.rows.push(row);

@@ -13,7 +13,8 @@
 //! Both are ridge regressions (Hoerl and Kennard 1970) around the prices of before.
 
 use bitbudget_core::level::Level;
-use bitbudget_core::plan::{Budget, Planner};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Limits, Measure};
 
 use std::sync::Mutex;
 
@@ -23,7 +24,7 @@ use super::options::Phase;
 use super::partial::Batch;
 use super::record::Profile;
 use super::run::Run;
-use crate::capacity::{HostNetwork, MAX_LAYERS, MAX_LEVELS};
+use crate::capacity::{self, HostNetwork};
 use crate::layout::{self, Layout};
 use crate::metric::{Estimate, Replay};
 use crate::search::{self, Effort};
@@ -49,10 +50,10 @@ type Observation = (Layout, f64);
 /// The optimal layouts under the network's prices, from the best to the smallest, at most [`LAYOUTS`]
 /// of them evenly spread.
 fn optimal_layouts(network: &HostNetwork) -> Result<Vec<Layout>, ProfileError> {
-    let mut planner = Box::new(Planner::<MAX_LAYERS, MAX_LEVELS>::new(network));
+    let mut planner = capacity::planner(Places::Ram, network);
     let effort = Effort::nodes(PLAN_NODES);
-    let budget = Budget::Weights(u64::MAX);
-    let plans = search::staircase(network, &mut planner, budget, &effort).plans;
+    let of_weights = (Limits::NONE, Measure::Weights);
+    let plans = search::staircase(network, &mut planner, of_weights, &effort).plans;
     let layouts = plans.iter().rev();
     let layouts = layouts.map(|plan| layout::layout_of(&plan.levels));
     let layouts: Vec<Layout> = layouts.collect();

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use bitbudget::capacity::{HostNetwork, HostPlanner};
 use bitbudget_core::mckp::{Item, Solver};
-use bitbudget_core::plan::{Budget, Place};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::Limits;
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::equal;
 use bitbudget_tests::instances::{self, Family, GROUPS, ITEMS};
@@ -171,13 +172,13 @@ impl Row {
     }
 
     /// Times a plan: preparing the planner, then planning.
-    fn plan(&mut self, planner: &mut HostPlanner, network: &HostNetwork, budget: Budget) {
+    fn plan(&mut self, planner: &mut HostPlanner, network: &HostNetwork, budget: Limits) {
         let mut times = (Duration::MAX, Duration::MAX);
         let mut plan = None;
         for _ in 0..RUNS {
             let begin = Instant::now();
-            planner.set_network(network, Place::Ram);
-            if matches!(budget, Budget::Total(_)) {
+            planner.set_network(network, Places::Ram);
+            if budget.ram_bytes.is_some() {
                 planner.find_smallest(network);
             }
             let prepared = Instant::now();
@@ -274,8 +275,8 @@ fn equal_layers(name: &str, n: usize, noise: f64, all: bool) {
         let mut planner = Box::new(HostPlanner::empty());
         for percent in [30, 50, 70] {
             let budget = match all {
-                true => Budget::Total((weights + arena) * percent / 100),
-                false => Budget::Weights(weights * percent / 100),
+                true => Limits::ram((weights + arena) * percent / 100),
+                false => Limits::weights(weights * percent / 100),
             };
             row.plan(&mut planner, &network, budget);
         }

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use bitbudget::capacity::{HostImage, HostPlan, HostPlanner, MAX_LAYERS};
 use bitbudget::device::{Answer, DeviceError, Session, Unit};
 use bitbudget_core::engine::{EngineError, Input};
-use bitbudget_core::plan::{Budget, BudgetTooSmall, Place};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Limits, LimitsTooSmall};
 use bitbudget_core::protocol::frame::{MAX_FRAME, MAX_MESSAGE, Receiver, encode};
 use bitbudget_core::protocol::{
     CHUNK_BYTES, ImageInfo, Info, Planned, Refusal, Request, Response, Stats,
@@ -21,10 +22,10 @@ use super::frame::Raw;
 use crate::generate;
 
 const NODE_LIMIT: u64 = 1000;
-const BUDGETS: [Budget; 2] = [Budget::Total(u64::MAX), Budget::Total(0)];
+const BUDGETS: [Limits; 2] = [Limits::ram(u64::MAX), Limits::ram(0)];
 
 type Reply<'a> = Response<'a, MAX_LAYERS>;
-type HostPlans = [Result<HostPlan, BudgetTooSmall>; BUDGETS.len()];
+type HostPlans = [Result<HostPlan, LimitsTooSmall>; BUDGETS.len()];
 
 static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| generate::small().emit());
 static IMAGE: LazyLock<HostImage<'static>> =
@@ -125,7 +126,7 @@ fn compare(mut session: Session<'_, Device<'_>>) -> Result<(), DeviceError> {
     for (budget, host) in BUDGETS.into_iter().zip(PLANS.iter()) {
         let answer = session.run(
             budget,
-            Place::Ram,
+            Places::Ram,
             NODE_LIMIT,
             host,
             &[Input::U8(&input); 2],
@@ -133,7 +134,7 @@ fn compare(mut session: Session<'_, Device<'_>>) -> Result<(), DeviceError> {
         if let Answer::Run(row) = &answer {
             let is_like_host = host.as_ref() == Ok(&row.plan);
             assert_eq!(row.plan_matches, is_like_host, "{row:?}");
-            assert!(row.plan.total_bytes() >= u64::from(row.plan.arena_bytes));
+            assert!(row.plan.ram_bytes() >= u64::from(row.plan.arena_bytes));
         }
     }
     session.stats()?;
@@ -183,7 +184,7 @@ fn honest() -> Vec<(u8, Vec<u8>)> {
     for plan in PLANS.iter() {
         match plan {
             Err(error) => {
-                let error = EngineError::Budget(*error);
+                let error = EngineError::Limits(*error);
                 steps.push(step(&Reply::Refused(Refusal::Engine(error))));
             }
             Ok(plan) => {

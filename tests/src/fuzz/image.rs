@@ -8,7 +8,8 @@ use bitbudget_core::image::{Image, ImageError, MAGIC, VERSION};
 use bitbudget_core::level::WeightFormat;
 use bitbudget_core::network::{Layer, Network};
 use bitbudget_core::op::Op;
-use bitbudget_core::plan::{Budget, Plan};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::{Limits, Measure, Plan, Planner};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -19,6 +20,8 @@ use crate::tamper::{repair, tamper};
 /// Capacities of the images that are run.
 const LAYERS: usize = 64;
 const LEVELS: usize = crate::model::LEVELS;
+/// Room for every level in flash and in RAM.
+const ITEMS: usize = 32;
 
 const HEADER_BYTES: usize = 28;
 const CRC_BYTES: usize = 4;
@@ -60,14 +63,15 @@ pub fn exercise<const N: usize, const K: usize>(
         let _ = (plans.within(u64::MAX), plans.within(0));
     }
     let arena_bytes = arena.lend().len() as u64;
+    let mut planner = Box::new(Planner::<N, ITEMS>::new(network));
     let mut engine = Engine::new(&image, arena.lend()).expect("an aligned arena");
     let mut ran = false;
     let mut least = i64::MIN;
-    for budget in [u64::MAX, 0, 1 << 14].map(Budget::Total) {
-        let planned = match engine.replan(budget, MOST_NODES) {
-            Err(EngineError::Budget(refused)) => {
-                let smallest = Budget::Total(refused.smallest_bytes);
-                let planned = engine.replan(smallest, MOST_NODES);
+    for budget in [u64::MAX, 0, 1 << 14].map(Limits::ram) {
+        let planned = match engine.replan(&mut planner, budget, MOST_NODES) {
+            Err(EngineError::Limits(refused)) => {
+                let smallest = Limits::ram(refused.smallest().expect("a limit").1);
+                let planned = engine.replan(&mut planner, smallest, MOST_NODES);
                 planned.map(|plan| check(plan, smallest))
             }
             other => other.map(|plan| check(plan, budget)),
@@ -76,7 +80,7 @@ pub fn exercise<const N: usize, const K: usize>(
             // a smaller budget has no better price than what a larger one is proven to have
             Ok((price, bound)) => {
                 assert!(price >= least, "{price} {least}");
-                if budget == Budget::Total(u64::MAX) {
+                if budget == Limits::ram(u64::MAX) {
                     least = bound;
                 }
             }
@@ -102,12 +106,26 @@ pub fn exercise<const N: usize, const K: usize>(
         }
         ran = true;
     }
+    for places in [Places::Flash, Places::Best] {
+        planner.set_places(places);
+        for ram in [u64::MAX, 1 << 14] {
+            let ram = Limits::ram(ram);
+            let Ok(plan) = planner.plan(network, ram, MOST_NODES) else {
+                continue;
+            };
+            check(&plan, ram);
+            let faster = ram.with(Measure::Cycles, plan.cycles / 2);
+            if let Ok(plan) = planner.plan(network, faster, MOST_NODES) {
+                check(&plan, faster);
+            }
+        }
+    }
     Ok(ran)
 }
 
 /// Price and bound of a plan that is within its budget.
-fn check<const N: usize>(plan: &Plan<N>, budget: Budget) -> (i64, i64) {
-    assert!(plan.bytes(budget) <= budget.bytes(), "{plan:?}");
+fn check<const N: usize>(plan: &Plan<N>, budget: Limits) -> (i64, i64) {
+    assert!(plan.is_within(&budget), "{plan:?}");
     assert!(
         plan.bound <= plan.price && plan.nodes <= MOST_NODES,
         "{plan:?}"

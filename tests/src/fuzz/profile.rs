@@ -8,7 +8,7 @@ use bitbudget::metric::{Estimate, Metric};
 use bitbudget::profile::{Effort, Origin, Profile};
 use bitbudget_core::clip::Clip;
 use bitbudget_core::level::{Level, WeightFormat};
-use bitbudget_core::plan::Budget;
+use bitbudget_core::plan::Limits;
 use rand::Rng;
 use rand::rngs::SmallRng;
 
@@ -35,9 +35,9 @@ pub(super) fn run(bytes: &[u8]) -> bool {
     let network = &profile.network;
     let mut planner = Box::new(HostPlanner::new(network));
     for bytes in [u64::MAX, 0, 1 << 14] {
-        for budget in [Budget::Total(bytes), Budget::Weights(bytes)] {
+        for budget in [Limits::ram(bytes), Limits::weights(bytes)] {
             if let Ok(plan) = planner.plan(network, budget, MOST_NODES) {
-                assert!(plan.bytes(budget) <= bytes && plan.bound <= plan.price);
+                assert!(plan.is_within(&budget) && plan.bound <= plan.price);
             }
         }
     }

@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use bitbudget_core::plan::{Budget, Place};
+use bitbudget_core::place::Places;
+use bitbudget_core::plan::Limits;
 use bitbudget_core::protocol::frame::{MAX_FRAME, MAX_MESSAGE, Receiver, encode};
 use bitbudget_core::protocol::{CHUNK_BYTES, Element, Request, Response, checksum};
 use embedded_io::{ErrorType, Read, Write};
@@ -58,8 +59,8 @@ impl Script {
         }
         self.request(&Request::LoadEnd);
         self.request(&Request::Replan {
-            place: Place::Ram,
-            budget: Budget::Total(u64::MAX),
+            places: Places::Ram,
+            limits: Limits::ram(u64::MAX),
             node_limit: MOST_NODES,
         });
         let element = Element::U8;

@@ -1,0 +1,235 @@
+//! Which blocks lie in RAM: those that save most cycles in the room that a plan leaves.
+//!
+//! A 0/1 knapsack problem, solved by depth-first branch and bound over the blocks by falling cycles saved
+//! per byte (Horowitz & Sahni 1974, "Computing partitions with applications to the knapsack problem"):
+//! most cycles saved first, then fewest bytes.
+
+use heapless::Vec;
+
+/// After so many nodes the blocks found so far are taken.
+const MOST_NODES: u32 = 2_000;
+
+/// The blocks of a layer, and of those tied to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocks {
+    /// The layer.
+    pub(super) layer: u16,
+    /// Their bytes.
+    pub(super) bytes: u32,
+    /// Cycles that they save in RAM; not 0.
+    pub(super) saved: u32,
+}
+
+/// What lies in RAM.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen<const N: usize> {
+    /// The layers.
+    pub(super) layers: Vec<u16, N>,
+    /// No choice saves more cycles.
+    pub(super) most_saved: u64,
+}
+
+/// Chooses among `blocks` those that save most cycles in `room` bytes, and of those choices one of fewest
+/// bytes, as far as [`MOST_NODES`] nodes tell.
+pub(super) fn choose<const N: usize>(mut blocks: Vec<Blocks, N>, room: u64) -> Chosen<N> {
+    blocks.sort_unstable_by(|a, b| {
+        let saved = |a: &Blocks, b: &Blocks| u64::from(a.saved) * u64::from(b.bytes);
+        let falling = saved(b, a).cmp(&saved(a, b));
+        falling.then(a.layer.cmp(&b.layer))
+    });
+    let mut search = Search::<N> {
+        blocks: &blocks,
+        room,
+        now: Taken::new(),
+        best: Taken::new(),
+    };
+    let is_done = search.run();
+    let most_saved = if is_done {
+        search.best.saved
+    } else {
+        search.most_saved()
+    };
+    let taken = blocks.iter().zip(&search.best.is_taken);
+    Chosen {
+        layers: taken
+            .filter_map(|(b, taken)| taken.then_some(b.layer))
+            .collect(),
+        most_saved,
+    }
+}
+
+/// Blocks that are taken.
+#[derive(Clone, Copy)]
+struct Taken<const N: usize> {
+    is_taken: [bool; N],
+    bytes: u64,
+    saved: u64,
+}
+
+impl<const N: usize> Taken<N> {
+    const fn new() -> Self {
+        Self {
+            is_taken: [false; N],
+            bytes: 0,
+            saved: 0,
+        }
+    }
+}
+
+struct Search<'a, const N: usize> {
+    blocks: &'a [Blocks],
+    room: u64,
+    now: Taken<N>,
+    best: Taken<N>,
+}
+
+impl<const N: usize> Search<'_, N> {
+    /// Searches; false if there were too many nodes.
+    fn run(&mut self) -> bool {
+        let (mut at, mut nodes) = (0, 0);
+        loop {
+            let is_open = at < self.blocks.len();
+            if is_open && self.can_improve(at) {
+                if nodes == MOST_NODES {
+                    return false;
+                }
+                nodes += 1;
+                let fits = self.now.bytes + u64::from(self.blocks[at].bytes) <= self.room;
+                self.set(at, fits);
+                at += 1;
+                continue;
+            }
+            if !is_open {
+                self.offer();
+            }
+            // the last block that was taken is left out
+            while at > 0 && !self.now.is_taken[at - 1] {
+                at -= 1;
+            }
+            if at == 0 {
+                return true;
+            }
+            self.set(at - 1, false);
+        }
+    }
+
+    fn set(&mut self, at: usize, is_taken: bool) {
+        let block = self.blocks[at];
+        if is_taken {
+            self.now.bytes += u64::from(block.bytes);
+            self.now.saved += u64::from(block.saved);
+        } else if self.now.is_taken[at] {
+            self.now.bytes -= u64::from(block.bytes);
+            self.now.saved -= u64::from(block.saved);
+        }
+        self.now.is_taken[at] = is_taken;
+    }
+
+    fn offer(&mut self) {
+        let (now, best) = (&self.now, &self.best);
+        let saves_more = now.saved > best.saved;
+        if saves_more || now.saved == best.saved && now.bytes < best.bytes {
+            self.best = self.now;
+        }
+    }
+
+    /// Whether the blocks from `at` on, or parts of them, can make a better choice.
+    fn can_improve(&self, at: usize) -> bool {
+        let best = &self.best;
+        let more = self.least_bytes(at, best.saved + 1);
+        let as_much = self.least_bytes(at, best.saved);
+        more.is_some_and(|bytes| bytes <= self.room)
+            || as_much.is_some_and(|bytes| bytes < best.bytes)
+    }
+
+    /// The fewest bytes of what is taken, and of parts of the blocks from `at` on, that save so much.
+    fn least_bytes(&self, at: usize, target: u64) -> Option<u64> {
+        let mut missing = target.saturating_sub(self.now.saved);
+        let mut bytes = self.now.bytes;
+        for block in &self.blocks[at..] {
+            let saved = u64::from(block.saved);
+            if missing <= saved {
+                return Some(bytes + (missing * u64::from(block.bytes)).div_ceil(saved));
+            }
+            missing -= saved;
+            bytes += u64::from(block.bytes);
+        }
+        (missing == 0).then_some(bytes)
+    }
+
+    /// The most that parts of blocks can save.
+    fn most_saved(&self) -> u64 {
+        let mut room = self.room;
+        let mut saved = 0;
+        for block in self.blocks {
+            let bytes = u64::from(block.bytes);
+            if bytes > room {
+                return saved + u64::from(block.saved) * room / bytes;
+            }
+            room -= bytes;
+            saved += u64::from(block.saved);
+        }
+        saved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(seed: u64, count: u16) -> Vec<Blocks, 14> {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut next = |most: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as u32 % most as u32 + 1
+        };
+        let block = |layer| Blocks {
+            layer,
+            bytes: next(12),
+            saved: next(9),
+        };
+        (0..count).map(block).collect()
+    }
+
+    #[test]
+    fn choices_equal_exhaustive_search() {
+        for seed in 0..400 {
+            let all = blocks(seed, seed as u16 % 15);
+            for room in [0, 7, 20, 41, u64::MAX] {
+                let mut best = (0, 0);
+                for set in 0..1_u32 << all.len() {
+                    let taken = |at: &usize| set >> at & 1 == 1;
+                    let sum = |of: fn(&Blocks) -> u32| -> u64 {
+                        let taken = (0..all.len()).filter(taken);
+                        taken.map(|at| u64::from(of(&all[at]))).sum()
+                    };
+                    let (bytes, saved) = (sum(|b| b.bytes), sum(|b| b.saved));
+                    let better = saved > best.0 || saved == best.0 && bytes < best.1;
+                    if bytes <= room && better {
+                        best = (saved, bytes);
+                    }
+                }
+                let chosen = choose(all.clone(), room);
+                let taken = all.iter().filter(|b| chosen.layers.contains(&b.layer));
+                let sums = taken.fold((0, 0), |(saved, bytes), b| {
+                    (saved + u64::from(b.saved), bytes + u64::from(b.bytes))
+                });
+                assert_eq!((sums, chosen.most_saved), (best, best.0), "{seed} {room}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_blocks_take_few_nodes_and_large_numbers_fit() {
+        let block = |layer| Blocks {
+            layer,
+            bytes: u32::MAX / 64,
+            saved: u32::MAX / 64,
+        };
+        let all: Vec<Blocks, 64> = (0..60).map(block).collect();
+        let chosen = choose(all, 30 * u64::from(u32::MAX / 64) + 5);
+        assert_eq!(chosen.layers.len(), 30);
+    }
+}
