@@ -1,26 +1,29 @@
 //! Where weights lie: plans, memory, cycles and outputs.
 
+use bitbudget::board::Board;
+use bitbudget::capacity;
+use bitbudget::layout::{self, Bytes};
+use bitbudget::profile::Options;
+use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::Image;
 use bitbudget_core::level::Level;
 use bitbudget_core::place::{Cycles, Place, Places};
 use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan};
+use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::storage::Mapped;
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::Style;
-use bitbudget_tests::generate;
 use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage, TestPlanner};
+use bitbudget_tests::{digits, generate};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-const FEW: [Level; 3] = {
-    use bitbudget_core::quant::{Rounding, Width};
-    [
-        Level::Fp32,
-        Level::Int(Width::Int8, Rounding::Nearest),
-        Level::Int(Width::Int4, Rounding::Floor),
-    ]
-};
+const FEW: [Level; 3] = [
+    Level::Fp32,
+    Level::Int(Width::Int8, Rounding::Nearest),
+    Level::Int(Width::Int4, Rounding::Floor),
+];
 
 fn bits(outputs: &[f32]) -> Vec<u32> {
     outputs.iter().map(|x| x.to_bits()).collect()
@@ -140,6 +143,71 @@ fn plans_equal_exhaustive_search_over_levels_and_places() {
         }
     }
     assert!(planned > 2_000 && refused > 30, "{planned} {refused}");
+}
+
+/// A trained network on a board with slow flash, all of it: here no two layouts are as good as each other, so
+/// the plan is the one of fewest cycles of all that are as good.
+#[test]
+fn plans_of_the_digits_equal_exhaustive_search() {
+    let (graph, data, options) = digits::model();
+    let options = Options {
+        refine: 0,
+        ..options
+    };
+    let mut network = digits::profiled(graph, &data, &options).network;
+    let board = Board::named("nucleo-l476rg").expect("a board");
+    board.give_cycles(&mut network).expect("modelled");
+    for row in &mut network.prices.rows {
+        let few = [Width::Int8, Width::Int4].map(|width| Level::Int(width, Rounding::Nearest));
+        row.retain(|item| item.level == Level::Fp32 || few.contains(&item.level));
+    }
+    let lifetimes = Lifetimes::new(&network);
+    // RAM, cycles and price
+    let mut all: Vec<(u64, u64, i64)> = Vec::new();
+    for levels in layout::all_layouts(&network) {
+        let rows = network.prices.rows.iter().zip(&levels);
+        let items = rows.filter_map(|(row, level)| row.iter().find(|item| item.level == *level));
+        let items: Vec<_> = items.collect();
+        let price = items.iter().map(|item| i64::from(item.price)).sum();
+        let arena = Bytes::of(&network, &lifetimes, &levels).arena;
+        for set in 0..1_u32 << items.len() {
+            let (mut ram, mut cycles) = (arena, 0);
+            for (bit, item) in items.iter().enumerate() {
+                let place = match set >> bit & 1 {
+                    0 => Place::Flash,
+                    _ => Place::Ram,
+                };
+                cycles += u64::from(item.cycles.at(place));
+                ram += u64::from(if place == Place::Ram { item.bytes } else { 0 });
+            }
+            all.push((ram, cycles, price));
+        }
+    }
+    let mut planner = capacity::planner(Places::Best, &network);
+    let mut rng = SmallRng::seed_from_u64(65);
+    let mut planned = 0;
+    for round in 0..60 {
+        let (ram, ..) = all[rng.random_range(0..all.len())];
+        let (_, cycles, _) = all[rng.random_range(0..all.len())];
+        let limits = match round % 3 {
+            0 => Limits::ram(ram),
+            1 => Limits::ram(ram).with(Measure::Cycles, cycles),
+            _ => Limits::NONE.with(Measure::Cycles, cycles),
+        };
+        let within = all.iter().filter(|(ram, cycles, _)| {
+            let fits =
+                |amount: &u64, limit: Option<u64>| limit.is_none_or(|limit| *amount <= limit);
+            fits(ram, limits.ram_bytes) && fits(cycles, limits.cycles)
+        });
+        let best = within
+            .map(|(ram, cycles, price)| (*price, *cycles, *ram))
+            .min();
+        let plan = planner.plan(&network, limits, u64::MAX).ok();
+        planned += u32::from(plan.is_some());
+        let found = plan.map(|plan| (plan.price, plan.cycles, plan.ram_bytes()));
+        assert_eq!(found, best, "{limits}");
+    }
+    assert!(planned > 40, "{planned}");
 }
 
 #[test]

@@ -374,8 +374,8 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             let surcharge = self.least_surcharge(depth, choice.class);
             let mut node = self.search.frames[depth].node;
             node.loss += self.relaxation.reduced[group][usize::from(item)];
-            for (left, cost) in node.left.iter_mut().zip(choice.cost) {
-                *left -= i64::from(cost);
+            for d in 0..self.problem.dims() {
+                node.left[d] -= i64::from(choice.cost[d]);
             }
             self.add_surcharge(&mut node, surcharge);
             if is_leaf {
@@ -523,10 +523,12 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
         let search = &mut *self.search;
         let index = usize::from(search.order[depth]);
         search.frames[depth].reset(node);
+        let dims = self.problem.dims();
         for item in 0..self.problem.groups[index].choices().len() {
             let choice = self.problem.groups[index].choices()[item];
             let reduced = self.relaxation.reduced[index][item];
-            if !choice.allowed || !choice.fits(&node.left) {
+            let fits = |d: usize| i64::from(choice.cost[d]) <= node.left[d];
+            if !choice.allowed || !(0..dims).all(fits) {
                 continue;
             }
             let mut child = node;
@@ -534,8 +536,8 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             let mut total = child.loss;
             if child.loss <= self.search.gap {
                 let surcharge = self.least_surcharge(depth, choice.class);
-                for (left, cost) in child.left.iter_mut().zip(choice.cost) {
-                    *left -= i64::from(cost);
+                for d in 0..dims {
+                    child.left[d] -= i64::from(choice.cost[d]);
                 }
                 self.add_surcharge(&mut child, surcharge);
                 if child.left[0] < 0 {

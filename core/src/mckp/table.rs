@@ -214,9 +214,12 @@ impl<const N: usize, const D: usize> Table<N, D> {
             true => &[0; D],
             false => &core.problem.cost_span,
         };
-        let usable: [i64; D] = core::array::from_fn(|d| left[d].min(spans[d]));
-        let unusable = core::array::from_fn(|d| left[d] - usable[d]);
-        let rest = product(&self.lambda, &unusable, core.problem.dims());
+        let mut usable = *left;
+        let mut rest = 0;
+        for d in 0..core.problem.dims() {
+            usable[d] = left[d].min(spans[d]);
+            rest += self.lambda[d] * (left[d] - usable[d]);
+        }
         if depth == self.depths {
             return Bound {
                 loss: rest,

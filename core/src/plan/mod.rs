@@ -5,6 +5,7 @@
 //! no better level can use buys time.
 
 mod arena;
+mod items;
 mod limits;
 mod placement;
 mod planner;

@@ -6,32 +6,36 @@
 
 use heapless::Vec;
 
+use super::Plan;
+use crate::network::Network;
+use crate::place::Place;
+
 /// After so many nodes the blocks found so far are taken.
 const MOST_NODES: u32 = 2_000;
 
 /// The blocks of a layer, and of those tied to it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Blocks {
+struct Blocks {
     /// The layer.
-    pub(super) layer: u16,
+    layer: u16,
     /// Their bytes.
-    pub(super) bytes: u32,
+    bytes: u32,
     /// Cycles that they save in RAM; not 0.
-    pub(super) saved: u32,
+    saved: u32,
 }
 
 /// What lies in RAM.
 #[derive(Clone, Debug)]
-pub(super) struct Chosen<const N: usize> {
+struct Chosen<const N: usize> {
     /// The layers.
-    pub(super) layers: Vec<u16, N>,
+    layers: Vec<u16, N>,
     /// No choice saves more cycles.
-    pub(super) most_saved: u64,
+    most_saved: u64,
 }
 
 /// Chooses among `blocks` those that save most cycles in `room` bytes, and of those choices one of fewest
 /// bytes, as far as [`MOST_NODES`] nodes tell.
-pub(super) fn choose<const N: usize>(mut blocks: Vec<Blocks, N>, room: u64) -> Chosen<N> {
+fn choose<const N: usize>(mut blocks: Vec<Blocks, N>, room: u64) -> Chosen<N> {
     blocks.sort_unstable_by(|a, b| {
         let saved = |a: &Blocks, b: &Blocks| u64::from(a.saved) * u64::from(b.bytes);
         let falling = saved(b, a).cmp(&saved(a, b));
@@ -170,6 +174,62 @@ impl<const N: usize> Search<'_, N> {
             saved += u64::from(block.saved);
         }
         saved
+    }
+}
+
+impl<const N: usize> Plan<N> {
+    /// The plan of the same levels with those blocks in RAM that save most cycles, if so much RAM may be taken.
+    pub(super) fn with_best_places<const L: usize>(
+        self,
+        network: &Network<N, L>,
+        room: u64,
+    ) -> Self {
+        let prices = &network.prices;
+        let leader = |layer: usize| prices.leader(layer);
+        let mut slowest = 0;
+        let mut blocks: Vec<Blocks, N> = Vec::new();
+        for (layer, level) in self.levels.iter().enumerate() {
+            let row = &prices.rows[layer];
+            let at = row.iter().position(|item| Some(item.level) == *level);
+            let (Some(at), true) = (at, leader(layer) == layer) else {
+                continue;
+            };
+            let tied = prices.tied_item(layer, at);
+            slowest += u64::from(tied.cycles.flash);
+            let saved = tied.cycles.flash.saturating_sub(tied.cycles.ram);
+            if saved > 0 {
+                // there is room for all layers
+                let _ = blocks.push(Blocks {
+                    layer: layer as u16,
+                    bytes: tied.bytes,
+                    saved,
+                });
+            }
+        }
+        let chosen = choose(blocks, room.saturating_sub(self.arena_bytes.into()));
+        let places = self.levels.iter().enumerate().map(|(layer, level)| {
+            let is_chosen = chosen.layers.contains(&(leader(layer) as u16));
+            match is_chosen && level.is_some() {
+                true => Place::Ram,
+                false => Place::Flash,
+            }
+        });
+        let placed = Self::of(
+            network,
+            self.levels.clone(),
+            places.collect(),
+            self.arena_bytes,
+        );
+        let cycles_bound = slowest - chosen.most_saved;
+        // a search that was cut may have found less than the solver
+        let best = match placed.cycles <= self.cycles {
+            true => placed,
+            false => self,
+        };
+        Self {
+            cycles_bound,
+            ..best
+        }
     }
 }
 

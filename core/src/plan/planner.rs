@@ -3,7 +3,7 @@
 use heapless::Vec;
 
 use super::arena::{Arena, Reader};
-use super::placement::{self, Blocks};
+use super::items::Items;
 use super::{CapacityError, Limits, LimitsTooSmall, Measure, Plan};
 use crate::arena::Lifetimes;
 use crate::mckp::{Item, Least, Solution, Solver, Surcharge};
@@ -33,42 +33,6 @@ pub struct Planner<const N: usize, const K: usize> {
     places: Places,
     /// The measures that the solver's costs are in, by bit; 0: it has no groups yet.
     counted: u8,
-}
-
-/// What the items of the solver's groups stand for.
-#[derive(Clone, Copy)]
-enum Meaning {
-    /// The levels of a layer, with the weights in this place.
-    In(Place),
-    /// The levels of a layer, each in flash and in RAM.
-    Either,
-}
-
-impl Meaning {
-    /// The number of items of a layer of so many levels.
-    const fn items(self, levels: usize) -> usize {
-        match self {
-            Self::In(_) => levels,
-            Self::Either => 2 * levels,
-        }
-    }
-
-    /// The level, by its place in its row, and the place of an item.
-    const fn of(self, item: usize) -> (usize, Place) {
-        match self {
-            Self::In(place) => (item, place),
-            Self::Either if item.is_multiple_of(2) => (item / 2, Place::Flash),
-            Self::Either => (item / 2, Place::Ram),
-        }
-    }
-
-    /// The item of a level where it takes least RAM.
-    const fn smallest(self, level: u8) -> u8 {
-        match self {
-            Self::In(_) => level,
-            Self::Either => 2 * level,
-        }
-    }
 }
 
 /// The bit of a measure among those that are counted.
@@ -163,15 +127,15 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             return;
         }
         self.counted = measures;
-        let (readers, meaning) = (&self.readers, self.meaning(limits));
+        let (readers, items) = (&self.readers, self.items(limits));
         let prices = &network.prices;
         let rows = prices.rows.iter().enumerate();
         let fits = self.solver.set_groups(rows.map(|(layer, row)| {
             let reader = &readers[layer];
             let leads = usize::from(reader.leader) == layer;
-            let items = if leads { meaning.items(row.len()) } else { 0 };
-            (0..items).map(move |index| {
-                let (at, place) = meaning.of(index);
+            let count = if leads { items.count(row.len()) } else { 0 };
+            (0..count).map(move |index| {
+                let (at, place) = items.of(index);
                 let tied = prices.tied_item(layer, at);
                 let mut cost = [0; MOST_LIMITS];
                 for (cost, (measure, _)) in cost.iter_mut().zip(limits.iter()) {
@@ -193,11 +157,11 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     }
 
     /// What the solver's items stand for under these limits.
-    const fn meaning(&self, limits: &Limits) -> Meaning {
+    const fn items(&self, limits: &Limits) -> Items {
         match self.places {
-            Places::Best if limits.cycles.is_some() => Meaning::Either,
-            Places::Flash | Places::Best => Meaning::In(Place::Flash),
-            Places::Ram => Meaning::In(Place::Ram),
+            Places::Best if limits.cycles.is_some() => Items::Either,
+            Places::Flash | Places::Best => Items::In(Place::Flash),
+            Places::Ram => Items::In(Place::Ram),
         }
     }
 
@@ -256,7 +220,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
                 limit: MOST_LIMITS as u8,
             });
         }
-        let found = |row: &Vec<_, L>| self.meaning(limits).items(row.len());
+        let found = |row: &Vec<_, L>| self.items(limits).count(row.len());
         let mut rows = network.prices.rows.iter().map(found).enumerate();
         match rows.find(|(_, found)| *found > K) {
             Some((layer, found)) => Err(CapacityError::Items {
@@ -324,8 +288,8 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             (Some(_), Some(smallest)) => {
                 let solution = self.solver.solve_for(nodes, &arena);
                 if solution.as_ref().is_err_and(|error| !error.proven) {
-                    let meaning = self.meaning(&self.limits);
-                    let index = |choice: &u8| meaning.smallest(*choice);
+                    let items = self.items(&self.limits);
+                    let index = |choice: &u8| items.smallest(*choice);
                     let choice: Vec<u8, N> = smallest.choice.iter().map(index).collect();
                     self.solver.suggest(&choice, &arena);
                     self.solver.solve_for(0, &arena)
@@ -373,7 +337,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         for reader in &self.readers {
             let leader = usize::from(reader.leader);
             let choice = solution.choice[leader];
-            let (at, place) = self.meaning(&self.limits).of(choice.into());
+            let (at, place) = self.items(&self.limits).of(choice.into());
             let item = network.prices.rows[leader].get(at);
             let place = item.map_or(Place::Flash, |_| place);
             // there is room for all layers
@@ -386,64 +350,14 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         };
         let mut plan = Plan::of(network, levels, places, arena_bytes);
         if self.places == Places::Best {
-            plan = self.with_best_places(network, plan);
+            let room = self.limits.ram_bytes.unwrap_or(u64::MAX);
+            plan = plan.with_best_places(network, room);
         }
         Plan {
             bound: solution.bound,
             nodes: solution.nodes,
             status: solution.status,
             ..plan
-        }
-    }
-
-    /// The plan with the blocks in RAM that save most cycles.
-    fn with_best_places<const L: usize>(&self, network: &Network<N, L>, plan: Plan<N>) -> Plan<N> {
-        let prices = &network.prices;
-        let leader = |layer: usize| usize::from(self.readers[layer].leader);
-        let mut slowest = 0;
-        let mut blocks: Vec<Blocks, N> = Vec::new();
-        for (layer, level) in plan.levels.iter().enumerate() {
-            let row = &prices.rows[layer];
-            let at = row.iter().position(|item| Some(item.level) == *level);
-            let (Some(at), true) = (at, leader(layer) == layer) else {
-                continue;
-            };
-            let tied = prices.tied_item(layer, at);
-            slowest += u64::from(tied.cycles.flash);
-            let saved = tied.cycles.flash.saturating_sub(tied.cycles.ram);
-            if saved > 0 {
-                // there is room for all layers
-                let _ = blocks.push(Blocks {
-                    layer: layer as u16,
-                    bytes: tied.bytes,
-                    saved,
-                });
-            }
-        }
-        let room = self.limits.ram_bytes.unwrap_or(u64::MAX);
-        let chosen = placement::choose(blocks, room.saturating_sub(plan.arena_bytes.into()));
-        let places = plan.levels.iter().enumerate().map(|(layer, level)| {
-            let is_chosen = chosen.layers.contains(&(leader(layer) as u16));
-            match is_chosen && level.is_some() {
-                true => Place::Ram,
-                false => Place::Flash,
-            }
-        });
-        let placed = Plan::of(
-            network,
-            plan.levels.clone(),
-            places.collect(),
-            plan.arena_bytes,
-        );
-        let cycles_bound = slowest - chosen.most_saved;
-        // a search that was cut may have found less than the solver
-        let best = match placed.cycles <= plan.cycles {
-            true => placed,
-            false => plan,
-        };
-        Plan {
-            cycles_bound,
-            ..best
         }
     }
 }
