@@ -62,10 +62,6 @@ impl<const N: usize> Lifetimes<N> {
         }
     }
 
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     fn block(&self, tensor: usize, forms: Forms) -> Block {
         let Lifetime { len, last } = self.tensors[tensor];
         Block {

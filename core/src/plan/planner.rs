@@ -114,12 +114,6 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         self.places
     }
 
-    /// Whether this is the planner of no network.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.lifetimes.is_empty()
-    }
-
     /// Gives the solver the layers as its groups, at costs in the measures that are limited.
     fn count<const L: usize>(&mut self, network: &Network<N, L>, limits: &Limits) {
         let measures = limits.iter().fold(GROUPS, |bits, (m, _)| bits | bit(m));
@@ -175,12 +169,6 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             let arena = Arena::new(network, &self.lifetimes, &self.readers);
             self.solver.least_total(SMALLEST_NODES, &arena)
         })
-    }
-
-    /// The lifetimes of the network's tensors.
-    #[must_use]
-    pub const fn lifetimes(&self) -> &Lifetimes<N> {
-        &self.lifetimes
     }
 
     /// The best plan within `limits`, found by visiting at most `node_limit` nodes (`u64::MAX`: proven

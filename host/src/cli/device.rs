@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bitbudget::budget::BudgetText;
 use bitbudget::device::{self, Unit};
 use clap::Args;
 
 use super::Outcome;
 use super::data::Data;
 use super::on_device::Job;
-use super::target::TargetArgs;
+use super::target::{BudgetArgs, TargetArgs};
 
 /// Run an image in the firmware, on a board at a serial port
 ///
@@ -34,15 +33,8 @@ pub(crate) struct Device {
     timeout: u64,
     #[command(flatten)]
     data: Option<Data>,
-    /// Budgets, as for `bitbudget plan`
-    #[arg(
-        long = "ram",
-        visible_alias = "budget",
-        value_name = "B,..",
-        value_delimiter = ',',
-        required = true
-    )]
-    budget: Vec<BudgetText>,
+    #[command(flatten)]
+    budgets: BudgetArgs,
     #[command(flatten)]
     target: TargetArgs,
     /// Print JSON
@@ -55,7 +47,7 @@ impl Device {
         let job = Job {
             image: &self.image,
             data: self.data.as_ref(),
-            budgets: &self.budget,
+            budgets: &self.budgets.ram,
             target: self.target.get(),
             unit: Unit::Cycles,
             json: self.json,

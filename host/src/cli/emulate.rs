@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bitbudget::budget::BudgetText;
 use bitbudget::device::Unit;
 use bitbudget::file::{self, Content};
 use clap::Args;
@@ -12,7 +11,7 @@ use super::board::BoardArgs;
 use super::data::Data;
 use super::network_file::Source;
 use super::on_device::Job;
-use super::target::TargetArgs;
+use super::target::{BudgetArgs, TargetArgs};
 
 /// Run an image in the firmware, on an emulated Cortex-M
 ///
@@ -29,15 +28,8 @@ pub(crate) struct Emulate {
     image: PathBuf,
     #[command(flatten)]
     data: Option<Data>,
-    /// Budgets, as for `bitbudget plan`
-    #[arg(
-        long = "ram",
-        visible_alias = "budget",
-        value_name = "B,..",
-        value_delimiter = ',',
-        required = true
-    )]
-    budget: Vec<BudgetText>,
+    #[command(flatten)]
+    budgets: BudgetArgs,
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
@@ -69,7 +61,7 @@ impl Emulate {
         let job = Job {
             image: &self.image,
             data: self.data.as_ref(),
-            budgets: &self.budget,
+            budgets: &self.budgets.ram,
             target: self.target.get(),
             unit: Unit::Instructions,
             json: self.json,

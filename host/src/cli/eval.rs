@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::data::Data;
 use super::network_file::{Source, parse_image};
-use super::target::{Target, TargetArgs};
+use super::target::{BudgetArgs, Target, TargetArgs};
 use super::{Outcome, report};
 
 /// Measure loss and accuracy at several budgets, with the device's own kernels
@@ -30,15 +30,8 @@ pub(crate) struct Eval {
     image: PathBuf,
     #[command(flatten)]
     data: Data,
-    /// Budgets, as for `bitbudget plan`
-    #[arg(
-        long = "ram",
-        visible_alias = "budget",
-        value_name = "B,..",
-        value_delimiter = ',',
-        required = true
-    )]
-    budget: Vec<BudgetText>,
+    #[command(flatten)]
+    budgets: BudgetArgs,
     /// Loss: against labels, or the divergence (kl) or squared difference (mse) from the FP32 outputs;
     /// without it labels where there are some, else kl, and mse for models with one output
     #[arg(long)]
@@ -89,7 +82,7 @@ impl Eval {
             loss,
             target: &self.target.get(),
         };
-        let report = Report::new(&image, given, baseline, &self.budget)?;
+        let report = Report::new(&image, given, baseline, &self.budgets.ram)?;
         if self.json {
             return report::print_json(&report.json());
         }

@@ -1,7 +1,7 @@
 //! The device that a command plans for.
 
 use bitbudget::board::Board;
-use bitbudget::budget;
+use bitbudget::budget::{self, BudgetText};
 use bitbudget_core::place::Places;
 use clap::{Args, ValueEnum};
 use miette::miette;
@@ -26,6 +26,20 @@ pub(crate) struct TargetArgs {
     /// At most so many cycles (20e6) for an inference, of those that the image knows
     #[arg(long, value_name = "CYCLES", value_parser = whole)]
     cycles: Option<u64>,
+}
+
+/// The budgets that a command plans for in turn.
+#[derive(Args, Debug)]
+pub(crate) struct BudgetArgs {
+    /// Budgets, as for `bitbudget plan`
+    #[arg(
+        long,
+        visible_alias = "budget",
+        value_name = "B,..",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub(crate) ram: Vec<BudgetText>,
 }
 
 /// The board that a command plans for.
