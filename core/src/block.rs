@@ -76,17 +76,17 @@ impl Unchecked {
         match format {
             WeightFormat::F32 => {
                 let all = biases + 4 * self.weights as u32;
-                self.find(storage, 0..all, |_, word| {
+                self.find(storage, 0..all, &|_, word| {
                     !f32::from_le_bytes(word).is_finite()
                 })
             }
             WeightFormat::F16 => {
                 let is_bad = |_, word| !f32::from_le_bytes(word).is_finite();
-                if let Some(at) = self.find(storage, 0..biases, is_bad)? {
+                if let Some(at) = self.find(storage, 0..biases, &is_bad)? {
                     return Ok(Some(at));
                 }
                 let all = biases + 2 * self.weights.next_multiple_of(2) as u32;
-                self.find(storage, biases..all, |at, [a, b, c, d]| {
+                self.find(storage, biases..all, &|at, [a, b, c, d]| {
                     let halves = [[a, b], [c, d]].map(f16::from_le_bytes);
                     let first = (at - biases) as usize / 2;
                     let is_padding = first + 1 == self.weights;
@@ -107,7 +107,7 @@ impl Unchecked {
         let [multipliers, shifts] = [4, 8].map(|bytes| bytes * self.channels as u32);
         let rows = shifts + self.channels.next_multiple_of(4) as u32;
         let is_far = |_, word| i64::from(i32::from_le_bytes(word)).abs() > most;
-        if let Some(at) = self.find(storage, 0..multipliers, is_far)? {
+        if let Some(at) = self.find(storage, 0..multipliers, &is_far)? {
             return Ok(Some(at));
         }
         for first in (0..self.channels).step_by(4) {
@@ -137,7 +137,7 @@ impl Unchecked {
                 || width.has_lowest(byte)
         };
         let all = rows + end.next_multiple_of(4) as u32;
-        self.find(storage, rows..all, |at, word: [u8; 4]| {
+        self.find(storage, rows..all, &|at, word: [u8; 4]| {
             let first = (at - rows) as usize;
             let mut bytes = word.into_iter().enumerate();
             bytes.any(|(i, byte)| is_unsound(first + i, byte))
@@ -149,11 +149,11 @@ impl Unchecked {
         &self,
         storage: &mut S,
         range: core::ops::Range<u32>,
-        is_bad: impl Fn(u32, [u8; 4]) -> bool,
+        is_bad: &dyn Fn(u32, [u8; 4]) -> bool,
     ) -> Result<Option<u32>, S::Error> {
         let (mut at, mut found) = (range.start, None);
         let [start, end] = [range.start, range.end].map(|offset| self.at + offset);
-        stream(storage, start, end, |bytes| {
+        stream(storage, start, end, &mut |bytes| {
             for word in bytes.as_chunks().0 {
                 if found.is_none() && is_bad(at, *word) {
                     found = Some(at);

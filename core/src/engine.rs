@@ -41,6 +41,13 @@ impl Input<'_> {
             Self::F32(raw) => raw.len(),
         }
     }
+
+    fn raw(&self, i: usize) -> f32 {
+        match self {
+            Self::U8(raw) => raw[i].into(),
+            Self::F32(raw) => raw[i],
+        }
+    }
 }
 
 /// Why the engine could not do what it was asked.
@@ -346,7 +353,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
                 arena_bytes,
             });
         }
-        self.relocate(&next)?;
+        self.relocate(next)?;
         self.placement = placement;
         Ok(self.plan.insert(Plan {
             weight_bytes: self.layout.weight_bytes,
@@ -357,13 +364,13 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     }
 
     /// Moves the blocks that stay in RAM and copies the others.
-    fn relocate(&mut self, next: &Layout<N>) -> Result<(), EngineError> {
-        let old = core::mem::replace(&mut self.layout, next.clone());
+    fn relocate(&mut self, next: Layout<N>) -> Result<(), EngineError> {
+        let old = core::mem::replace(&mut self.layout, next);
         let resident = self.plan.take().is_some();
-        let count = next.levels.len();
+        let count = self.layout.levels.len();
         let format = |layout: &Layout<N>, layer: usize| layout.levels[layer].weight_format();
         let is_in_ram = |layout: &Layout<N>, layer: usize| layout.places[layer] == Place::Ram;
-        let stays = |layer: usize| {
+        let stays = |next: &Layout<N>, layer: usize| {
             resident
                 && is_in_ram(&old, layer)
                 && is_in_ram(next, layer)
@@ -374,33 +381,56 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         let mut end = 0;
         for layer in 0..count {
             let _ = packed.push(end);
-            if stays(layer) {
+            if stays(&self.layout, layer) {
                 let block = old.ram_range(layer);
                 end += block.len();
                 self.shift(block, packed[layer]);
             }
         }
         // to their places from the last on: no block moves left
-        for layer in (0..count).rev().filter(|layer| stays(*layer)) {
-            let to = next.ram_range(layer);
-            let from = packed[layer]..packed[layer] + to.len();
-            self.shift(from, to.start);
+        for layer in (0..count).rev() {
+            if stays(&self.layout, layer) {
+                let to = self.layout.ram_range(layer);
+                let from = packed[layer]..packed[layer] + to.len();
+                self.shift(from, to.start);
+            }
         }
-        for layer in (0..count).filter(|layer| is_in_ram(next, *layer) && !stays(*layer)) {
-            let Some(stored) = self.image.block_range(layer, format(next, layer)) else {
+        for layer in 0..count {
+            if !is_in_ram(&self.layout, layer) || stays(&self.layout, layer) {
+                continue;
+            }
+            let format = format(&self.layout, layer);
+            let Some(stored) = self.image.block_range(layer, format) else {
                 continue;
             };
             let at = self.blocks_at + stored.start as u32;
-            let block = &mut self.arena[next.ram_range(layer)];
+            let block = &mut self.arena[self.layout.ram_range(layer)];
             let read = self.storage.read(at, block);
             read.map_err(|_| EngineError::Storage { layer })?;
         }
         Ok(())
     }
 
+    /// Moves bytes of the arena: at a time so many that they do not overlap with where they go, for which a
+    /// program needs no second way to copy.
     fn shift(&mut self, from: Range<usize>, to: usize) {
-        if from.start != to {
-            self.arena.copy_within(from, to);
+        let (from, len) = (from.start, from.len());
+        let distance = from.abs_diff(to);
+        if distance == 0 {
+            return;
+        }
+        let (mut low, mut high) = (0, len);
+        while low < high {
+            let count = distance.min(high - low);
+            if to < from {
+                let (left, right) = self.arena.split_at_mut(from + low);
+                left[to + low..][..count].copy_from_slice(&right[..count]);
+                low += count;
+            } else {
+                high -= count;
+                let (left, right) = self.arena.split_at_mut(to + high);
+                right[..count].copy_from_slice(&left[from + high..][..count]);
+            }
         }
     }
 
@@ -470,44 +500,38 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
 #[inline(never)]
 fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: &mut ViewMut<'_>) {
     let channels = usize::from(channels);
-    let mut next = (0..channels).cycle();
-    let real = |raw| preprocess.real(raw, next.next().unwrap_or(0));
     match (input, output) {
         (Input::U8(raw), ViewMut::I8(to, q, rounding)) if raw.len() > channels * LEN => {
-            look_up(raw, preprocess, channels, to, |table| {
-                ViewMut::I8(table, *q, *rounding)
+            look_up(raw, preprocess, channels, to, |reals, results| {
+                ViewMut::I8(results, *q, *rounding).put(0, reals, Activation::None);
             });
         }
         (Input::U8(raw), ViewMut::F32(to)) if raw.len() > channels * LEN => {
-            look_up(raw, preprocess, channels, to, |table| ViewMut::F32(table));
+            look_up(raw, preprocess, channels, to, |reals, results| {
+                results.copy_from_slice(reals);
+            });
         }
-        (Input::U8(raw), output) => {
-            let raw = raw.iter().map(|raw| f32::from(*raw));
-            output.put_each(0, raw.map(real), Activation::None);
-        }
-        (Input::F32(raw), output) => {
-            output.put_each(0, raw.iter().copied().map(real), Activation::None);
+        (input, output) => {
+            let real = |i: usize| preprocess.real(input.raw(i), i % channels);
+            output.put_each(0, (0..input.len()).map(real), Activation::None);
         }
     }
 }
 
-/// Writes, channel by channel, what [`put_sample`] makes of each raw pixel; of all values, it makes a table,
-/// which is a tensor by `view`. Not inlined: its memory is on the stack.
+/// Writes, channel by channel, what each raw pixel becomes: of all values, `convert` makes a table of their
+/// reals. Not inlined: its memory is on the stack.
 #[inline(never)]
 fn look_up<T: Copy + Default>(
     raw: &[u8],
     preprocess: &Preprocess,
     channels: usize,
     to: &mut [T],
-    view: impl Fn(&mut [T]) -> ViewMut<'_>,
+    convert: impl Fn(&[f32], &mut [T]),
 ) {
     let mut table = Table::new();
     for channel in 0..channels {
-        let real = preprocess.reals(channel);
-        table.fill(|all, to| {
-            let reals = all.iter().map(|raw| real(raw.cast_unsigned().into()));
-            view(to).put_each(0, reals, Activation::None);
-        });
+        let reals = preprocess.reals_of_bytes(channel);
+        table.fill(|_, results| convert(&reals, results));
         let pixels = to
             .chunks_exact_mut(channels)
             .zip(raw.chunks_exact(channels));

@@ -74,6 +74,7 @@ pub mod protocol;
 pub mod quant;
 pub mod rules;
 pub mod shape;
+pub(crate) mod sort;
 pub mod step;
 pub mod storage;
 pub mod stored;

@@ -55,6 +55,17 @@ impl Preprocess {
         move |raw| (raw * scale - mean) / std
     }
 
+    /// [`real`](Self::real) of every byte, in one channel.
+    #[inline(never)]
+    pub(crate) fn reals_of_bytes(&self, channel: usize) -> [f32; 256] {
+        let real = self.reals(channel);
+        let mut reals = [0.0; 256];
+        for (raw, to) in reals.iter_mut().enumerate() {
+            *to = real(raw as f32);
+        }
+        reals
+    }
+
     /// Whether scale and std are positive, all is finite, and mean and std are one value, one per
     /// channel, or none.
     #[must_use]
@@ -296,6 +307,28 @@ impl fmt::Display for NetworkError {
 impl core::error::Error for NetworkError {}
 
 impl<const N: usize, const K: usize> Network<N, K> {
+    /// No network: no layers.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            input: Shape::new(0, 0, 0),
+            input_q: QParams {
+                scale: 0.0,
+                zero_point: 0,
+            },
+            preprocess: Preprocess {
+                scale: 0.0,
+                mean: Vec::new(),
+                std: Vec::new(),
+            },
+            layers: Vec::new(),
+            prices: PriceMatrix {
+                unit: 0.0,
+                rows: Vec::new(),
+                ties: Vec::new(),
+            },
+        }
+    }
+
     /// The number of tensors: the input and every layer's output.
     #[must_use]
     pub fn tensor_count(&self) -> usize {
@@ -505,7 +538,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
     /// tensor that only operators without weights read follows the widest form of what they give.
     #[must_use]
     pub fn forms(&self, levels: &[Level]) -> PerTensor<Forms, N> {
-        self.propagate(|layer| (levels[layer].input_form().into(), Forms::NONE))
+        self.propagate(&|layer| (levels[layer].input_form().into(), Forms::NONE))
     }
 
     /// Forms that are needed in every layout in which layer `i` reads its input as `input_form(i)`:
@@ -513,7 +546,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
     /// tensor, it has the narrowest form that they offer.
     #[must_use]
     pub fn least_forms(&self, input_form: impl Fn(usize) -> Option<Form>) -> PerTensor<Forms, N> {
-        self.propagate(|layer| match input_form(layer) {
+        self.propagate(&|layer| match input_form(layer) {
             Some(form) => (form.into(), Forms::NONE),
             None => (Forms::NONE, self.offered_forms(layer)),
         })
@@ -546,7 +579,7 @@ impl<const N: usize, const K: usize> Network<N, K> {
 
     /// `weighted(layer)` says in which forms a layer with weights reads its inputs, or else which ones
     /// it could choose from.
-    fn propagate(&self, weighted: impl Fn(usize) -> (Forms, Forms)) -> PerTensor<Forms, N> {
+    fn propagate(&self, weighted: &dyn Fn(usize) -> (Forms, Forms)) -> PerTensor<Forms, N> {
         let count = self.layers.len();
         let mut needed = PerTensor::new(Forms::NONE, count);
         let mut offered: PerTensor<Forms, N> = PerTensor::new(Forms::NONE, count);

@@ -217,23 +217,17 @@ impl Step<'_> {
                 |x, _, w, output| dense::int(x, w, output),
             ),
             Op::Add => add::run(a, b, activation, target),
-            Op::MaxPool { window } => {
-                let geometry = pool::Geometry {
-                    window,
-                    input,
-                    output,
-                };
-                pool::max(&geometry, a, activation, target);
-            }
+            Op::MaxPool { window } => pool::max(
+                &Geometry::whole(window, input, output),
+                a,
+                activation,
+                target,
+            ),
             Op::AvgPool {
                 window,
                 count_padding,
             } => {
-                let geometry = pool::Geometry {
-                    window,
-                    input,
-                    output,
-                };
+                let geometry = Geometry::whole(window, input, output);
                 pool::average(&geometry, count_padding, a, activation, target);
             }
             Op::Reshape => reshape::run(a, activation, target),

@@ -51,7 +51,7 @@ pub(crate) fn stream<S: ReadNorFlash>(
     storage: &mut S,
     start: u32,
     end: u32,
-    mut each: impl FnMut(&[u8]),
+    each: &mut dyn FnMut(&[u8]),
 ) -> Result<(), S::Error> {
     const { assert!(CHUNK_BYTES.is_multiple_of(S::READ_SIZE) && 4 % S::READ_SIZE == 0) };
     let mut piece = [0; CHUNK_BYTES];

@@ -1,7 +1,7 @@
 //! Borrowed tensors as operators see them: typed slices and the way a result is stored.
 
 use crate::arch::requantize::{Clamp, saturating_shl, split_shift};
-use crate::arch::{Float, FloatKernels};
+use crate::arch::{Float, FloatKernels, Int, IntKernels};
 use crate::op::Activation;
 use crate::quant::{QParams, Requant, Rounding};
 
@@ -54,7 +54,7 @@ impl ViewMut<'_> {
     ///
     /// # Panics
     /// When there are fewer elements.
-    #[inline]
+    #[inline(never)]
     pub fn put(&mut self, i: usize, reals: &[f32], activation: Activation) {
         match self {
             Self::F32(data) => activate(&mut data[i..], reals.iter().copied(), activation),
@@ -69,7 +69,7 @@ impl ViewMut<'_> {
     /// As [`Self::put`], for results that come one after the other.
     ///
     /// # Panics
-    /// As [`Self::put`]'s, for INT8.
+    /// As [`Self::put`].
     #[inline]
     pub fn put_each(
         &mut self,
@@ -77,9 +77,6 @@ impl ViewMut<'_> {
         mut reals: impl Iterator<Item = f32>,
         activation: Activation,
     ) {
-        if let Self::F32(data) = self {
-            return activate(&mut data[i..], reals, activation);
-        }
         let mut block = [0.0; 32];
         loop {
             let mut len = 0;
@@ -98,7 +95,7 @@ impl ViewMut<'_> {
 
 /// Writes the activation of each real number.
 #[inline]
-fn activate(to: &mut [f32], reals: impl Iterator<Item = f32>, activation: Activation) {
+pub(crate) fn activate(to: &mut [f32], reals: impl Iterator<Item = f32>, activation: Activation) {
     let all = to.iter_mut().zip(reals);
     match activation {
         Activation::None | Activation::Relu => {
@@ -150,21 +147,17 @@ impl Requantizer {
         }
     }
 
-    /// Writes each `v / 2^shift` as the next element of the tensor, for sums of two products of steps and
-    /// multipliers, which are at most 2^40 in magnitude.
-    #[inline]
-    pub(crate) fn shift(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
-        if self.up {
-            self.shift_signed(sums.map(|sum| -sum), shift, to);
-            to.iter_mut().for_each(|to| *to = !*to);
-        } else {
-            self.shift_signed(sums, shift, to);
-        }
+    /// What factors are multiplied by, so that [`Self::shift`] gets the negations that it takes: ±1.
+    #[must_use]
+    pub(crate) const fn sign(&self) -> i32 {
+        if self.up { -1 } else { 1 }
     }
 
-    #[inline(always)]
-    fn shift_signed(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
-        let Clamp { offset, low, high } = self.clamp;
+    /// Writes each `v / 2^shift` as the next element of the tensor, for sums of two products of steps and
+    /// multipliers, which are at most 2^40 in magnitude; they are given with [`Self::sign`].
+    #[inline]
+    pub(crate) fn shift(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
+        let offset = self.clamp.offset;
         let all = to.iter_mut().zip(sums);
         if (12..=31).contains(&shift) {
             // what is left fits 32 bits, which are cut out of both words
@@ -173,14 +166,33 @@ impl Requantizer {
                 let sum = sum + offset;
                 let upper = ((sum >> 32) as u32) << (32 - shift);
                 let steps = (upper | sum as u32 >> shift).cast_signed();
-                *to = steps.max(low).min(high) as i8;
+                *to = steps.clamp(i8::MIN.into(), i8::MAX.into()) as i8;
             });
         } else {
             let half = i64::from(offset & 1) << shift >> 1;
             all.for_each(|(to, sum)| {
                 let steps = ((sum + half) >> shift) + i64::from(offset >> 1);
-                *to = steps.max(low.into()).min(high.into()) as i8;
+                *to = steps.clamp(i8::MIN.into(), i8::MAX.into()) as i8;
             });
+        }
+        self.narrow(to);
+        if self.up {
+            to.iter_mut().for_each(|to| *to = !*to);
+        }
+    }
+
+    /// Clamps results that are only saturated: a bound that saturation keeps costs nothing.
+    #[inline(never)]
+    fn narrow(&self, results: &mut [i8]) {
+        const LEN: usize = 32;
+        let [low, high] = [self.clamp.low, self.clamp.high].map(|bound| bound as i8);
+        if low > i8::MIN {
+            for results in results.chunks_mut(LEN) {
+                Int::max_i8(results, &[low; LEN][..results.len()]);
+            }
+        }
+        if high < i8::MAX {
+            results.iter_mut().for_each(|x| *x = high.min(*x));
         }
     }
 }

@@ -104,14 +104,15 @@ impl<'b, P: Read + Write> Server<'b, P> {
         arena: &mut [u8],
         input: &mut [u8],
     ) -> Next {
-        arena.fill(PAINT);
+        bytemuck::cast_slice_mut(arena).fill(u32::from_ne_bytes([PAINT; 4]));
         // used where it is, for it is large
-        let outcome = match &parse(bytes) {
-            Ok(image) => {
-                let info = image_info(image, linked, bytes);
-                self.use_engine(image, info, request, arena, input)
+        let mut place = const { Image::empty() };
+        let outcome = match parse(&mut place, bytes) {
+            Ok(()) => {
+                let info = image_info(&place, linked, bytes);
+                self.use_engine(&place, info, request, arena, input)
             }
-            Err(error) => Err((*error).into()),
+            Err(error) => Err(error.into()),
         };
         outcome.unwrap_or_else(|refusal| {
             warn!("the image is refused");
@@ -186,7 +187,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
                         let plan = || planner.plan(image.network(), limits, node_limit);
                         let (plan, solve_ticks) = self.clock.measure(plan);
                         let plan = plan.map_err(EngineError::from)?;
-                        info!("plan of {=u64} bytes for {}", plan.ram_bytes(), limits);
+                        info!("plan of {=u64} bytes", plan.ram_bytes());
                         Ok(self.make_resident(engine, plan, solve_ticks)?)
                     });
                     planned.map(Response::Planned)
@@ -350,10 +351,10 @@ fn input_of(sample: &[u8], element: Element) -> Input<'_> {
     }
 }
 
-/// The image in these bytes. Not inlined, so that the memory that checking takes is not kept.
+/// Makes `image` that of these bytes. Not inlined, so that the memory that checking takes is not kept.
 #[inline(never)]
-fn parse(bytes: &[u8]) -> Result<Image<'_, LAYERS, LEVELS>, ImageError> {
-    Image::parse(bytes)
+fn parse<'b>(image: &mut Image<'b, LAYERS, LEVELS>, bytes: &'b [u8]) -> Result<(), ImageError> {
+    image.set_bytes(bytes)
 }
 
 fn image_info(image: &Image<'_, LAYERS, LEVELS>, linked: bool, bytes: &[u8]) -> ImageInfo {

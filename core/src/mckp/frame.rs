@@ -60,10 +60,12 @@ impl<const K: usize, const D: usize> Frame<K, D> {
 
     /// Inserts a child, behind those of the same bound.
     pub(super) fn insert(&mut self, item: u8, bound: i64) {
-        let len = usize::from(self.len);
-        let place = self.bounds[..len].partition_point(|&other| other <= bound);
-        self.items[place..=len].rotate_right(1);
-        self.bounds[place..=len].rotate_right(1);
+        let mut place = usize::from(self.len);
+        while place > 0 && self.bounds[place - 1] > bound {
+            self.items[place] = self.items[place - 1];
+            self.bounds[place] = self.bounds[place - 1];
+            place -= 1;
+        }
         self.items[place] = item;
         self.bounds[place] = bound;
         self.len += 1;

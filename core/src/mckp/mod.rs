@@ -19,7 +19,6 @@
 //! | `incumbent` | layouts that are good early | yes |
 //! | `least` | the layout of smallest cost, surcharge included | |
 //! | `surcharge` | what a caller says about costs that do not add up | |
-//! | `sort` | sorting | |
 //! | `solution` | what the caller gets | |
 //!
 //! # Numbers
@@ -45,7 +44,6 @@ mod problem;
 mod relaxation;
 mod search;
 mod solution;
-mod sort;
 mod surcharge;
 mod table;
 #[cfg(test)]

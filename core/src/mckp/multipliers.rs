@@ -78,30 +78,47 @@ impl<const D: usize> Interval<D> {
         let (Some(low), Some(high)) = (self.low, self.high) else {
             return self.high.or(self.low);
         };
-        let (over, under) = (low.costs[d] - capacity, capacity - high.costs[d]);
-        let (over, under) = (i128::from(over), i128::from(under));
-        let mixed = |low: i64, high: i64| {
-            let sum = i128::from(low) * under + i128::from(high) * over;
-            (sum / (over + under)) as i64
-        };
+        let (at, value) = meeting(low, high, d, capacity);
+        let share = Share::new(low.costs[d] - capacity, capacity - high.costs[d]);
+        let mixed = |low: i64, high: i64| low + share.of(high - low);
         Some(Plane {
-            at: low.at,
-            value: meeting(low, high, d, capacity).1,
+            at,
+            value,
             costs: core::array::from_fn(|e| mixed(low.costs[e], high.costs[e])),
         })
     }
 }
 
-/// Where two planes meet, and their value there.
+/// Where two planes meet, nearly, and their value there.
 fn meeting<const D: usize>(low: Plane<D>, high: Plane<D>, d: usize, capacity: i64) -> (i64, i64) {
-    let rise = i128::from(low.costs[d] - capacity);
-    let fall = i128::from(capacity - high.costs[d]);
-    let width = i128::from(high.at - low.at);
+    let rise = low.costs[d] - capacity;
+    let fall = capacity - high.costs[d];
+    let width = high.at - low.at;
     // low.value + rise · x = high.value + fall · (width - x)
-    let numerator = i128::from(high.value) - i128::from(low.value) + fall * width;
-    let x = (numerator / (rise + fall)).clamp(0, width);
-    let value = i128::from(low.value) + rise * x;
-    (low.at + x as i64, value as i64)
+    let higher = high.value.saturating_sub(low.value) / (rise + fall);
+    let x = higher.saturating_add(Share::new(fall, rise).of(width));
+    let x = x.clamp(0, width);
+    let value = low.value.saturating_add(rise.saturating_mul(x));
+    (low.at + x, value)
+}
+
+/// A part of a whole, in units of 2^-31.
+#[derive(Clone, Copy)]
+struct Share(i64);
+
+impl Share {
+    /// `part` of `part + rest`, neither of them negative, not both 0.
+    fn new(part: i64, rest: i64) -> Self {
+        let whole = part + rest;
+        let shift = (i64::BITS - whole.leading_zeros()).saturating_sub(u32::BITS);
+        Self(((part >> shift) << 31) / (whole >> shift))
+    }
+
+    /// This part of an amount.
+    const fn of(self, amount: i64) -> i64 {
+        let low = amount & ((1 << 31) - 1);
+        (amount >> 31) * self.0 + ((low * self.0) >> 31)
+    }
 }
 
 pub(super) fn multipliers<const N: usize, const K: usize, const D: usize>(

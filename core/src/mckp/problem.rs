@@ -4,8 +4,8 @@ use core::cmp::Ordering;
 
 use heapless::Vec;
 
-use super::sort::sort_by;
 use super::{Item, ProblemError};
+use crate::sort::sort_by;
 
 /// All prices together take at most this many bits, in the units of the relaxation.
 ///

@@ -31,9 +31,9 @@ use super::frame::{Frame, Node};
 use super::grain::Grain;
 use super::problem::{FAR, Layout, Problem};
 use super::relaxation::Relaxation;
-use super::sort::sort_by;
 use super::surcharge::{OPEN, Surcharge};
 use super::table::{Bound, Core, Table};
+use crate::sort::sort_by;
 
 /// The first gap is the incumbent's loss divided by 2 to this power.
 const FIRST_GAP_SHIFT: u32 = 2;
@@ -620,6 +620,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     }
 
     /// Sets the limit to the loss of a layout that is better than the best by 1; the gap is no larger.
+    #[inline(never)]
     pub(super) fn set_limit(&mut self) {
         let better = (self.search.best.price - 1) << self.problem.shift;
         self.search.limit = better - self.relaxation.base;

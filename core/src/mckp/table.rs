@@ -322,10 +322,11 @@ impl<const N: usize, const D: usize> Table<N, D> {
     /// Moves a column, and those between the two places by one.
     fn move_column(&mut self, from: usize, to: usize) {
         fn shift<T>(row: &mut [T; COLUMNS], from: usize, to: usize) {
-            if from < to {
-                row[from..=to].rotate_left(1);
-            } else {
-                row[to..=from].rotate_right(1);
+            for at in from..to {
+                row.swap(at, at + 1);
+            }
+            for at in (to..from).rev() {
+                row.swap(at, at + 1);
             }
         }
         shift(&mut self.multipliers, from, to);

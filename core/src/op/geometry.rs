@@ -16,12 +16,23 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
+    /// One group.
+    pub(crate) const fn whole(window: Window, input: Shape, output: Shape) -> Self {
+        Self {
+            window,
+            groups: 1,
+            input,
+            output,
+        }
+    }
+
     /// Whether every channel has weights of its own.
     pub(super) fn is_depthwise(&self) -> bool {
         self.groups == self.input.c && self.groups == self.output.c
     }
 
     /// Calls `each(pixel, rows, columns)` for every output pixel in order.
+    #[inline]
     pub(super) fn for_each(&self, mut each: impl FnMut(usize, Span, Span)) {
         let mut pixel = 0;
         for y in 0..usize::from(self.output.h) {

@@ -1,21 +1,18 @@
 //! Reshape: copies the elements, in another form or behind an activation where asked for.
 
 use crate::op::Activation;
-use crate::op::table::Table;
-use crate::quant::{QParams, Requant};
-use crate::tensor::{Requantizer, View, ViewMut};
+use crate::op::table::{Table, requantize};
+use crate::quant::QParams;
+use crate::tensor::{View, ViewMut, activate};
 
 /// Copies the elements in order, converting where the forms differ.
 #[inline(never)]
 pub(crate) fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
     match (input, &mut *output) {
-        (View::I8(input, qi), ViewMut::I8(data, q, rounding)) => {
-            let requantizer = Requantizer::new(*q, *rounding, activation);
-            let factor = Requant::from_real(qi.scale / q.scale);
-            let zero = i32::from(qi.zero_point);
-            map(input, data, |input, data| {
-                let steps = input.iter().map(|x| i32::from(*x) - zero);
-                requantizer.rescale(steps, factor, data);
+        (View::I8(input, from), ViewMut::I8(data, to, rounding)) => {
+            let to = (*to, *rounding);
+            map(input, data, &|input, data| {
+                requantize(input, from, to, activation, data);
             });
         }
         (View::I8(input, q), ViewMut::F32(data)) => dequantize(input, q, activation, data),
@@ -26,15 +23,15 @@ pub(crate) fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<
 /// Not inlined: its memory is on the stack.
 #[inline(never)]
 fn dequantize(input: &[i8], q: QParams, activation: Activation, data: &mut [f32]) {
-    map(input, data, |input, data| {
+    map(input, data, &|input, data| {
         let reals = input.iter().map(|x| q.dequantize(*x));
-        ViewMut::F32(data).put_each(0, reals, activation);
+        activate(data, reals, activation);
     });
 }
 
 /// Writes what `each` makes of each element, by way of a table where there are many.
 #[inline(always)]
-fn map<T: Copy + Default>(input: &[i8], to: &mut [T], each: impl Fn(&[i8], &mut [T])) {
+fn map<T: Copy + Default>(input: &[i8], to: &mut [T], each: &dyn Fn(&[i8], &mut [T])) {
     if input.len() <= Table::<T>::LEN {
         return each(input, to);
     }

@@ -1,5 +1,9 @@
 //! Lookup tables over INT8.
 
+use crate::op::Activation;
+use crate::quant::{QParams, Requant, Rounding};
+use crate::tensor::Requantizer;
+
 /// A result for each INT8, or for each byte as one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table<T>([T; 256]);
@@ -43,4 +47,30 @@ impl<T: Copy + Default> Table<T> {
     pub(crate) fn get(&self, element: i8) -> T {
         self.0[usize::from(element.cast_unsigned())]
     }
+}
+
+impl Table<i8> {
+    /// What [`requantize`] makes of every element.
+    #[must_use]
+    pub(crate) fn requantized(from: QParams, to: (QParams, Rounding), behind: Activation) -> Self {
+        let mut table = Self::new();
+        table.fill(|all, results| requantize(all, from, to, behind, results));
+        table
+    }
+}
+
+/// Writes what the elements of a tensor with the parameters `from` become in one with `to`, behind an
+/// activation.
+#[inline(never)]
+pub(crate) fn requantize(
+    elements: &[i8],
+    from: QParams,
+    (to, rounding): (QParams, Rounding),
+    behind: Activation,
+    results: &mut [i8],
+) {
+    let factor = Requant::from_real(from.scale / to.scale);
+    let zero = i32::from(from.zero_point);
+    let steps = elements.iter().map(|x| i32::from(*x) - zero);
+    Requantizer::new(to, rounding, behind).rescale(steps, factor, results);
 }

@@ -135,6 +135,7 @@ enum Target<'o> {
 
 impl<'w, 'o> IntOutput<'w, 'o> {
     /// The way into `output`, whose tensor has the parameters `output_q` when it is INT8.
+    #[inline(never)]
     #[must_use]
     pub(crate) fn new(
         weights: &'w IntWeights<'w>,

@@ -9,6 +9,7 @@ use heapless::Vec;
 use super::Plan;
 use crate::network::Network;
 use crate::place::Place;
+use crate::sort::sort_by;
 
 /// After so many nodes the blocks found so far are taken.
 const MOST_NODES: u32 = 2_000;
@@ -36,10 +37,9 @@ struct Chosen<const N: usize> {
 /// Chooses among `blocks` those that save most cycles in `room` bytes, and of those choices one of fewest
 /// bytes, as far as [`MOST_NODES`] nodes tell.
 fn choose<const N: usize>(mut blocks: Vec<Blocks, N>, room: u64) -> Chosen<N> {
-    blocks.sort_unstable_by(|a, b| {
-        let saved = |a: &Blocks, b: &Blocks| u64::from(a.saved) * u64::from(b.bytes);
-        let falling = saved(b, a).cmp(&saved(a, b));
-        falling.then(a.layer.cmp(&b.layer))
+    let saved = |a: &Blocks, b: &Blocks| u64::from(a.saved) * u64::from(b.bytes);
+    sort_by(&mut blocks, |a, b| {
+        (saved(b, a), a.layer) < (saved(a, b), b.layer)
     });
     let mut search = Search::<N> {
         blocks: &blocks,

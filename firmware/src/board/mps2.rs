@@ -129,13 +129,24 @@ impl Clock {
     /// The result of `work`, and its ticks, fewer than 2^33.
     #[inline(always)]
     pub(crate) fn measure<T>(&mut self, work: impl FnOnce() -> T) -> (T, u64) {
+        self.restart();
+        let result = work();
+        (result, self.ticks())
+    }
+
+    /// Begins at 0 again.
+    #[inline(never)]
+    fn restart(&mut self) {
         self.control.write(0);
         self.interrupt.write(1);
         self.value.write(u32::MAX);
         self.control.write(Self::ON);
-        let result = work();
+    }
+
+    #[inline(never)]
+    fn ticks(&self) -> u64 {
         let ticks = u32::MAX - self.value.read();
         let wrapped = u64::from(self.interrupt.read() & 1);
-        (result, u64::from(ticks) + (wrapped << 32))
+        u64::from(ticks) + (wrapped << 32)
     }
 }

@@ -222,12 +222,10 @@ fn unweighted(model: &Model, index: usize, inputs: &[Source<'_>], form: Form) ->
 fn real(model: &Model, index: usize, inputs: &[Source<'_>]) -> Vec<Bounded> {
     let layer = &model.network.layers[index];
     let x = inputs[0].reals();
-    let under = |window| {
-        let indices = taps::pooled(window, model.network.input_shape(index), layer.output);
-        indices
-            .into_iter()
-            .map(|under| under.iter().map(|i| x[*i]).collect::<Vec<_>>())
-    };
+    let indices =
+        |window| taps::pooled(window, model.network.input_shape(index), layer.output).into_iter();
+    let under =
+        |window| indices(window).map(|under| under.iter().map(|i| x[*i]).collect::<Vec<_>>());
     match layer.op {
         Op::Add => {
             let pairs = x.iter().zip(inputs[1].reals());
@@ -243,16 +241,22 @@ fn real(model: &Model, index: usize, inputs: &[Source<'_>]) -> Vec<Bounded> {
         Op::AvgPool {
             window,
             count_padding,
-        } => under(window)
-            .map(|x| {
-                let count = if count_padding {
-                    window.taps()
-                } else {
-                    x.len()
-                };
-                divide(sum(&x), count)
-            })
-            .collect(),
+        } => {
+            let count = |under: usize| if count_padding { window.taps() } else { under };
+            match inputs[0].steps() {
+                // steps are summed exactly, then scaled in FP32
+                Some(steps) => indices(window)
+                    .map(|under| {
+                        let sum = under.iter().map(|i| steps[*i]).sum::<i64>();
+                        let scale = inputs[0].q.scale / count(under.len()) as f32;
+                        Bounded::exact(sum as f32 * scale)
+                    })
+                    .collect(),
+                None => under(window)
+                    .map(|x| divide(sum(&x), count(x.len())))
+                    .collect(),
+            }
+        }
         Op::Softmax => softmax(&x),
         Op::Conv2d { .. } | Op::Dense => panic!("has weights"),
     }

@@ -3,12 +3,12 @@
 /// Sorts by bottom-up heapsort (Wegener 1993): in place, O(n log n), not stable.
 ///
 /// `less` says whether the first of two comes before the second.
-pub(super) fn sort_by<T>(items: &mut [T], mut less: impl FnMut(&T, &T) -> bool) {
+pub(crate) fn sort_by<T>(items: &mut [T], mut less: impl FnMut(&T, &T) -> bool) {
     for root in (0..items.len() / 2).rev() {
         sift(items, root, &mut less);
     }
     for end in (1..items.len()).rev() {
-        items.swap(0, end);
+        swap(items, 0, end);
         sift(&mut items[..end], 0, &mut less);
     }
 }
@@ -26,8 +26,16 @@ fn sift<T>(items: &mut [T], root: usize, less: &mut impl FnMut(&T, &T) -> bool) 
     }
     // the path's items move up by one, the root takes the last one's place
     while at > root {
-        items.swap(root, at);
+        swap(items, root, at);
         at = (at - 1) / 2;
+    }
+}
+
+/// As `slice::swap` for two different items: it tells the compiler that they are, so that a program needs no
+/// routine for bytes that overlap.
+fn swap<T>(items: &mut [T], a: usize, b: usize) {
+    if let Ok([a, b]) = items.get_disjoint_mut([a, b]) {
+        core::mem::swap(a, b);
     }
 }
 
