@@ -320,9 +320,9 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     ///
     /// # Panics
     /// As [`Planner::start`].
-    pub fn replan<const I: usize>(
+    pub fn replan<const I: usize, const D: usize>(
         &mut self,
-        planner: &mut Planner<N, I>,
+        planner: &mut Planner<N, I, D>,
         limits: Limits,
         node_limit: u64,
     ) -> Result<&Plan<N>, EngineError> {

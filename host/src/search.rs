@@ -88,13 +88,25 @@ pub(crate) struct Slice<T> {
 ///
 /// # Panics
 /// As [`Planner::start`].
-pub fn plan<const N: usize, const L: usize, const K: usize>(
+pub fn plan<const N: usize, const L: usize, const K: usize, const D: usize>(
     network: &Network<N, L>,
-    planner: &mut Planner<N, K>,
+    planner: &mut Planner<N, K, D>,
     limits: Limits,
     effort: &Effort<'_>,
 ) -> Result<Plan<N>, LimitsTooSmall> {
     planner.start(network, limits);
+    finish(network, planner, effort)
+}
+
+/// The best plan that the search which `planner` has begun finds with the effort.
+///
+/// # Errors
+/// [`LimitsTooSmall`] with the least that is known to do.
+pub(crate) fn finish<const N: usize, const L: usize, const K: usize, const D: usize>(
+    network: &Network<N, L>,
+    planner: &mut Planner<N, K, D>,
+    effort: &Effort<'_>,
+) -> Result<Plan<N>, LimitsTooSmall> {
     let slice = |nodes| {
         let plan = planner.plan_for(network, nodes);
         let found = plan.as_ref().ok();
@@ -117,9 +129,9 @@ pub fn plan<const N: usize, const L: usize, const K: usize>(
 ///
 /// # Panics
 /// As [`Planner::start`].
-pub fn cheapest<const N: usize, const L: usize, const K: usize>(
+pub fn cheapest<const N: usize, const L: usize, const K: usize, const D: usize>(
     network: &Network<N, L>,
-    planner: &mut Planner<N, K>,
+    planner: &mut Planner<N, K, D>,
     (limits, measure): (Limits, Measure),
     price: i64,
     effort: &Effort<'_>,
@@ -159,9 +171,9 @@ pub struct Staircase<const N: usize> {
 ///
 /// # Panics
 /// As [`Planner::start`].
-pub fn staircase<const N: usize, const L: usize, const K: usize>(
+pub fn staircase<const N: usize, const L: usize, const K: usize, const D: usize>(
     network: &Network<N, L>,
-    planner: &mut Planner<N, K>,
+    planner: &mut Planner<N, K, D>,
     (limits, measure): (Limits, Measure),
     effort: &Effort<'_>,
 ) -> Staircase<N> {

@@ -16,3 +16,4 @@ pub mod model;
 pub mod oracle;
 pub mod shared;
 pub mod tamper;
+pub mod whole;

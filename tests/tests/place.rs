@@ -8,13 +8,14 @@ use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::Image;
 use bitbudget_core::level::Level;
-use bitbudget_core::place::{Cycles, Place, Places};
-use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan};
+use bitbudget_core::place::{Place, Places};
+use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan, Planner};
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::storage::Mapped;
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::Style;
-use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage, TestPlanner};
+use bitbudget_tests::model::{LAYERS, LEVELS, TestImage, TestPlanner};
+use bitbudget_tests::whole::{Whole, all, give_cycles};
 use bitbudget_tests::{digits, generate};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -29,73 +30,11 @@ fn bits(outputs: &[f32]) -> Vec<u32> {
     outputs.iter().map(|x| x.to_bits()).collect()
 }
 
-/// Gives every item cycles, those in flash mostly the larger ones.
-fn give_cycles(model: &mut Model, rng: &mut SmallRng) {
-    for item in model.network.prices.rows.iter_mut().flatten() {
-        let ram = rng.random_range(100..2_000);
-        let more = rng.random_range(-20..=(item.bytes as i32).min(900));
-        item.cycles = Cycles {
-            flash: (ram + more) as u32,
-            ram: ram as u32,
-        };
-    }
-}
+/// A planner with room for limits on everything.
+type WidePlanner = Planner<LAYERS, { 2 * LEVELS }, 3>;
 
-/// A layout with places, as all of them are gone through: what it takes and costs.
-struct Whole {
-    levels: Vec<Option<Level>>,
-    ram: u64,
-    cycles: u64,
-    weights: u64,
-    price: i64,
-}
-
-impl Whole {
-    fn is_within(&self, limits: &Limits) -> bool {
-        let within = |amount: u64, limit: Option<u64>| limit.is_none_or(|limit| amount <= limit);
-        within(self.ram, limits.ram_bytes)
-            && within(self.cycles, limits.cycles)
-            && within(self.weights, limits.weight_bytes)
-    }
-}
-
-/// Every layout with every choice of places that a rule leaves.
-fn all(model: &Model, places: Places) -> Vec<Whole> {
-    let mut all = Vec::new();
-    for levels in model.layouts() {
-        let weighted: Vec<usize> = (0..levels.len()).filter(|i| levels[*i].is_some()).collect();
-        let arena = model.arena_bytes(&levels);
-        let sets = match places {
-            Places::Ram => [(1 << weighted.len()) - 1].to_vec(),
-            Places::Flash => [0].to_vec(),
-            Places::Best => (0..1_u32 << weighted.len()).collect(),
-        };
-        for set in sets {
-            let (mut ram, mut cycles) = (arena, 0);
-            for (bit, &layer) in weighted.iter().enumerate() {
-                let mut row = model.network.prices.rows[layer].iter();
-                let item = row.find(|item| Some(item.level) == levels[layer]);
-                let item = item.expect("a level of this layer");
-                if set >> bit & 1 == 1 {
-                    ram += u64::from(item.bytes);
-                    cycles += u64::from(item.cycles.ram);
-                } else {
-                    cycles += u64::from(item.cycles.flash);
-                }
-            }
-            all.push(Whole {
-                levels: levels.clone(),
-                ram,
-                cycles,
-                weights: model.weight_bytes(&levels),
-                price: model.price(&levels),
-            });
-        }
-    }
-    all
-}
-
-/// Least loss, and at its levels fewest cycles, then least RAM, under every kind of limits.
+/// Least loss, and at its levels fewest cycles, then least RAM, under every kind of limits; and the same plan
+/// from planners with room for more limits than there are.
 #[test]
 fn plans_equal_exhaustive_search_over_levels_and_places() {
     let mut rng = SmallRng::seed_from_u64(61);
@@ -109,21 +48,31 @@ fn plans_equal_exhaustive_search_over_levels_and_places() {
         let network = &model.network;
         for places in [Places::Ram, Places::Flash, Places::Best] {
             let all = all(&model, places);
-            let mut planner = Box::new(TestPlanner::with_places(places, network));
-            for _ in 0..14 {
+            let mut planner = Box::new(WidePlanner::with_places(places, network));
+            let mut narrow = Box::new(TestPlanner::with_places(places, network));
+            for _ in 0..18 {
                 let some = &all[rng.random_range(0..all.len())];
                 let other = &all[rng.random_range(0..all.len())];
-                let limits = match rng.random_range(0..6) {
+                let limits = match rng.random_range(0..8) {
                     0 => Limits::ram(some.ram),
                     1 => Limits::ram(some.ram).with(Measure::Cycles, some.cycles),
                     2 => Limits::ram(some.ram).with(Measure::Cycles, other.cycles),
                     3 => Limits::NONE.with(Measure::Cycles, some.cycles),
                     4 => Limits::weights(some.weights).with(Measure::Cycles, other.cycles),
-                    _ => Limits::ram(other.ram).with(Measure::Weights, some.weights),
+                    5 => Limits::ram(other.ram).with(Measure::Weights, some.weights),
+                    6 => Limits::ram(some.ram)
+                        .with(Measure::Cycles, some.cycles)
+                        .with(Measure::Weights, some.weights),
+                    _ => Limits::ram(some.ram)
+                        .with(Measure::Cycles, other.cycles)
+                        .with(Measure::Weights, some.weights.midpoint(other.weights)),
                 };
                 let within = || all.iter().filter(|whole| whole.is_within(&limits));
                 let best = within().map(|whole| whole.price).min();
                 let plan = planner.plan(network, limits, u64::MAX);
+                if narrow.check(network, &limits).is_ok() {
+                    assert_eq!(narrow.plan(network, limits, u64::MAX), plan);
+                }
                 let Some(price) = best else {
                     let error = plan.expect_err("nothing fits");
                     assert!(error.proven && error.limits == limits);

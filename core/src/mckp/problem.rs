@@ -303,9 +303,14 @@ impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
         });
     }
 
-    /// Returns the number of limits, the first ones, whose costs differ between layouts.
+    /// Returns the number of limits, the first ones, behind which no costs differ between layouts. The search
+    /// depends on these alone, not on `D`.
     pub(super) const fn dims(&self) -> usize {
-        if self.is_single { 1 } else { D }
+        let mut dims = D;
+        while dims > 2 && self.cost_span[dims - 1] == 0 {
+            dims -= 1;
+        }
+        if self.is_single { 1 } else { dims }
     }
 
     pub(super) fn steps(&self) -> &[Step] {

@@ -12,7 +12,7 @@
 //!
 //! # Range
 //!
-//! Let S be a limit's `cost_span`: no layout costs more. A limit leaves far more than S where most of
+//! Let S be a limit's `cost_span`, no layout costs more, and D the number of limits in which layouts differ. A limit leaves far more than S where most of
 //! it is meant for a surcharge, so `left` is cut into its *usable* part, at most S, and the rest, of
 //! which no group can make use: the rest adds lambda · rest to the bound, whatever mu is. Every
 //! multiplier is at most 2^61 / (S · D) in magnitude ([`reach`]); hence Σ mu · cost over any groups and
@@ -39,7 +39,7 @@ fn reach<const N: usize, const K: usize, const D: usize>(
     problem: &Problem<N, K, D>,
     d: usize,
 ) -> i64 {
-    PRODUCT_LIMIT / problem.cost_span[d].max(1) / D as i64
+    PRODUCT_LIMIT / problem.cost_span[d].max(1) / problem.dims() as i64
 }
 
 /// The groups that the search decides, in its order, with the choices that it allows.
@@ -138,12 +138,16 @@ impl<const N: usize, const D: usize> Table<N, D> {
         self.used = [0; COLUMNS];
         self.clock = 0;
         let all_prices = problem.price_span << problem.shift;
+        let dims = problem.dims();
         for d in 0..D {
             let limit = reach(problem, d);
             let lambda = self.lambda[d];
             let largest = (lambda << REACH_SHIFT).max(all_prices / problem.cost_span[d].max(1));
             self.least[d] = -lambda.min(limit);
-            self.largest[d] = largest.min(limit);
+            self.largest[d] = match problem.cost_span[d] {
+                0 => 0,
+                _ => largest.min(limit),
+            };
             for (column, mu) in self.multipliers.iter_mut().enumerate() {
                 let exact = if problem.is_single {
                     match column {
@@ -153,11 +157,11 @@ impl<const N: usize, const D: usize> Table<N, D> {
                     }
                 } else {
                     let place = column.wrapping_sub(1);
-                    let halves = place / (2 * D);
-                    match place % (2 * D) {
+                    let halves = place / (2 * dims);
+                    match place % (2 * dims) {
                         _ if column == 0 => 0,
                         at if at == d => -(lambda >> halves),
-                        at if at == d + D => lambda >> halves,
+                        at if at == d + dims => lambda >> halves,
                         _ => 0,
                     }
                 };

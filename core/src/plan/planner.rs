@@ -14,16 +14,17 @@ use crate::place::{Place, Places};
 /// [`LimitsTooSmall::proven`] is false.
 pub const SMALLEST_NODES: u64 = 1_000;
 
-/// How many measures can be limited at once.
+/// How many limits a planner has room for, unless its type says otherwise.
 pub const MOST_LIMITS: usize = 2;
 
 /// Answers limits for one network; what does not depend on the limits is worked out once.
 ///
 /// `K` is the most items of a layer: its levels, and twice as many where cycles are limited and places
-/// are free ([`Places::Best`]), for then a level in RAM and the same level in flash are two.
+/// are free ([`Places::Best`]), for then a level in RAM and the same level in flash are two. `D` is the most
+/// limits at once; the plans do not depend on it.
 #[derive(Clone, Debug)]
-pub struct Planner<const N: usize, const K: usize> {
-    solver: Solver<N, K, MOST_LIMITS>,
+pub struct Planner<const N: usize, const K: usize, const D: usize = MOST_LIMITS> {
+    solver: Solver<N, K, D>,
     lifetimes: Lifetimes<N>,
     /// By layer.
     readers: Vec<Reader, N>,
@@ -46,8 +47,15 @@ const fn bit(measure: Measure) -> u8 {
 
 /// That the solver has groups.
 const GROUPS: u8 = 8;
+/// That its last costs are the caller's.
+const OWN: u8 = 16;
 
-impl<const N: usize, const K: usize> Planner<N, K> {
+/// No cost of the caller's.
+const fn no_cost(_: usize, _: usize) -> Option<u32> {
+    None
+}
+
+impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
     /// The planner of a network whose weights lie in RAM.
     #[must_use]
     pub fn new<const L: usize>(network: &Network<N, L>) -> Self {
@@ -114,8 +122,14 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         self.places
     }
 
-    /// Gives the solver the layers as its groups, at costs in the measures that are limited.
-    fn count<const L: usize>(&mut self, network: &Network<N, L>, limits: &Limits) {
+    /// Gives the solver the layers as its groups, at costs in the measures that are limited, and that of the
+    /// caller behind them if there is one: of a layer and those tied to it at an item.
+    fn count<const L: usize>(
+        &mut self,
+        network: &Network<N, L>,
+        limits: &Limits,
+        own: impl Fn(usize, usize) -> Option<u32> + Copy,
+    ) {
         let measures = limits.iter().fold(GROUPS, |bits, (m, _)| bits | bit(m));
         if measures == self.counted {
             return;
@@ -131,13 +145,16 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             (0..count).map(move |index| {
                 let (at, place) = items.of(index);
                 let tied = prices.tied_item(layer, at);
-                let mut cost = [0; MOST_LIMITS];
+                let mut cost = [0; D];
                 for (cost, (measure, _)) in cost.iter_mut().zip(limits.iter()) {
                     *cost = match (measure, place) {
                         (Measure::Ram, Place::Flash) => 0,
                         (Measure::Ram, Place::Ram) | (Measure::Weights, _) => tied.bytes,
                         (Measure::Cycles, place) => tied.cycles.at(place),
                     };
+                }
+                if let Some(own) = own(layer, at) {
+                    cost[limits.iter().count()] = own;
                 }
                 Item {
                     cost,
@@ -163,7 +180,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// limit on RAM does so if this was not called before; without one there is no need.
     pub fn find_smallest<const L: usize>(&mut self, network: &Network<N, L>) -> &Least<N> {
         if self.smallest.is_none() {
-            self.count(network, &Limits::ram(0));
+            self.count(network, &Limits::ram(0), no_cost);
         }
         self.smallest.get_or_insert_with(|| {
             let arena = Arena::new(network, &self.lifetimes, &self.readers);
@@ -194,7 +211,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// Whether the planner has room for a search within these limits.
     ///
     /// # Errors
-    /// [`CapacityError`] for more than [`MOST_LIMITS`] limits; and for more than `K / 2` levels of a layer
+    /// [`CapacityError`] for more than `D` limits; and for more than `K / 2` levels of a layer
     /// where cycles are limited and places are free.
     pub fn check<const L: usize>(
         &self,
@@ -202,10 +219,10 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         limits: &Limits,
     ) -> Result<(), CapacityError> {
         let found = limits.iter().count();
-        if found > MOST_LIMITS {
+        if found > D {
             return Err(CapacityError::Limits {
                 found: found as u8,
-                limit: MOST_LIMITS as u8,
+                limit: D as u8,
             });
         }
         let found = |row: &Vec<_, L>| self.items(limits).count(row.len());
@@ -226,6 +243,35 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     /// # Panics
     /// Where [`Self::check`] refuses the limits.
     pub fn start<const L: usize>(&mut self, network: &Network<N, L>, limits: Limits) {
+        self.prepare(network, limits);
+        self.count(network, &limits, no_cost);
+        self.begin(network, None);
+    }
+
+    /// As [`Self::start`], with a cost of the caller's of which a plan may take at most `most` as well:
+    /// `cost(layer, item)` is what a layer and those tied to it add at an item of their rows. It is asked of
+    /// the first one of layers that are tied.
+    ///
+    /// # Panics
+    /// Where [`Self::check`] refuses the limits, or there are `D` of them already.
+    pub fn start_within<const L: usize>(
+        &mut self,
+        network: &Network<N, L>,
+        limits: Limits,
+        most: u64,
+        cost: impl Fn(usize, usize) -> u32,
+    ) {
+        let found = limits.iter().count();
+        assert!(found < D, "{found} limits leave no room for another one");
+        self.prepare(network, limits);
+        self.counted = 0;
+        let own = |layer: usize, item: usize| Some(cost(layer, item));
+        self.count(network, &limits, own);
+        self.counted |= OWN;
+        self.begin(network, Some(most));
+    }
+
+    fn prepare<const L: usize>(&mut self, network: &Network<N, L>, limits: Limits) {
         if let Err(error) = self.check(network, &limits) {
             panic!("{error}");
         }
@@ -233,12 +279,18 @@ impl<const N: usize, const K: usize> Planner<N, K> {
         if limits.ram_bytes.is_some() {
             self.find_smallest(network);
         }
-        self.count(network, &limits);
-        let mut most = [u64::MAX; MOST_LIMITS];
-        for (most, (_, amount)) in most.iter_mut().zip(limits.iter()) {
+    }
+
+    /// Begins the search within the limits, and within that of the caller's cost if there is one.
+    fn begin<const L: usize>(&mut self, network: &Network<N, L>, own: Option<u64>) {
+        let mut most = [u64::MAX; D];
+        for (most, (_, amount)) in most.iter_mut().zip(self.limits.iter()) {
             *most = amount;
         }
-        if limits.ram_bytes.is_some() {
+        if let Some(own) = own {
+            most[self.limits.iter().count()] = own;
+        }
+        if self.limits.ram_bytes.is_some() {
             let arena = Arena::new(network, &self.lifetimes, &self.readers);
             self.solver.start(most, &arena);
         } else {
@@ -301,7 +353,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
             let mut amount = cost;
             if let (Measure::Ram, Some(least)) = (measure, &self.smallest) {
                 amount = least.total;
-                if self.limits.iter().count() == 1 {
+                if self.limits.iter().count() == 1 && self.counted & OWN == 0 {
                     proven = least.total == least.bound;
                 }
             }
@@ -318,7 +370,7 @@ impl<const N: usize, const K: usize> Planner<N, K> {
     fn solved<const L: usize>(
         &self,
         network: &Network<N, L>,
-        solution: &Solution<N, MOST_LIMITS>,
+        solution: &Solution<N, D>,
         arena: &Arena<'_, N, L>,
     ) -> Plan<N> {
         let (mut levels, mut places) = (Vec::new(), Vec::new());
