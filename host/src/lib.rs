@@ -9,7 +9,8 @@
 //!    every level of every layer in units of the [`loss`]. The result is a [`Profile`](profile::Profile).
 //! 3. A [`HostPlanner`](capacity::HostPlanner) finds the layout of least predicted loss within a budget,
 //!    under [`rules`] if there are any; [`explain`] compares it with its neighbours.
-//! 4. [`pack::pack`] puts network, prices and weights into one image for the device.
+//! 4. [`flash`] and [`needed`] choose the levels that are stored, [`pack::pack`] puts network, prices and
+//!    weights into one image for the device.
 //! 5. [`evaluate`] runs the image with the device's kernels over a data set, [`device`] on a board or in
 //!    an emulator.
 //!
@@ -32,6 +33,7 @@ pub mod encode;
 pub mod evaluate;
 pub mod explain;
 pub mod file;
+pub mod flash;
 pub mod graph;
 pub mod grid;
 pub mod import;
@@ -48,3 +50,4 @@ mod random;
 pub mod rules;
 pub mod search;
 pub mod simulate;
+pub mod size;

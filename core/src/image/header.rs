@@ -6,8 +6,10 @@ use super::ImageError;
 pub const MAGIC: [u8; 8] = *b"bitbudgt";
 /// The version of the format that this crate reads and writes.
 pub const VERSION: u32 = 4;
-pub(super) const HEADER_BYTES: usize = 28;
-pub(super) const CRC_BYTES: usize = 4;
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = 28;
+/// Bytes of the checksum at the end.
+pub const CRC_BYTES: usize = 4;
 
 /// The lengths of the sections.
 pub(super) struct Header {

@@ -50,7 +50,7 @@ use core::ops::Range;
 use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 
-use self::header::{CRC_BYTES, HEADER_BYTES, Header};
+use self::header::Header;
 use crate::block::Unchecked;
 use crate::crc::CRC32;
 use crate::level::WeightFormat;
@@ -61,7 +61,7 @@ use crate::stored::StoredPlans;
 
 pub use self::emit::{EmitError, emit};
 pub use self::error::ImageError;
-pub use self::header::{MAGIC, VERSION};
+pub use self::header::{CRC_BYTES, HEADER_BYTES, MAGIC, VERSION};
 
 /// A checked, borrowed view of an image's bytes, for networks of at most `N` layers and `K` levels.
 #[derive(Clone, Debug)]
