@@ -3,7 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use bitbudget_core::place::Places;
 use bitbudget_core::plan::Measure;
+
+use crate::capacity::HostNetwork;
 
 /// A budget as written: an amount of one measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +95,16 @@ impl BudgetText {
         match self.weights {
             true => Measure::Weights,
             false => Measure::Ram,
+        }
+    }
+
+    /// The limit in bytes where the weights of a network may lie in these places.
+    #[must_use]
+    pub fn bytes(&self, network: &HostNetwork, places: Places) -> u64 {
+        let (weights, arena) = (network.fp32_weight_bytes(), network.fp32_arena_bytes());
+        match places {
+            Places::Ram | Places::Best => self.resolve(weights, weights + arena),
+            Places::Flash => self.resolve(weights, arena),
         }
     }
 

@@ -417,6 +417,143 @@ fn rules_and_plans_go_into_an_image() {
     assert_eq!(pack(&[])["stored_plans"], 0);
 }
 
+/// Images within limits of flash, for operating points and with nothing to choose: as large as they say, and
+/// with the plans that they promise.
+#[test]
+fn images_store_what_flash_and_operating_points_ask_for() {
+    let folder = copy();
+    let at = folder.path();
+    let board = ["--board", "nucleo-f446re"];
+    let pack = |more: &[&str]| {
+        let files = ["pack", "digits.onnx", "digits.profile", "-o", "x.image"];
+        let packed = json(at, &[&files, more].concat());
+        let bytes = fs::metadata(at.join("x.image")).expect("an image").len();
+        assert_eq!(packed["image_bytes"], bytes);
+        packed
+    };
+    let price =
+        |file: &str, more: &[&str]| json(at, &[&["plan", file], more].concat())["price"].clone();
+    let check = |flash: u64, packed: &Value, plans: &[&[&str]]| {
+        assert!(packed["image_bytes"].as_u64() <= Some(flash));
+        assert_eq!(packed["proven"], true);
+        let points = packed["points"].as_array().expect("points");
+        assert_eq!(points.len(), plans.len());
+        for (point, plan) in points.iter().zip(plans) {
+            assert_eq!(point["price"], price("x.image", plan), "{plan:?}");
+        }
+    };
+    let two = ["--for", "ram=64KiB", "--for", "ram = 30KiB"];
+    let roomy = pack(&two);
+    let plans: [&[&str]; 2] = [&["--ram", "64KiB"], &["--ram", "30KiB"]];
+    check(u64::MAX, &roomy, &plans);
+    for plan in plans {
+        assert_eq!(price("digits.profile", plan), price("x.image", plan));
+    }
+    let tight = pack(&[&two[..], &["--flash", "60KiB"]].concat());
+    check(60 << 10, &tight, &plans);
+    assert!(tight["price"].as_f64() > roomy["price"].as_f64());
+    assert!(tight["blocks"].as_u64() > Some(8));
+
+    let timed = [
+        "--for",
+        "ram=16KiB,ms=8",
+        "--for",
+        "weights=20%,cycles=2e6",
+        "--flash",
+        "50KiB",
+    ];
+    let packed = pack(&[&timed[..], &board].concat());
+    assert_eq!(packed["points"][0]["place"], "best");
+    let plans: [&[&str]; 2] = [
+        &["--ram", "16KiB", "--ms", "8", "--board", "nucleo-f446re"],
+        &["--ram", "weights=20%", "--cycles", "2e6"],
+    ];
+    check(50 << 10, &packed, &plans);
+    let in_flash = ["--flash", "50KiB", "--for", "ram=4KiB", "--place", "flash"];
+    check(
+        50 << 10,
+        &pack(&in_flash),
+        &[&["--ram", "4KiB", "--place", "flash"]],
+    );
+
+    let alone = pack(&["--flash", "64KiB"]);
+    check(64 << 10, &alone, &[&["--ram", "100%"]]);
+    assert_eq!(alone["blocks"], 8);
+    let frozen = pack(&["--frozen"]);
+    check(u64::MAX, &frozen, &[&["--ram", "100%"]]);
+    assert_eq!(frozen["levels"], 8);
+    assert_eq!(price("digits.profile", &["--ram", "100%"]), frozen["price"]);
+    let int8 = pack(&["--pin", "int8", "--frozen"]);
+    check(80 << 10, &int8, &[&["--ram", "100%"]]);
+    assert_eq!(int8["levels"], 8);
+    let text = ["pack", "digits.onnx", "digits.profile", "-o", "x.image"];
+    let text = stdout(at, &[&text[..], &two, &["--flash", "60KiB"]].concat());
+    for part in [
+        "of 60.0 KiB",
+        "of 40 blocks",
+        "at ram=64KiB",
+        "at ram = 30KiB",
+        "proven optimal",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn images_that_cannot_be_are_refused() {
+    let folder = copy();
+    let at = folder.path();
+    let two = "--for ram=64KiB --for ram=30KiB";
+    let cases: [(&str, &[&str]); 19] = [
+        ("--flash 20KiB", &["20480 bytes is too small", "--flash 2"]),
+        (&format!("{two} --flash 1"), &["does: --flash ", two]),
+        ("--flash 75%", &["no percentages", "128KiB"]),
+        ("--flash lots", &["not a number of bytes"]),
+        ("--flash=-1", &["not a number of bytes"]),
+        (
+            "--for ram=16KiB",
+            &["--for ram=16KiB is too small", "ram=2"],
+        ),
+        (
+            "--for ram=64KiB,weights=1KiB",
+            &["weights=1KiB is too small", "without the other limits"],
+        ),
+        ("--for ram=64KiB,ram=3", &["limited twice"]),
+        ("--for ram=weights=3", &["two things"]),
+        ("--for rom=3", &["`rom=3`", "ram, weights, cycles or ms"]),
+        ("--for 64KiB", &["`64KiB`", "ram=64KiB"]),
+        ("--for ram=", &["not a budget"]),
+        ("--for ms=40", &["--board"]),
+        ("--for cycles=4e6", &["--board"]),
+        ("--for ms=4,cycles=4e6", &["same thing"]),
+        ("--for ms=soon", &["no time"]),
+        ("--place ram --flash 64KiB", &["--for"]),
+        ("--frozen --store-plans", &["--frozen", "--store-plans"]),
+        (&format!("{two} --frozen"), &["--frozen", "2 points"]),
+    ];
+    for (options, parts) in cases {
+        let options: Vec<&str> = options.split(' ').collect();
+        let files = ["pack", "digits.onnx", "digits.profile", "-o", "y.image"];
+        fails(at, &[&files[..], &options].concat(), parts);
+    }
+    for other in ["--all-levels", "--store-plans"] {
+        let pack = [
+            "pack",
+            "digits.onnx",
+            "digits.profile",
+            "-o",
+            "y.image",
+            other,
+        ];
+        fails(
+            at,
+            &[&pack[..], &["--flash", "64KiB"]].concat(),
+            &[other, "--flash"],
+        );
+    }
+    assert!(!at.join("y.image").exists());
+}
+
 #[test]
 fn problems_of_ones_own_are_solved() {
     let folder = TempDir::new().expect("a folder");

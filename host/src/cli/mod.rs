@@ -26,6 +26,7 @@ mod report;
 mod run;
 mod settings;
 mod solve;
+mod stored;
 mod target;
 mod watch;
 

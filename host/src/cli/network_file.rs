@@ -25,10 +25,10 @@ use super::{report, watch};
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("{what} too small")]
 #[diagnostic(help("{help}"))]
-struct TooSmall {
-    what: String,
-    help: String,
-    source: LimitsTooSmall,
+pub(crate) struct TooSmall {
+    pub(crate) what: String,
+    pub(crate) help: String,
+    pub(crate) source: LimitsTooSmall,
 }
 
 /// A limit on cycles that are not known.
@@ -146,10 +146,7 @@ impl Source {
         if target.cycles.is_some() && !has_cycles {
             return Err(UnknownCycles.into());
         }
-        let places = target.places.unwrap_or(match has_cycles {
-            true => Places::Best,
-            false => Places::Ram,
-        });
+        let places = target.places_where(has_cycles);
         Ok(Self {
             planner: capacity::planner(places, &network),
             effort: watch::effort(),
@@ -185,14 +182,7 @@ impl Source {
 
     /// A budget as written, and what else a plan keeps to.
     pub(crate) fn resolve(&self, budget: &BudgetText) -> Limits {
-        let (weights, arena) = (
-            self.network.fp32_weight_bytes(),
-            self.network.fp32_arena_bytes(),
-        );
-        let bytes = match self.planner.places() {
-            Places::Ram | Places::Best => budget.resolve(weights, weights + arena),
-            Places::Flash => budget.resolve(weights, arena),
-        };
+        let bytes = budget.bytes(&self.network, self.places());
         self.limits.with(budget.measure(), bytes)
     }
 

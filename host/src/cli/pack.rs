@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 
 use bitbudget::board::Board;
-use bitbudget::capacity;
+use bitbudget::capacity::{self, HostNetwork};
+use bitbudget::needed::{self, Kept};
 use bitbudget::profile::Profile;
-use bitbudget::{device, file, import, needed, pack, search};
+use bitbudget::{device, file, import, pack, search};
 use bitbudget_core::place::Places;
 use bitbudget_core::plan::{Limits, Measure};
 use clap::Args;
+use miette::miette;
 use serde_json::json;
 
 use super::network_file::{IMAGE, RuleArgs};
+use super::stored::{Stored, StoredArgs};
 use super::watch::SearchArgs;
 use super::{Outcome, report, watch};
 
@@ -19,7 +22,9 @@ use super::{Outcome, report, watch};
 #[derive(Args, Debug)]
 #[command(
     after_help = "Example:\n  bitbudget pack resnet8.onnx resnet8.profile -o resnet8.image\n  \
-    bitbudget pack resnet8.onnx resnet8.profile --pin fc=fp32 --forbid int2 -o resnet8.image"
+    bitbudget pack resnet8.onnx resnet8.profile --pin fc=fp32 --forbid int2 -o resnet8.image\n  \
+    bitbudget pack resnet8.onnx resnet8.profile --flash 128KiB --for ram=64KiB --for ram=16KiB -o resnet8.image\n  \
+    bitbudget pack resnet8.onnx resnet8.profile --pin int8 --frozen -o resnet8.image"
 )]
 pub(crate) struct Pack {
     /// The model that was profiled
@@ -29,12 +34,14 @@ pub(crate) struct Pack {
     #[arg(value_name = "FILE.profile")]
     profile: PathBuf,
     /// Also store the optimal plans for all budgets, so that a device may look them up instead of solving
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["flash", "frozen"])]
     store_plans: bool,
     /// Store the weights at every level, not only at those that an optimal plan has at some budget of
     /// memory: a limit of cycles may want others
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["flash", "frozen", "points"])]
     all_levels: bool,
+    #[command(flatten)]
+    stored: StoredArgs,
     #[command(flatten)]
     rules: RuleArgs,
     #[command(flatten)]
@@ -58,18 +65,16 @@ impl Pack {
         let mut profile = Profile::decode(&self.profile, &file::read(&self.profile)?)?;
         let rules = self.rules.rules();
         rules.apply(&mut profile.network, &profile.names)?;
-        if let Some(name) = &self.board {
-            Board::find(name)?.give_cycles(&mut profile.network)?;
+        let board = self.board.as_deref().map(Board::find).transpose()?;
+        if let Some(board) = &board {
+            board.give_cycles(&mut profile.network)?;
         }
-        let kept = (!self.all_levels).then(|| {
-            let kept = needed::keep_needed(&mut profile.network, &self.search.effort());
-            watch::clear();
-            kept
-        });
-        if kept.is_some_and(|kept| !kept.proven) {
-            let what = "all levels are stored: which of them no plan needs is not proven (see --node-limit)";
-            report::complain("warning", what);
-        }
+        let blocks = blocks(&profile.network);
+        let stored = match self.stored.is_given() {
+            true => Some(self.choose(&mut profile, board.as_ref())?),
+            false => None,
+        };
+        let kept = (stored.is_none() && !self.all_levels).then(|| self.keep_needed(&mut profile));
         let network = &profile.network;
         let plans = if self.store_plans {
             let mut planner = capacity::planner(Places::Ram, network);
@@ -85,6 +90,16 @@ impl Pack {
             Vec::new()
         };
         let image = pack::pack(&import::load(&self.model)?, &profile, &plans)?;
+        if let Some(stored) = &stored
+            && plans.is_empty()
+            && stored.image_bytes() != image.len() as u64
+        {
+            return Err(miette!(
+                "the image has {} bytes, and {} were planned: please report this",
+                image.len(),
+                stored.image_bytes()
+            ));
+        }
         file::write(&self.output, &image)?;
         if let Err(excess) = device::check_capacity(&profile.network) {
             let refused = format!(
@@ -93,28 +108,75 @@ impl Pack {
             report::complain("warning", &refused);
         }
         if self.json {
-            return report::print_json(&json!({
+            let mut json = json!({
                 "image": self.output.display().to_string(),
                 "image_bytes": image.len(),
                 "levels": network.prices.rows.iter().map(|row| row.len()).sum::<usize>(),
+                "blocks": self::blocks(network),
                 "stored_plans": plans.len(),
-            }));
+            });
+            if let Some(stored) = &stored {
+                stored.add_to(&mut json, network);
+            }
+            return report::print_json(&json);
         }
-        let stored = match plans.len() {
+        let plans = match plans.len() {
             0 => String::new(),
             count => format!(", {count} stored plans"),
         };
-        let levels = match kept {
-            Some(kept) => format!("{} of {} levels, ", kept.count, kept.of),
+        let levels = match (kept, &stored) {
+            (Some(kept), _) => format!("{} of {} levels, ", kept.count, kept.of),
+            (None, Some(_)) => format!("{} of {blocks} blocks, ", self::blocks(network)),
+            (None, None) => String::new(),
+        };
+        let limit = match stored.as_ref().and_then(|stored| stored.flash) {
+            Some(flash) => format!(" of {}", report::bytes(flash)),
             None => String::new(),
         };
         say!(
-            "{}: {} ({} layers, {levels}metric {}{stored})",
+            "{}: {}{limit} ({} layers, {levels}metric {}{plans})",
             report::printable(&self.output.display().to_string()),
             report::bytes(image.len() as u64),
             profile.network.layers.len(),
             profile.origin.metric,
         );
+        for line in stored.iter().flat_map(|stored| stored.lines(network)) {
+            say!("  {}", report::printable(&line));
+        }
         Ok(())
     }
+
+    /// Keeps the levels that are the best for flash and operating points.
+    fn choose(&self, profile: &mut Profile, board: Option<&Board>) -> miette::Result<Stored> {
+        let Profile { network, names, .. } = profile;
+        let effort = self.search.effort();
+        let stored = self.stored.keep(network, names, board, &effort)?;
+        if !stored.is_proven() {
+            let gap = report::loss(stored.gap(network));
+            let what = format!(
+                "it is not proven that no other levels do better, by {gap} in all at most (see --node-limit)"
+            );
+            report::complain("warning", &what);
+        }
+        Ok(stored)
+    }
+
+    /// Keeps the levels that an optimal plan has at some budget.
+    fn keep_needed(&self, profile: &mut Profile) -> Kept {
+        let kept = needed::keep_needed(&mut profile.network, &self.search.effort());
+        watch::clear();
+        if !kept.proven {
+            let what = "all levels are stored: which of them no plan needs is not proven (see --node-limit)";
+            report::complain("warning", what);
+        }
+        kept
+    }
+}
+
+/// The blocks of a network's levels.
+fn blocks(network: &HostNetwork) -> usize {
+    let layers = 0..network.layers.len();
+    layers
+        .map(|layer| network.weight_formats(layer).count())
+        .sum()
 }

@@ -8,7 +8,7 @@ use miette::miette;
 
 /// Where weights may lie, as people write it.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Where {
+pub(crate) enum Where {
     /// Copied to RAM, where the budget counts them
     Ram,
     /// Read in place from the flash that the image lies in
@@ -60,9 +60,7 @@ impl BoardCostArgs {
         let board = self.board.as_deref().map(Board::find).transpose()?;
         let cycles = match (&board, self.ms) {
             (Some(board), Some(ms)) => {
-                let cycles = ms / 1e3 * board.clock_hz.value as f64;
-                let usable = (0.0..1e18).contains(&cycles);
-                let cycles = usable.then_some(cycles as u64);
+                let cycles = cycles_in(board, ms);
                 Some(cycles.ok_or_else(|| miette!("--ms {ms} is no time for an inference"))?)
             }
             _ => target.cycles,
@@ -93,16 +91,45 @@ impl Target {
         cycles: None,
         board: None,
     };
+
+    /// Where the weights may lie; `has_cycles`: it is known how many cycles the layers take.
+    pub(crate) fn places_where(&self, has_cycles: bool) -> Places {
+        self.places.unwrap_or(match has_cycles {
+            true => Places::Best,
+            false => Places::Ram,
+        })
+    }
+}
+
+impl From<Where> for Places {
+    fn from(place: Where) -> Self {
+        match place {
+            Where::Ram => Self::Ram,
+            Where::Flash => Self::Flash,
+            Where::Best => Self::Best,
+        }
+    }
+}
+
+/// Places in JSON.
+pub(crate) const fn places_name(places: Places) -> &'static str {
+    match places {
+        Places::Ram => "ram",
+        Places::Flash => "flash",
+        Places::Best => "best",
+    }
+}
+
+/// The cycles of a board's clock in so many milliseconds; `None` where that is no time for an inference.
+pub(crate) fn cycles_in(board: &Board, ms: f64) -> Option<u64> {
+    let cycles = ms / 1e3 * board.clock_hz.value as f64;
+    (0.0..1e18).contains(&cycles).then_some(cycles as u64)
 }
 
 impl TargetArgs {
     pub(crate) fn get(&self) -> Target {
         Target {
-            places: self.place.map(|place| match place {
-                Where::Ram => Places::Ram,
-                Where::Flash => Places::Flash,
-                Where::Best => Places::Best,
-            }),
+            places: self.place.map(Places::from),
             cycles: self.cycles,
             board: None,
         }
@@ -110,7 +137,7 @@ impl TargetArgs {
 }
 
 /// A whole number as people write large ones.
-fn whole(text: &str) -> Result<u64, String> {
+pub(crate) fn whole(text: &str) -> Result<u64, String> {
     let amount = budget::amount(text).filter(|amount| (0.0..1e18).contains(amount));
     let whole = amount.filter(|amount| amount.fract() == 0.0);
     match whole {
