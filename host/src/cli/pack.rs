@@ -153,9 +153,8 @@ impl Pack {
         let stored = self.stored.keep(network, names, board, &effort)?;
         if !stored.is_proven() {
             let gap = report::loss(stored.gap(network));
-            let what = format!(
-                "it is not proven that no other levels do better, by {gap} in all at most (see --node-limit)"
-            );
+            let what =
+                format!("other levels may do better, by at most {gap} in all (see --node-limit)");
             report::complain("warning", &what);
         }
         Ok(stored)

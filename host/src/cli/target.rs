@@ -122,7 +122,7 @@ pub(crate) const fn places_name(places: Places) -> &'static str {
 
 /// The cycles of a board's clock in so many milliseconds; `None` where that is no time for an inference.
 pub(crate) fn cycles_in(board: &Board, ms: f64) -> Option<u64> {
-    let cycles = ms / 1e3 * board.clock_hz.value as f64;
+    let cycles = ms * board.clock_hz.value as f64 / 1e3;
     (0.0..1e18).contains(&cycles).then_some(cycles as u64)
 }
 

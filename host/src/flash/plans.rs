@@ -1,7 +1,6 @@
 //! Plans at operating points, from images of which something is decided.
 
-use std::rc::Rc;
-
+use bitbudget_core::level::Level;
 use bitbudget_core::plan::LimitsTooSmall;
 
 use super::{Choice, ChoiceError, Point, keep};
@@ -65,17 +64,45 @@ impl<'a> Planning<'a> {
     /// The levels of the best plans in an image of any size.
     pub(super) fn without_limit(&mut self) -> Result<Choice, ChoiceError> {
         let nothing = self.nothing();
-        let mut plans = Vec::new();
-        for point in 0..self.points.len() {
+        let plans = (0..self.points.len()).map(|point| {
             let plan = self.plan(point, None, &nothing);
-            let plan = plan.map_err(|source| ChoiceError::Limits { point, source })?;
-            plans.push(Rc::new(plan));
-        }
+            plan.map_err(|source| ChoiceError::Limits { point, source })
+        });
+        let plans = plans.collect::<Result<Vec<_>, _>>()?;
         let bound = plans.iter().map(|plan| plan.bound).sum();
         Ok(Choice {
             bound,
-            ..self.choice(&plans)
+            ..self.choice(plans)
         })
+    }
+
+    /// The best plans of an image with these items; `None` where the effort does not find them.
+    pub(super) fn with_items(&mut self, items: &[Items]) -> Option<Choice> {
+        let decided = Decided {
+            stored: items.to_vec(),
+            barred: items.iter().map(|items| !items).collect(),
+        };
+        let plans = (0..self.points.len()).map(|point| self.plan(point, None, &decided).ok());
+        let plans = plans.collect::<Option<Vec<_>>>()?;
+        Some(self.choice(plans))
+    }
+
+    /// The levels of plans; nothing better is known.
+    fn choice(&self, plans: Vec<HostPlan>) -> Choice {
+        let mut items = vec![0; self.network.layers.len()];
+        for plan in &plans {
+            for (all, own) in items.iter_mut().zip(self.items(plan)) {
+                *all |= own;
+            }
+        }
+        let price = plans.iter().map(|plan| plan.price).sum();
+        Choice {
+            image_bytes: self.sizes.image(&items),
+            items,
+            plans,
+            price,
+            bound: price,
+        }
     }
 
     /// The best plan at a point without barred items, if those that are stored and its own take at most
@@ -114,49 +141,17 @@ impl<'a> Planning<'a> {
         search::finish(&network, &mut self.planner, &effort)
     }
 
-    /// The item of a plan in a layer; none where the layer has none, or is tied to an earlier one.
-    pub(super) fn item(&self, plan: &HostPlan, layer: usize) -> Items {
+    /// The item that a plan has of every layer; none where there is none, and of layers that are tied to an
+    /// earlier one.
+    pub(super) fn items(&self, plan: &HostPlan) -> Vec<Items> {
         let prices = &self.network.prices;
-        if prices.leader(layer) != layer {
-            return 0;
-        }
-        let is_chosen = |level| Some(level) == plan.levels[layer];
-        let mut row = prices.rows[layer].iter();
-        let at = row.position(|item| is_chosen(item.level));
-        at.map_or(0, |at| 1 << at)
-    }
-
-    /// The items of plans, by layer.
-    pub(super) fn items(&self, plans: &[Rc<HostPlan>]) -> Vec<Items> {
-        let of = |layer| {
-            plans
-                .iter()
-                .fold(0, |all, plan| all | self.item(plan, layer))
+        let item = |(layer, level): (usize, &Option<Level>)| {
+            let mut row = prices.rows[layer].iter();
+            let at = row.position(|item| Some(item.level) == *level);
+            let at = at.filter(|_| prices.leader(layer) == layer);
+            at.map_or(0, |at| 1 << at)
         };
-        (0..self.network.layers.len()).map(of).collect()
-    }
-
-    /// The levels of plans, and the best plans with them at every point; nothing better is known.
-    pub(super) fn choice(&mut self, plans: &[Rc<HostPlan>]) -> Choice {
-        let decided = Decided {
-            stored: self.items(plans),
-            barred: self.items(plans).iter().map(|items| !items).collect(),
-        };
-        let again = plans.iter().enumerate().map(|(point, plan)| {
-            let again = self.plan(point, None, &decided).ok();
-            let better = again.filter(|again| again.price <= plan.price);
-            better.map_or_else(|| Rc::clone(plan), Rc::new)
-        });
-        let plans: Vec<Rc<HostPlan>> = again.collect();
-        let items = self.items(&plans);
-        let price = plans.iter().map(|plan| plan.price).sum();
-        Choice {
-            image_bytes: self.sizes.image(&items),
-            items,
-            plans: plans.iter().map(|plan| HostPlan::clone(plan)).collect(),
-            price,
-            bound: price,
-        }
+        plan.levels.iter().enumerate().map(item).collect()
     }
 }
 

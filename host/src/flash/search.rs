@@ -9,10 +9,12 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
+use bitbudget_core::plan::LimitsTooSmall;
+
 use super::Choice;
 use super::plans::{Decided, Planning};
-use crate::capacity::HostPlan;
 use crate::search::Progress;
+use crate::size::Items;
 
 /// Of every so many nodes one is asked for an image, to have a good one early.
 const TRY_NODES: u64 = 16;
@@ -24,11 +26,20 @@ pub(super) struct NoChoice {
     pub(super) proven: bool,
 }
 
+/// What is kept of the best plan at a point.
+#[derive(Debug)]
+struct Best {
+    /// Its item of every layer.
+    items: Vec<Items>,
+    /// No plan has a lower price.
+    bound: i64,
+}
+
 /// Decisions, and the best plans at every point under them, which are too large for an image together.
 #[derive(Debug)]
 struct Node {
     decided: Decided,
-    plans: Vec<Rc<HostPlan>>,
+    plans: Vec<Rc<Best>>,
     /// No image of these decisions does better.
     bound: i64,
     /// The layer and the item to decide next.
@@ -129,7 +140,7 @@ impl Search<'_, '_> {
             items[layer] |= 1 << at;
             // a plan stays the best if what it has is stored, or what it has not is barred
             let plans = node.plans.iter().map(|plan| {
-                let has = self.planning.item(plan, layer) >> at & 1 == 1;
+                let has = plan.items[layer] >> at & 1 == 1;
                 (has == is_stored).then(|| Rc::clone(plan))
             });
             let plans = plans.collect();
@@ -143,7 +154,7 @@ impl Search<'_, '_> {
     fn node(
         &mut self,
         decided: Decided,
-        known: Vec<Option<Rc<HostPlan>>>,
+        known: Vec<Option<Rc<Best>>>,
         (above, depth): (i64, usize),
     ) -> Option<Node> {
         self.nodes += 1;
@@ -163,8 +174,7 @@ impl Search<'_, '_> {
         let bound = plans.iter().map(|plan| plan.bound).sum();
         let Some(open) = self.open_item(&decided, &plans) else {
             self.offer(&plans);
-            let price = plans.iter().map(|plan| plan.price).sum::<i64>();
-            if bound < price {
+            if self.best.as_ref().is_none_or(|best| bound < best.price) {
                 self.lost = self.lost.min(bound);
             }
             return None;
@@ -181,46 +191,39 @@ impl Search<'_, '_> {
         })
     }
 
-    fn plan(&mut self, point: usize, decided: &Decided) -> Result<Rc<HostPlan>, NoChoice> {
-        let plan = self.planning.plan(point, Some(self.room), decided);
-        plan.map(Rc::new).map_err(|error| NoChoice {
-            proven: error.proven,
-        })
+    fn plan(&mut self, point: usize, decided: &Decided) -> Result<Rc<Best>, NoChoice> {
+        match self.planning.plan(point, Some(self.room), decided) {
+            Ok(plan) => Ok(Rc::new(Best {
+                items: self.planning.items(&plan),
+                bound: plan.bound,
+            })),
+            Err(LimitsTooSmall { proven, .. }) => Err(NoChoice { proven }),
+        }
     }
 
     /// The largest item that some of the plans have and others have not; `None` where the image has room for
     /// all of the plans, or could not have one for any of them.
-    fn open_item(&self, decided: &Decided, plans: &[Rc<HostPlan>]) -> Option<(usize, u32)> {
+    fn open_item(&self, decided: &Decided, plans: &[Rc<Best>]) -> Option<(usize, u32)> {
         let sizes = self.planning.sizes;
-        let all = self.planning.items(plans);
-        let all = all
-            .iter()
-            .zip(&decided.stored)
-            .map(|(own, stored)| own | stored);
-        let layers = all.enumerate();
-        let bytes = layers.map(|(layer, items)| u64::from(sizes.layer(layer, items)));
-        if bytes.sum::<u64>() <= self.room {
-            return None;
-        }
-        let mut largest = None;
+        let (mut bytes, mut largest) = (0, None);
         for (layer, stored) in decided.stored.iter().enumerate() {
-            let of = |plan: &Rc<HostPlan>| self.planning.item(plan, layer);
-            let (any, every) = plans
-                .iter()
-                .map(of)
-                .fold((0, !0), |(any, every), item| (any | item, every & item));
+            let items = plans.iter().map(|plan| plan.items[layer]);
+            let any = items.clone().fold(0, |any, item| any | item);
+            let every = items.fold(!0, |every, item| every & item);
+            bytes += u64::from(sizes.layer(layer, any | stored));
             let open = any & !every & !stored;
-            for at in (0..u16::BITS).filter(|at| open >> at & 1 == 1) {
+            for at in (0..Items::BITS).filter(|at| open >> at & 1 == 1) {
                 let with = sizes.layer(layer, stored | 1 << at);
                 let more = with - sizes.layer(layer, *stored);
                 largest = largest.max(Some((more, (layer, at))));
             }
         }
-        largest.map(|(_, open)| open)
+        let (_, open) = largest?;
+        (bytes > self.room).then_some(open)
     }
 
     /// Makes images that store one point's plan, then the best one of the next point beside it, and so on.
-    fn try_in_turn(&mut self, decided: &Decided, plans: &[Rc<HostPlan>]) {
+    fn try_in_turn(&mut self, decided: &Decided, plans: &[Rc<Best>]) {
         for first in 0..plans.len() {
             let mut decided = decided.clone();
             let mut found = plans.to_vec();
@@ -232,8 +235,7 @@ impl Search<'_, '_> {
                     };
                     found[point] = plan;
                 }
-                let items = self.planning.items(&found[point..=point]);
-                for (stored, own) in decided.stored.iter_mut().zip(items) {
+                for (stored, own) in decided.stored.iter_mut().zip(&found[point].items) {
                     *stored |= own;
                 }
                 if turn + 1 == plans.len() {
@@ -244,8 +246,13 @@ impl Search<'_, '_> {
     }
 
     /// Takes the levels of plans that an image has room for, if they are the best so far.
-    fn offer(&mut self, plans: &[Rc<HostPlan>]) {
-        let choice = self.planning.choice(plans);
+    fn offer(&mut self, plans: &[Rc<Best>]) {
+        let layers = 0..self.planning.network.layers.len();
+        let all = |layer: usize| plans.iter().fold(0, |all, plan| all | plan.items[layer]);
+        let items: Vec<Items> = layers.map(all).collect();
+        let Some(choice) = self.planning.with_items(&items) else {
+            return;
+        };
         let best = self.best.as_ref();
         if best.is_none_or(|best| choice.price < best.price) {
             self.best = Some(choice);
