@@ -710,6 +710,7 @@ fn a_main_thread_of_1_mib_is_enough() {
         "pareto digits.image",
         "inspect digits.image",
         "pack digits.onnx digits.profile -o y.image",
+        "pack digits.onnx digits.profile -o y.image --flash 60KiB --for ram=64KiB --for ram=30KiB",
         eval,
         profile,
     ] {

@@ -12,12 +12,13 @@
 //!
 //! # Range
 //!
-//! Let S be a limit's `cost_span`, no layout costs more, and D the number of limits in which layouts differ. A limit leaves far more than S where most of
+//! Let S be a limit's `cost_span`: no layout costs more. A limit leaves far more than S where most of
 //! it is meant for a surcharge, so `left` is cut into its *usable* part, at most S, and the rest, of
-//! which no group can make use: the rest adds lambda · rest to the bound, whatever mu is. Every
-//! multiplier is at most 2^61 / (S · D) in magnitude ([`reach`]); hence Σ mu · cost over any groups and
-//! mu · usable are at most 2^61 / D for each limit and 2^61 for all of them, a minimum's sum lies
-//! between those of its costs and 2^55 more (the gap), and no sum or difference reaches 2^63.
+//! which no group can make use: the rest adds lambda · rest to the bound, whatever mu is. Let D be the
+//! number of limits in whose costs layouts differ (`dims`). Every multiplier is at most 2^61 / (S · D) in
+//! magnitude ([`reach`]); hence Σ mu · cost over any groups and mu · usable are at most 2^61 / D for each
+//! limit and 2^61 for all of them, a minimum's sum lies between those of its costs and 2^55 more (the
+//! gap), and no sum or difference reaches 2^63.
 //! lambda · left is at most 2^58 (see `relaxation`).
 
 use super::problem::Problem;

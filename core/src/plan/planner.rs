@@ -271,6 +271,7 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
         self.begin(network, Some(most));
     }
 
+    /// Takes the limits for the search to come.
     fn prepare<const L: usize>(&mut self, network: &Network<N, L>, limits: Limits) {
         if let Err(error) = self.check(network, &limits) {
             panic!("{error}");

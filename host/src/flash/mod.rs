@@ -35,10 +35,10 @@ impl Point {
     };
 }
 
-/// Levels to store.
+/// Levels to store, and the plans that are made of them.
 #[derive(Clone, Debug)]
 pub struct Choice {
-    /// Of every layer; none for layers that are tied to an earlier one.
+    /// The items of every layer; none for layers that are tied to an earlier one.
     items: Vec<Items>,
     /// The best plan at every point.
     pub plans: Vec<HostPlan>,
@@ -109,10 +109,10 @@ pub enum ChoiceError {
 }
 
 /// The levels with which the network does best at `points` in an image of at most `flash` bytes, without
-/// stored plans; without a limit on these, the levels that the best plans have.
+/// stored plans; where these are not limited, the levels that the best plans have.
 ///
-/// `names` are the layers'. The effort is that of the search over sets of levels, and of every plan on its
-/// way.
+/// No points are one without limits. `names` are the layers'. The effort is that of the search over sets of
+/// levels, and of every plan on its way.
 ///
 /// # Errors
 /// [`ChoiceError`] with the least that would do.
@@ -123,6 +123,10 @@ pub fn choose(
     flash: Option<u64>,
     effort: &Effort<'_>,
 ) -> Result<Choice, ChoiceError> {
+    let points = match points {
+        [] => &[Point::FREE],
+        points => points,
+    };
     let sizes = Sizes::of(network, names);
     let mut planning = Planning::new(network, &sizes, points, effort);
     planning.check()?;
@@ -144,8 +148,9 @@ pub fn choose(
     })
 }
 
-/// The bytes of the smallest image with a plan at every point, and whether that is proven: more than `flash`,
-/// of which it may be proven that they do not do, and at most those of an image that does.
+/// The bytes of the smallest image with a plan at every point, and whether they are proven to be.
+///
+/// `flash` bytes do not do, or are not known to; `known` ones do. `proven` says which is the case.
 fn smallest(
     network: &HostNetwork,
     sizes: &Sizes,

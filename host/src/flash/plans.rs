@@ -87,7 +87,7 @@ impl<'a> Planning<'a> {
         Some(self.choice(plans))
     }
 
-    /// The levels of plans; nothing better is known.
+    /// The levels of plans, as if no others could do better.
     fn choice(&self, plans: Vec<HostPlan>) -> Choice {
         let mut items = vec![0; self.network.layers.len()];
         for plan in &plans {

@@ -202,7 +202,7 @@ impl Search<'_, '_> {
     }
 
     /// The largest item that some of the plans have and others have not; `None` where the image has room for
-    /// all of the plans, or could not have one for any of them.
+    /// all of the plans together, as it has where there is no such item.
     fn open_item(&self, decided: &Decided, plans: &[Rc<Best>]) -> Option<(usize, u32)> {
         let sizes = self.planning.sizes;
         let (mut bytes, mut largest) = (0, None);
