@@ -6,9 +6,9 @@ use super::ImageError;
 pub const MAGIC: [u8; 8] = *b"bitbudgt";
 /// The version of the format that this crate reads and writes.
 pub const VERSION: u32 = 4;
-/// Bytes of the header.
+/// Bytes before the network section.
 pub const HEADER_BYTES: usize = 28;
-/// Bytes of the checksum at the end.
+/// Bytes behind the blocks section.
 pub const CRC_BYTES: usize = 4;
 
 /// The lengths of the sections.
