@@ -88,6 +88,7 @@ fn the_demo_is_what_starts_without_a_command() {
         "{text}"
     );
     assert!(text.contains("450 samples"), "{text}");
+    assert!(text.contains("within 1400000 cycles"), "{text}");
 }
 
 #[test]

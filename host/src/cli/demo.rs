@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use bitbudget::board::Board;
 use bitbudget::budget::BudgetText;
 use bitbudget::dataset::{self, Dataset, LoadOptions};
 use bitbudget::file::{self, Content, FileError};
@@ -69,6 +70,10 @@ const EMPTY: Content = Content {
 
 /// What the demo plans for: shares of the all-FP32 layout's RAM, and of its weights.
 const BUDGETS: [&str; 4] = ["100%", "64KiB", "40KiB", "weights=10%"];
+/// The board that it plans for then.
+const BOARD: &str = "nucleo-f446re";
+/// Its limit of cycles, and its RAM.
+const LIMITS: (u64, [&str; 3]) = (1_400_000, ["48KiB", "12KiB", "2KiB"]);
 
 impl Demo {
     pub(crate) fn run(self) -> Outcome {
@@ -103,22 +108,38 @@ impl Demo {
         tell("\n3. re-plan at several budgets and run 450 test images with the device's kernels\n");
         let image = parse_image(&path, &image)?;
         let data = load(folder, "test", image.network().input)?;
-        let budgets = BUDGETS.iter().map(|text| text.parse::<BudgetText>());
-        let budgets = budgets.collect::<Result<Vec<_>, _>>().into_diagnostic()?;
         let given = Given {
             data: &data,
             path: folder,
             loss: Loss::or_found(None, &data, image.network().output_shape())?,
             target: &Target::RAM,
         };
-        let report = Report::new(&image, given, Baseline::Own, &budgets)?;
+        let report = Report::new(&image, given, Baseline::Own, &budgets(&BUDGETS)?)?;
+        if !self.json {
+            report.print();
+        }
+        let (cycles, ram) = LIMITS;
+        tell(&format!(
+            "\n4. within {cycles} cycles on a {BOARD} (modelled): RAM buys time, and time less loss\n"
+        ));
+        let target = Target {
+            board: Some(Board::find(BOARD)?),
+            cycles: Some(cycles),
+            places: None,
+        };
+        let given = Given {
+            target: &target,
+            ..given
+        };
+        let on_board = Report::new(&image, given, Baseline::None, &budgets(&ram)?)?;
         if self.json {
             return report::print_json(&json!({
                 "profile": profile_command::json(&profile),
                 "eval": report.json(),
+                "board": on_board.json(),
             }));
         }
-        report.print();
+        on_board.print();
         match &self.keep {
             Some(folder) => say!(
                 "\nkept in {0}; next: bitbudget plan {0}/digits.image --budget 60%",
@@ -130,6 +151,11 @@ impl Demo {
         }
         Ok(())
     }
+}
+
+fn budgets(texts: &[&str]) -> miette::Result<Vec<BudgetText>> {
+    let budgets = texts.iter().map(|text| text.parse());
+    budgets.collect::<Result<_, _>>().into_diagnostic()
 }
 
 /// Writes model and images, once it is clear that no other files are replaced.

@@ -191,50 +191,30 @@ impl Report {
     }
 
     pub(crate) fn print(&self) {
-        let mut table = report::table(&[
-            "budget",
-            "total",
-            "weights",
-            "loss",
-            "change",
-            "+- s.e.",
-            "predicted",
-            report::accuracy(self.loss),
-            "levels",
-        ]);
+        let mut heads = vec!["budget", "total", "weights"];
+        heads.extend(
+            self.source
+                .has_cycles
+                .then_some(["in flash", "cycles"])
+                .iter()
+                .flatten(),
+        );
+        heads.extend(self.source.board.is_some().then_some("ms"));
+        heads.push("loss");
+        heads.extend(
+            self.fp32
+                .is_some()
+                .then_some(["change", "+- s.e."])
+                .iter()
+                .flatten(),
+        );
+        heads.extend(["predicted", report::accuracy(self.loss), "levels"]);
+        let mut table = report::table(&heads);
         if let Some((plan, evaluation)) = &self.fp32 {
-            table.add_row([
-                "FP32".to_owned(),
-                report::bytes(plan.ram_bytes()),
-                report::bytes(u64::from(plan.weight_bytes)),
-                report::loss(evaluation.loss),
-                String::new(),
-                String::new(),
-                String::new(),
-                report::percent(evaluation.accuracy),
-                report::levels_short(&plan.levels),
-            ]);
+            table.add_row(self.row("FP32", plan, evaluation, true));
         }
         for (budget, plan, evaluation) in &self.budgets {
-            let compared = |text: fn(&Evaluation, &Evaluation) -> String| match &self.fp32 {
-                Some((_, fp32)) => text(evaluation, fp32),
-                None => String::new(),
-            };
-            table.add_row([
-                budget.to_string(),
-                report::bytes(plan.ram_bytes()),
-                report::bytes(u64::from(plan.weight_bytes)),
-                report::loss(evaluation.loss),
-                compared(|at, fp32| report::change(at.loss - fp32.loss)),
-                match self.samples {
-                    // one sample has no spread
-                    0 | 1 => String::new(),
-                    _ => compared(|at, fp32| report::loss(at.paired_error(fp32))),
-                },
-                report::change(self.source.loss(plan.price)),
-                report::percent(evaluation.accuracy),
-                report::levels_short(&plan.levels),
-            ]);
+            table.add_row(self.row(&budget.to_string(), plan, evaluation, false));
         }
         report::print_table(&table);
         let change = match self.fp32 {
@@ -252,6 +232,49 @@ impl Report {
         );
     }
 
+    /// A row of the table; only the baseline is compared with nothing.
+    fn row(
+        &self,
+        name: &str,
+        plan: &HostPlan,
+        evaluation: &Evaluation,
+        is_baseline: bool,
+    ) -> Vec<String> {
+        let weights = u64::from(plan.weight_bytes);
+        let mut row = vec![
+            name.to_owned(),
+            report::bytes(plan.ram_bytes()),
+            report::bytes(weights),
+        ];
+        if self.source.has_cycles {
+            row.push(report::bytes(weights - u64::from(plan.ram_weight_bytes)));
+            row.push(plan.cycles.to_string());
+        }
+        if let Some(board) = &self.source.board {
+            row.push(format!("{:.2}", board.milliseconds(plan.cycles)));
+        }
+        row.push(report::loss(evaluation.loss));
+        match &self.fp32 {
+            Some(_) if is_baseline => row.extend([String::new(), String::new()]),
+            Some((_, fp32)) => {
+                row.push(report::change(evaluation.loss - fp32.loss));
+                row.push(match self.samples {
+                    // one sample has no spread
+                    0 | 1 => String::new(),
+                    _ => report::loss(evaluation.paired_error(fp32)),
+                });
+            }
+            None => {}
+        }
+        row.push(match is_baseline {
+            true => String::new(),
+            false => report::change(self.source.loss(plan.price)),
+        });
+        row.push(report::percent(evaluation.accuracy));
+        row.push(report::levels_short(&plan.levels));
+        row
+    }
+
     pub(crate) fn json(&self) -> Value {
         let budgets = self.budgets.iter().map(|(text, plan, evaluation)| {
             let fp32 = self.fp32.as_ref().map(|(_, fp32)| fp32);
@@ -261,6 +284,9 @@ impl Report {
                 "weight_bytes": plan.weight_bytes,
                 "arena_bytes": plan.arena_bytes,
                 "total_bytes": plan.ram_bytes(),
+                "ram_weight_bytes": plan.ram_weight_bytes,
+                "cycles": self.source.has_cycles.then_some(plan.cycles),
+                "ms": self.source.board.as_ref().map(|board| board.milliseconds(plan.cycles)),
                 "loss": evaluation.loss,
                 "loss_change": fp32.map(|fp32| evaluation.loss - fp32.loss),
                 "loss_change_se": fp32.map(|fp32| evaluation.paired_error(fp32)),
