@@ -1,12 +1,12 @@
 //! Bytes of an image, by what it stores ([`bitbudget_core::image`]).
 
 use bitbudget_core::image::{CRC_BYTES, HEADER_BYTES};
-use bitbudget_core::level::WeightFormat;
+use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::place::Cycles;
 use bitbudget_core::price::PriceItem;
 use serde::Serialize;
 
-use crate::capacity::{HostNetwork, MAX_LEVELS};
+use crate::capacity::{HostNetwork, HostPlan, MAX_LEVELS};
 
 /// Some items of a layer, by bit.
 pub type Items = u16;
@@ -105,6 +105,20 @@ impl Sizes {
         let sections = bytes.checked_sub(FRAME)? / 4 * 4;
         sections.checked_sub(self.rest)
     }
+}
+
+/// The item that a plan has of every layer, as [`Sizes::image`] takes it; none where there is none, and of layers
+/// that are tied to an earlier one.
+#[must_use]
+pub fn items_of(network: &HostNetwork, plan: &HostPlan) -> Vec<Items> {
+    let prices = &network.prices;
+    let item = |(layer, level): (usize, &Option<Level>)| {
+        let mut row = prices.rows[layer].iter();
+        let at = row.position(|item| Some(item.level) == *level);
+        let at = at.filter(|_| prices.leader(layer) == layer);
+        at.map_or(0, |at| 1 << at)
+    };
+    plan.levels.iter().enumerate().map(item).collect()
 }
 
 /// The length of a value in postcard.

@@ -10,6 +10,7 @@ use bitbudget::file::{self, Content, FileError};
 use bitbudget::profile::Profile;
 use bitbudget::rules::{LayerLevel, Rules, Tie};
 use bitbudget::search::{self, Effort, Staircase};
+use bitbudget::size::{self, Sizes};
 use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
 use bitbudget_core::place::{Cycles, Place, Places};
@@ -74,6 +75,8 @@ pub(crate) struct Source {
     pub(crate) has_cycles: bool,
     /// The board that these cycles are of, where it was named.
     pub(crate) board: Option<Board>,
+    /// Bytes of the image that the network is from.
+    image_bytes: Option<u64>,
     /// Limits of every search.
     pub(crate) effort: Effort<'static>,
 }
@@ -112,19 +115,23 @@ impl Source {
     /// The network in a profile or an image.
     pub(crate) fn open(path: &Path, rules: &Rules, target: &Target) -> miette::Result<Self> {
         let bytes = file::read(path)?;
-        let (mut network, names) = if Profile::matches(&bytes) {
+        let (mut network, names, image_bytes) = if Profile::matches(&bytes) {
             let profile = Profile::decode(path, &bytes)?;
-            (profile.network, profile.names)
+            (profile.network, profile.names, None)
         } else if bytes.starts_with(&MAGIC) {
             let image = parse_image(path, &bytes)?;
-            (Box::new(image.network().clone()), names(&image))
+            let network = Box::new(image.network().clone());
+            (network, names(&image), Some(bytes.len() as u64))
         } else {
             let path = path.into();
             let kind = "profile or image";
             return Err(FileError::Kind { path, kind }.into());
         };
         rules.apply(&mut network, &names)?;
-        Self::new(network, names, target)
+        Ok(Self {
+            image_bytes,
+            ..Self::new(network, names, target)?
+        })
     }
 
     /// The network in an image.
@@ -156,6 +163,7 @@ impl Source {
             },
             has_cycles,
             board: target.board.clone(),
+            image_bytes: None,
             network,
             names,
         })
@@ -331,6 +339,14 @@ impl Source {
         rows.collect()
     }
 
+    /// Bytes of the image, or, of a profile, of one that stores nothing but a plan.
+    fn flash_bytes(&self, plan: &HostPlan) -> u64 {
+        self.image_bytes.unwrap_or_else(|| {
+            let items = size::items_of(&self.network, plan);
+            Sizes::of(&self.network, &self.names).image(&items)
+        })
+    }
+
     /// A plan as JSON.
     pub(crate) fn json(&self, plan: &HostPlan) -> Value {
         let rows = self.rows(plan).into_iter().map(|row| {
@@ -349,6 +365,7 @@ impl Source {
             "arena_bytes": plan.arena_bytes,
             "ram_bytes": plan.ram_bytes(),
             "ram_weight_bytes": plan.ram_weight_bytes,
+            "flash_bytes": self.flash_bytes(plan),
             "cycles": self.has_cycles.then_some(plan.cycles),
             "ms": self.board.as_ref().map(|board| board.milliseconds(plan.cycles)),
             "total_bytes": plan.ram_bytes(),

@@ -1,12 +1,11 @@
 //! Plans at operating points, from images of which something is decided.
 
-use bitbudget_core::level::Level;
 use bitbudget_core::plan::LimitsTooSmall;
 
 use super::{Choice, ChoiceError, Point, keep};
 use crate::capacity::{self, HostNetwork, HostPlan, HostPlanner};
 use crate::search::{self, Effort, Progress};
-use crate::size::{Items, Sizes};
+use crate::size::{Items, Sizes, items_of};
 
 /// What is decided about every layer's items; those of layers that are tied to an earlier one are not.
 #[derive(Clone, Debug)]
@@ -91,7 +90,7 @@ impl<'a> Planning<'a> {
     fn choice(&self, plans: Vec<HostPlan>) -> Choice {
         let mut items = vec![0; self.network.layers.len()];
         for plan in &plans {
-            for (all, own) in items.iter_mut().zip(self.items(plan)) {
+            for (all, own) in items.iter_mut().zip(items_of(self.network, plan)) {
                 *all |= own;
             }
         }
@@ -139,19 +138,6 @@ impl<'a> Planning<'a> {
             },
         };
         search::finish(&network, &mut self.planner, &effort)
-    }
-
-    /// The item that a plan has of every layer; none where there is none, and of layers that are tied to an
-    /// earlier one.
-    pub(super) fn items(&self, plan: &HostPlan) -> Vec<Items> {
-        let prices = &self.network.prices;
-        let item = |(layer, level): (usize, &Option<Level>)| {
-            let mut row = prices.rows[layer].iter();
-            let at = row.position(|item| Some(item.level) == *level);
-            let at = at.filter(|_| prices.leader(layer) == layer);
-            at.map_or(0, |at| 1 << at)
-        };
-        plan.levels.iter().enumerate().map(item).collect()
     }
 }
 

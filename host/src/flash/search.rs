@@ -14,7 +14,7 @@ use bitbudget_core::plan::LimitsTooSmall;
 use super::Choice;
 use super::plans::{Decided, Planning};
 use crate::search::Progress;
-use crate::size::Items;
+use crate::size::{Items, items_of};
 
 /// Of every so many nodes one is asked for an image, to have a good one early.
 const TRY_NODES: u64 = 16;
@@ -194,7 +194,7 @@ impl Search<'_, '_> {
     fn plan(&mut self, point: usize, decided: &Decided) -> Result<Rc<Best>, NoChoice> {
         match self.planning.plan(point, Some(self.room), decided) {
             Ok(plan) => Ok(Rc::new(Best {
-                items: self.planning.items(&plan),
+                items: items_of(self.planning.network, &plan),
                 bound: plan.bound,
             })),
             Err(LimitsTooSmall { proven, .. }) => Err(NoChoice { proven }),
