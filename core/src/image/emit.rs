@@ -34,7 +34,7 @@ impl fmt::Display for EmitError {
 impl core::error::Error for EmitError {}
 
 /// Writes an image into `buffer` and returns its length; `blocks` is the blocks section, `plans` are
-/// those that a device may look up, by rising bytes in all ([`StoredPlans`]), or none.
+/// those that a device may look up, by rising bytes in all ([`StoredPlans`](crate::stored::StoredPlans)), or none.
 ///
 /// The content is not checked: [`Image::parse`](super::Image::parse) does that.
 ///

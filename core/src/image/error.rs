@@ -12,7 +12,7 @@ use crate::network::NetworkError;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ImageError {
-    /// The bytes do not begin with [`MAGIC`].
+    /// The bytes do not begin with [`MAGIC`](super::MAGIC).
     Magic,
     /// Another version of the format.
     Version(u32),
