@@ -63,6 +63,13 @@ impl<const N: usize, const K: usize> PriceMatrix<N, K> {
         usable.then(|| libm::round(price / unit).clamp(-max, max) as i32)
     }
 
+    /// Whether it is known how many cycles the layers take.
+    #[must_use]
+    pub fn has_cycles(&self) -> bool {
+        let mut items = self.rows.iter().flatten();
+        items.any(|item| item.cycles != Cycles::default())
+    }
+
     /// The loss that `price` units stand for.
     #[must_use]
     pub fn to_loss(&self, price: i64) -> f64 {

@@ -106,11 +106,11 @@ impl<'b, P: Read + Write> Server<'b, P> {
     ) -> Next {
         bytemuck::cast_slice_mut(arena).fill(u32::from_ne_bytes([PAINT; 4]));
         // used where it is, for it is large
-        let mut place = const { Image::empty() };
-        let outcome = match parse(&mut place, bytes) {
+        let mut image = const { Image::empty() };
+        let outcome = match parse(&mut image, bytes) {
             Ok(()) => {
-                let info = image_info(&place, linked, bytes);
-                self.use_engine(&place, info, request, arena, input)
+                let info = image_info(&image, linked, bytes);
+                self.use_engine(&image, info, request, arena, input)
             }
             Err(error) => Err(error.into()),
         };

@@ -2,7 +2,6 @@
 
 use bitbudget_core::image::{CRC_BYTES, HEADER_BYTES};
 use bitbudget_core::level::{Level, WeightFormat};
-use bitbudget_core::place::Cycles;
 use bitbudget_core::price::PriceItem;
 use serde::Serialize;
 
@@ -40,8 +39,7 @@ impl Sizes {
     #[must_use]
     pub fn of(network: &HostNetwork, names: &[String]) -> Self {
         let prices = &network.prices;
-        let mut items = prices.rows.iter().flatten();
-        let has_cycles = items.any(|item| item.cycles != Cycles::default());
+        let has_cycles = prices.has_cycles();
         let record = |item: &PriceItem| {
             let cycles = if has_cycles { len(&item.cycles) } else { 0 };
             len(item) + cycles

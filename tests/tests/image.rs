@@ -1,13 +1,16 @@
 //! Images that are read back, and every fault of theirs that has a name.
 
+use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{EmitError, Image, ImageError, VERSION, emit};
 use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::network::NetworkError;
 use bitbudget_core::place::Cycles;
+use bitbudget_core::plan::Limits;
 use bitbudget_core::quant::Width;
+use bitbudget_core::storage::Mapped;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::generate::{self, small};
-use bitbudget_tests::model::{TestImage, seal};
+use bitbudget_tests::model::{TestImage, TestPlanner, seal};
 
 fn error_of(bytes: &[u8]) -> ImageError {
     TestImage::parse(bytes).expect_err("a faulty image")
@@ -38,6 +41,63 @@ fn sections(bytes: &[u8]) -> [&[u8]; 4] {
     let (names, rest) = rest.split_at(length(1));
     let (plans, rest) = rest.split_at(length(2));
     [network, names, plans, &rest[..length(3)]]
+}
+
+/// In one place images come and go: each is as if it were the first one, and what is no image leaves none.
+#[test]
+fn a_place_for_images_keeps_nothing_of_the_one_before() {
+    let emitted = |seed: u64| generate::model(seed, Style::Real, 1 + seed as usize % 18).emit();
+    let all: Vec<Vec<u8>> = (0..60).map(emitted).collect();
+    let mut damaged = all[0].clone();
+    damaged[30] ^= 1;
+    let mut metas: Vec<Vec<u8>> = all.clone();
+    let mut place = Box::new(TestImage::empty());
+    for (at, (bytes, meta)) in all.iter().zip(&mut metas).enumerate() {
+        let fresh = Box::new(TestImage::parse(bytes).expect("a sound image"));
+        if at % 3 == 2 {
+            let mut storage = Mapped(bytes);
+            place
+                .set_storage(&mut storage, meta)
+                .expect("a sound image");
+            assert!(place.blocks().is_empty());
+        } else {
+            place.set_bytes(bytes).expect("a sound image");
+            assert_eq!(place.blocks(), fresh.blocks());
+        }
+        assert_eq!(place.network(), fresh.network());
+        assert_eq!(place.blocks_at(), fresh.blocks_at());
+        let layers = fresh.network().layers.len();
+        for layer in 0..=layers {
+            assert_eq!(place.name(layer), fresh.name(layer));
+        }
+        for (layer, format) in (0..layers).flat_map(|i| WeightFormat::ALL.map(|of| (i, of))) {
+            assert_eq!(
+                place.block_range(layer, format),
+                fresh.block_range(layer, format)
+            );
+        }
+        if at % 7 == 6 {
+            let fault = place.set_bytes(&damaged).expect_err("a damaged image");
+            assert_eq!(Err(fault), TestImage::parse(&damaged).map(|_| ()));
+            assert_eq!(place.network(), TestImage::empty().network());
+            assert!(place.blocks().is_empty() && place.name(0).is_empty());
+            assert!(place.stored_plans().is_none());
+        }
+    }
+}
+
+/// A network without layers gives what it is given: nothing.
+#[test]
+fn an_empty_image_can_be_used() {
+    let image = Box::new(TestImage::empty());
+    let mut planner = Box::new(TestPlanner::new(image.network()));
+    let mut arena = [0_u64; 8];
+    let mut engine = Engine::new(&image, bytemuck::cast_slice_mut(&mut arena)).expect("an engine");
+    assert_eq!(engine.infer(Input::U8(&[])), Err(EngineError::NoPlan));
+    let limits = Limits::ram(64);
+    let plan = engine.replan(&mut planner, limits, u64::MAX);
+    assert_eq!(plan.expect("a plan").ram_bytes(), 0);
+    assert_eq!(engine.infer(Input::U8(&[])), Ok(&[][..]));
 }
 
 #[test]

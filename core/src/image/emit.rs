@@ -5,7 +5,6 @@ use core::fmt;
 use super::header::{CRC_BYTES, HEADER_BYTES, MAGIC, VERSION};
 use crate::crc::CRC32;
 use crate::network::Network;
-use crate::place::Cycles;
 use crate::plan::Plan;
 use crate::stored;
 
@@ -52,10 +51,9 @@ pub fn emit<'n, const N: usize, const K: usize>(
         .get_mut(HEADER_BYTES..)
         .ok_or(EmitError::BufferFull)?;
     let mut end = postcard::to_slice(network, body).map_err(full)?.len();
-    let cycles = || network.prices.rows.iter().flatten().map(|item| item.cycles);
-    if cycles().any(|cycles| cycles != Cycles::default()) {
-        for cycles in cycles() {
-            let written = postcard::to_slice(&cycles, &mut body[end..]);
+    if network.prices.has_cycles() {
+        for item in network.prices.rows.iter().flatten() {
+            let written = postcard::to_slice(&item.cycles, &mut body[end..]);
             end += written.map_err(full)?.len();
         }
     }

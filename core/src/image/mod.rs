@@ -55,7 +55,6 @@ use crate::block::Unchecked;
 use crate::crc::CRC32;
 use crate::level::WeightFormat;
 use crate::network::Network;
-use crate::shape::Shape;
 use crate::storage::{Mapped, OutOfBounds, stream};
 use crate::stored::StoredPlans;
 
@@ -140,12 +139,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
     /// Leaves an empty image where one could not be read.
     fn emptied_on_error(&mut self, outcome: Result<(), ImageError>) -> Result<(), ImageError> {
         if outcome.is_err() {
-            self.network.layers.clear();
-            self.network.prices.rows.clear();
-            self.network.prices.ties.clear();
-            self.network.input = Shape::default();
-            (self.names, self.plans, self.blocks) = (None, None, None);
-            self.offsets.clear();
+            *self = const { Self::empty() };
         }
         outcome
     }

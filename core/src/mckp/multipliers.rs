@@ -5,7 +5,7 @@
 //! other is enclosed: for each value of the first one the best second one is sought, and so on. Between two
 //! values the next one is where the planes at both meet (Kelley 1960), which ends after as many values as
 //! the bound has corners on the way. At the best inner multiplier the two planes are mixed so that the
-//! inner limit is met exactly: their mixture is the plane that the next multiplier further out sees. The
+//! inner limit is met, nearly: their mixture is the plane that the next multiplier further out sees. The
 //! best multipliers on the way are returned: any will do for a bound.
 
 use super::problem::Problem;

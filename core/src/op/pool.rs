@@ -97,20 +97,23 @@ pub(crate) fn average(
     match input {
         View::I8(input, qi) => {
             let mut factor = (0, Requant::from_real(1.0));
+            let requantizer = match output {
+                ViewMut::I8(_, q, rounding) => Some(Requantizer::new(*q, *rounding, activation)),
+                ViewMut::F32(_) => None,
+            };
             let mut finish = |first: usize, sums: &mut [i32], inside| {
                 let count = count(inside);
                 let zero = inside as i32 * i32::from(qi.zero_point);
                 let steps = sums.iter().map(|sum| sum - zero);
-                match output {
-                    ViewMut::I8(data, q, rounding) => {
+                match (&mut *output, &requantizer) {
+                    (ViewMut::I8(data, q, _), Some(requantizer)) => {
                         if factor.0 != count {
                             let real = qi.scale / (q.scale * count as f32);
                             factor = (count, Requant::from_real(real));
                         }
-                        let requantizer = Requantizer::new(*q, *rounding, activation);
                         requantizer.rescale(steps, factor.1, &mut data[first..]);
                     }
-                    ViewMut::F32(_) => {
+                    (output, _) => {
                         let scale = qi.scale / count as f32;
                         let reals = steps.map(|steps| steps as f32 * scale);
                         output.put_each(first, reals, activation);

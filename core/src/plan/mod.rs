@@ -118,6 +118,12 @@ impl<const N: usize> Plan<N> {
         self.ram_weight_bytes as u64 + self.arena_bytes as u64
     }
 
+    /// Bytes of the blocks that lie in flash.
+    #[must_use]
+    pub const fn flash_weight_bytes(&self) -> u32 {
+        self.weight_bytes - self.ram_weight_bytes
+    }
+
     /// What it takes of a measure.
     #[must_use]
     pub const fn amount(&self, measure: Measure) -> u64 {

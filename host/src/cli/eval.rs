@@ -240,14 +240,13 @@ impl Report {
         evaluation: &Evaluation,
         is_baseline: bool,
     ) -> Vec<String> {
-        let weights = u64::from(plan.weight_bytes);
         let mut row = vec![
             name.to_owned(),
             report::bytes(plan.ram_bytes()),
-            report::bytes(weights),
+            report::bytes(plan.weight_bytes.into()),
         ];
         if self.source.has_cycles {
-            row.push(report::bytes(weights - u64::from(plan.ram_weight_bytes)));
+            row.push(report::bytes(plan.flash_weight_bytes().into()));
             row.push(plan.cycles.to_string());
         }
         if let Some(board) = &self.source.board {

@@ -13,7 +13,7 @@ use bitbudget::search::{self, Effort, Staircase};
 use bitbudget::size::{self, Sizes};
 use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
-use bitbudget_core::place::{Cycles, Place, Places};
+use bitbudget_core::place::{Place, Places};
 use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan};
 use clap::Args;
 use miette::miette;
@@ -148,8 +148,7 @@ impl Source {
         if let Some(board) = &target.board {
             board.give_cycles(&mut network)?;
         }
-        let mut items = network.prices.rows.iter().flatten();
-        let has_cycles = items.any(|item| item.cycles != Cycles::default());
+        let has_cycles = network.prices.has_cycles();
         if target.cycles.is_some() && !has_cycles {
             return Err(UnknownCycles.into());
         }

@@ -150,7 +150,7 @@ impl Plan {
             (None, None) => "of any budget".to_owned(),
         };
         say!("");
-        let in_flash = match plan.weight_bytes - plan.ram_weight_bytes {
+        let in_flash = match plan.flash_weight_bytes() {
             0 => String::new(),
             bytes => format!("; {bytes} weights in flash"),
         };
