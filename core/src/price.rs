@@ -20,8 +20,8 @@ pub struct PriceItem {
     pub bytes: u32,
     /// Predicted change of the loss, in units of [`PriceMatrix::unit`]; negative is an improvement.
     pub price: i32,
-    /// Cycles of the layer at that level on the board that the image was packed for; zeros if it was packed
-    /// for none. They have a place of their own in an image.
+    /// Cycles of the layer at that level on the board that the image was packed for or measured on; zeros if
+    /// there is none. They have a place of their own in an image.
     #[serde(skip)]
     pub cycles: Cycles,
 }

@@ -109,6 +109,33 @@ pub fn fp32(network: &HostNetwork, graph: &Graph) -> Result<Vec<u8>, PackError> 
     write(&network, &names, &[], &blocks)
 }
 
+/// The image of `network`, which is that of `image` but for its cycles: with the same names, stored plans
+/// and blocks.
+///
+/// # Errors
+/// [`PackError::Emit`]; [`PackError::Check`] where the cycles of all layers together exceed 32 bits.
+pub fn with_cycles(image: &HostImage<'_>, network: &HostNetwork) -> Result<Vec<u8>, PackError> {
+    let layers = 0..network.layers.len();
+    let names: Vec<&str> = layers.map(|layer| image.name(layer)).collect();
+    write(network, &names, &stored_plans(image), image.blocks())
+}
+
+/// The plans that an image carries, by rising bytes.
+fn stored_plans(image: &HostImage<'_>) -> Vec<HostPlan> {
+    let stored = image.stored_plans();
+    let mut plans = Vec::new();
+    let mut most = Some(u64::MAX);
+    while let (Some(stored), Some(bytes)) = (stored, most) {
+        let Ok(plan) = stored.within(bytes) else {
+            break;
+        };
+        most = plan.ram_bytes().checked_sub(1);
+        plans.push(plan);
+    }
+    plans.reverse();
+    plans
+}
+
 /// An image of these parts; `blocks` is its blocks section.
 pub(crate) fn write(
     network: &HostNetwork,

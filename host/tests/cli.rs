@@ -1237,6 +1237,21 @@ fn an_output_replaces_nothing_else() {
             ),
             "not a log",
         ),
+        (
+            onto(&["emulate", "digits.image", "--measure"], "digits.image"),
+            "input digits.image",
+        ),
+        (
+            onto(&["emulate", "digits.image", "--measure"], "none/x.image"),
+            "no folder none",
+        ),
+        (
+            onto(
+                &["device", "--port", "none", "digits.image", "--measure"],
+                "notes.txt",
+            ),
+            "not an image",
+        ),
         (demo.to_vec(), "not a file of this demo"),
     ];
     if cfg!(unix) {

@@ -4,7 +4,7 @@
 
 use bitbudget::bench::{Baseline, Bench, BenchError};
 use bitbudget::capacity::HostImage;
-use bitbudget::device::{BOARDS, Client, Emulator, Sample};
+use bitbudget::device::{BOARDS, Client, Emulator, Sample, Unit};
 use bitbudget_core::engine::Input;
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Network;
@@ -26,7 +26,7 @@ fn no_layer_takes_more_instructions_than_were_kept() {
     let Some(emulator) = emulator(BOARDS[0]) else {
         return;
     };
-    let mut bench = Bench::begin(emulator).expect("a session");
+    let mut bench = Bench::begin(emulator, Unit::Instructions).expect("a session");
     let rows = bench.table(&|_, _| {}).expect("counts");
     let network = rows.iter().find(|row| row.name == "network");
     assert_eq!(network.expect("a row").macs, 12_239_488);
@@ -52,7 +52,7 @@ fn an_images_layers_are_counted_at_each_of_their_levels() {
     };
     let bytes = digits_image();
     let image = HostImage::parse(&bytes).expect("an image");
-    let mut bench = Bench::begin(emulator).expect("a session");
+    let mut bench = Bench::begin(emulator, Unit::Instructions).expect("a session");
     let (rows, skipped) = bench.image(&image, &bytes, &|_| {}).expect("counts");
     assert_eq!(skipped, []);
     let network = image.network();
@@ -80,7 +80,7 @@ fn what_the_board_has_no_room_for_is_told() {
     let Some(emulator) = emulator(BOARDS[0]) else {
         return;
     };
-    let mut bench = Bench::begin(emulator).expect("a session");
+    let mut bench = Bench::begin(emulator, Unit::Instructions).expect("a session");
     let mut count = |builder: Builder| {
         let bytes = builder.finish().emit();
         let image = HostImage::parse(&bytes).expect("an image");

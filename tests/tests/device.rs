@@ -7,8 +7,8 @@ use bitbudget::device::{
     self, Answer, BOARDS, DeviceError, FirmwareError, HARDWARE, Sample, Session, Unit,
 };
 use bitbudget::evaluate::sample;
+use bitbudget::pack;
 use bitbudget_core::engine::{Engine, EngineError, Input};
-use bitbudget_core::image::emit;
 use bitbudget_core::place::{Place, Places};
 use bitbudget_core::plan::{CapacityError, Limits, Measure};
 use bitbudget_core::protocol::Refusal;
@@ -139,11 +139,7 @@ fn digits_with_cycles() -> Vec<u8> {
     let mut network = Box::new(image.network().clone());
     let board = bitbudget::board::Board::named("nucleo-f446re").expect("a board");
     board.give_cycles(&mut network).expect("modelled");
-    let names = (0..network.layers.len()).map(|layer| image.name(layer));
-    let mut buffer = vec![0; bytes.len() + 4096];
-    let len = emit(&network, names, &[], image.blocks(), &mut buffer).expect("room enough");
-    buffer.truncate(len);
-    buffer
+    pack::with_cycles(&image, &network).expect("an image")
 }
 
 /// Random limits of RAM, and of cycles as well, with places that are free: the host's plans and bits.

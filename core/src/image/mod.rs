@@ -21,7 +21,7 @@
 //! blocks.
 //!
 //! Behind the network stand the [cycles](crate::price::PriceItem::cycles) of all items in the order of the price matrix, those
-//! in flash and those in RAM as postcard `u32`s, if the image was packed for a board.
+//! in flash and those in RAM as postcard `u32`s, if the image was packed for a board or measured on one.
 //!
 //! n + m + p is a multiple of four, so that every block is aligned where the image is.
 //! [`Image::parse`] checks all of it; nothing that is read from a parsed image can panic.

@@ -1,5 +1,7 @@
 //! Why nothing is counted.
 
+use bitbudget_core::level::Level;
+
 use crate::device::DeviceError;
 use crate::pack::PackError;
 
@@ -38,6 +40,35 @@ pub enum BenchError {
         limit_bytes: u32,
         /// The board.
         board: String,
+    },
+    /// The board has too little RAM for a layer at a level, wherever its weights lie.
+    #[error(
+        "a layout with {layer} at {level} takes {needed_bytes} bytes of RAM, {board} has {arena_bytes}"
+    )]
+    #[diagnostic(help(
+        "`bitbudget pack --forbid {layer}={level}` leaves the level out of an image"
+    ))]
+    NoRoom {
+        /// The layer's name.
+        layer: String,
+        /// The level.
+        level: Level,
+        /// Bytes of the smallest layout with it that was tried.
+        needed_bytes: u64,
+        /// Bytes that the board has.
+        arena_bytes: usize,
+        /// The board.
+        board: String,
+    },
+    /// A layer takes more than an image can say.
+    #[error("{layer} at {level} takes {count} cycles, an image has 32 bits for them")]
+    TooLong {
+        /// The layer's name.
+        layer: String,
+        /// The level.
+        level: Level,
+        /// What was counted.
+        count: u64,
     },
     /// The network has more layers, or a layer more levels, than the board has room for.
     #[error(

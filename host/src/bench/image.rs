@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 
 use bitbudget_core::form::Form;
 use bitbudget_core::level::Level;
+use bitbudget_core::place::Place;
 use bitbudget_core::quant::Width;
 
-use super::{Bench, BenchError, Row, Skipped, layer_row, sample_row, whole_row};
+use super::{Bench, BenchError, Row, Skipped, items_near, layer_row, sample_row, whole_row};
 use crate::capacity::{HostImage, HostNetwork, HostPlan};
 
 impl<P: Read + Write> Bench<P> {
@@ -36,10 +37,11 @@ impl<P: Read + Write> Bench<P> {
             if offered(&level) == 0 && weighted > 0 {
                 continue;
             }
-            let plan = match self.choose(network, level)? {
+            let items = items_near(network, level);
+            let plan = match self.choose(Place::Ram, &items)? {
                 Ok(planned) => planned.plan,
-                Err(too_large) => {
-                    skipped.push(too_large);
+                Err(no_room) => {
+                    skipped.push(no_room.at(level));
                     continue;
                 }
             };
@@ -51,6 +53,10 @@ impl<P: Read + Write> Bench<P> {
                 }
             };
             for layer in 0..network.layers.len() {
+                // another level has a turn of its own, with the layers around it
+                if plan.levels[layer].is_some_and(|own| own != level) {
+                    continue;
+                }
                 let level = level_of(network, &plan, layer);
                 let name = image.name(layer);
                 add(layer, layer_row(network, layer + 1, name, level, &steps));

@@ -1,4 +1,4 @@
-//! Counts the instructions that layers take on an emulated board.
+//! Counts what layers take on a board: instructions on an emulated one, cycles on hardware.
 //!
 //! A layer's count is everything that makes its output tensor of its input tensors, in the engine, as
 //! the firmware runs it. What makes the input tensor of a sample is a count of its own. The emulator
@@ -9,6 +9,7 @@ mod cases;
 mod cmsis_nn;
 mod error;
 mod image;
+mod measure;
 mod synthetic;
 mod table;
 
@@ -27,6 +28,7 @@ use crate::random::Random;
 pub use baseline::{Baseline, BaselineError, Change, GROWTH};
 pub use cmsis_nn::instructions as cmsis_nn;
 pub use error::BenchError;
+pub use measure::{Measured, Unmeasured};
 pub use table::{MIXED, NETWORK};
 
 /// One count.
@@ -40,7 +42,7 @@ pub struct Row {
     pub macs: u64,
     /// Elements that it reads, of one input where there are two; 0 where that says nothing.
     pub elements: u64,
-    /// Executed instructions.
+    /// Executed instructions; cycles on hardware.
     pub instructions: u64,
     /// RAM beside weights and activations: the stack that it wrote below the engine's caller. `None`
     /// where it was not measured.
@@ -73,35 +75,54 @@ pub struct Skipped {
     pub arena_bytes: usize,
 }
 
+/// A layout that takes more RAM than the board has.
+#[derive(Clone, Copy, Debug)]
+struct NoRoom {
+    needed_bytes: u64,
+    arena_bytes: usize,
+}
+
+impl NoRoom {
+    const fn at(self, level: Level) -> Skipped {
+        Skipped {
+            level,
+            needed_bytes: self.needed_bytes,
+            arena_bytes: self.arena_bytes,
+        }
+    }
+}
+
 /// The cost of one step of an inference: the sample becoming the input tensor, or one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Executed instructions.
+    /// Executed instructions; cycles on hardware.
     pub instructions: u64,
     /// The stack that it wrote below the engine's caller.
     pub scratch_bytes: u32,
 }
 
-/// An emulated board that counts.
+/// A board that counts.
 #[derive(Debug)]
 pub struct Bench<P> {
     client: Client<P>,
     info: Info<'static>,
     board: String,
+    unit: Unit,
 }
 
 impl<P: Read + Write> Bench<P> {
-    /// Begins a session with the firmware at the other end of a pipe.
+    /// Begins a session with the firmware at the other end of a pipe, whose counts are in `unit`.
     ///
     /// # Errors
     /// [`BenchError::Device`].
-    pub fn begin(pipe: P) -> Result<Self, BenchError> {
+    pub fn begin(pipe: P, unit: Unit) -> Result<Self, BenchError> {
         let mut client = Client::new(pipe);
         let (info, board) = client.begin()?;
         Ok(Self {
             client,
             info,
             board,
+            unit,
         })
     }
 
@@ -111,19 +132,20 @@ impl<P: Read + Write> Bench<P> {
         &self.board
     }
 
-    /// Has the board use an image; `progress` is told the bytes sent so far.
+    /// Has the board use an image, and tells whether it is the one linked into its program; `progress` is told
+    /// the bytes sent so far.
     fn load(
         &mut self,
         image: &HostImage<'_>,
         bytes: &[u8],
         progress: &dyn Fn(usize),
-    ) -> Result<(), BenchError> {
+    ) -> Result<bool, BenchError> {
         self.check_capacity(image.network())?;
         let same = (bytes.len() as u32, checksum(bytes));
         let linked = self.info.image.filter(|image| image.linked);
         if linked.is_some_and(|image| (image.bytes, image.checksum) == same) {
             self.client.load_linked()?;
-            return Ok(());
+            return Ok(true);
         }
         let limit_bytes = self.info.image_limit_bytes;
         if bytes.len() as u64 > limit_bytes.into() {
@@ -134,7 +156,7 @@ impl<P: Read + Write> Bench<P> {
             });
         }
         self.client.load(bytes, progress)?;
-        Ok(())
+        Ok(false)
     }
 
     fn check_capacity(&self, network: &HostNetwork) -> Result<(), BenchError> {
@@ -163,24 +185,19 @@ impl<P: Read + Write> Bench<P> {
         Ok(())
     }
 
-    /// Makes the layers of the network in use have a level, those that do not offer it their first. The
-    /// inner error says that the board has too little RAM for that.
+    /// Makes the layers of the network in use have these items of their rows. The inner error says that
+    /// the board has too little RAM for that.
     fn choose(
         &mut self,
-        network: &HostNetwork,
-        level: Level,
-    ) -> Result<Result<Planned, Skipped>, BenchError> {
-        let items = network.prices.rows.iter().map(|row| {
-            let place = row.iter().position(|item| item.level == level);
-            place.unwrap_or(0) as u8
-        });
-        match self.client.choose(Place::Ram, &items.collect::<Vec<_>>()) {
+        place: Place,
+        items: &[u8],
+    ) -> Result<Result<Planned, NoRoom>, BenchError> {
+        match self.client.choose(place, items) {
             Ok(plan) => Ok(Ok(plan)),
             Err(DeviceError::Refused(Refusal::Engine(EngineError::ArenaTooSmall {
                 needed_bytes,
                 arena_bytes,
-            }))) => Ok(Err(Skipped {
-                level,
+            }))) => Ok(Err(NoRoom {
                 needed_bytes,
                 arena_bytes,
             })),
@@ -194,10 +211,17 @@ impl<P: Read + Write> Bench<P> {
 
     /// The cost of each step of an inference of a random sample: first the sample, then each layer.
     fn steps(&mut self, network: &HostNetwork) -> Result<Vec<Step>, BenchError> {
-        let sample = Random::new(2).bytes(network.input.len());
-        let sample = Sample::from(Input::U8(&sample));
+        self.steps_of(network, &random_sample(network))
+    }
+
+    /// The cost of each step of an inference of this sample.
+    fn steps_of(
+        &mut self,
+        network: &HostNetwork,
+        sample: &Sample,
+    ) -> Result<Vec<Step>, BenchError> {
         let layers = network.layers.len();
-        let costs = self.client.infer_measured(&sample, layers)?;
+        let costs = self.client.infer_measured(sample, layers)?;
         let steps = costs.into_iter().map(|cost| Step {
             instructions: self.count(cost.ticks),
             scratch_bytes: cost.stack_bytes,
@@ -206,8 +230,31 @@ impl<P: Read + Write> Bench<P> {
     }
 
     fn count(&self, ticks: u64) -> u64 {
-        Unit::Instructions.count(ticks, &self.info)
+        self.unit.count(ticks, &self.info)
     }
+}
+
+/// Bytes at random, the same every time.
+fn random_sample(network: &HostNetwork) -> Sample {
+    let bytes = Random::new(2).bytes(network.input.len());
+    Sample::from(Input::U8(&bytes))
+}
+
+/// The items with which every layer is at a level, or at the one nearest to it that the layer offers.
+fn items_near(network: &HostNetwork, level: Level) -> Vec<u8> {
+    let rows = network.prices.rows.iter();
+    let items = rows.map(|row| {
+        let items = row.iter().enumerate();
+        let nearest = items.min_by_key(|(_, item)| rank(item.level).abs_diff(rank(level)));
+        nearest.map_or(0, |(at, _)| at as u8)
+    });
+    items.collect()
+}
+
+/// The place of a level among all, widest first.
+fn rank(level: Level) -> usize {
+    let mut all = Level::ALL.iter();
+    all.position(|other| *other == level).unwrap_or_default()
 }
 
 /// The row of the layer that makes a tensor.

@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 
+use bitbudget_core::place::Place;
 use bitbudget_core::plan::Limits;
 
 use super::cases::{self, CASES, Case, FORMS, IN_NETWORK, LEVELS};
-use super::{Bench, BenchError, Row, bare_row, layer_row, sample_row, whole_row};
+use super::{Bench, BenchError, Row, bare_row, items_near, layer_row, sample_row, whole_row};
 use crate::capacity::HostImage;
 use crate::pack::PackError;
 
@@ -51,7 +52,8 @@ impl<P: Read + Write> Bench<P> {
         let network = image.network();
         let mut rows = Vec::new();
         for level in case.levels {
-            if self.choose(network, *level)?.is_ok() {
+            let items = items_near(network, *level);
+            if self.choose(Place::Ram, &items)?.is_ok() {
                 let steps = self.steps(network)?;
                 let counted = case.synthetic().1;
                 rows.push(layer_row(network, counted, case.name, *level, &steps));
@@ -67,7 +69,8 @@ impl<P: Read + Write> Bench<P> {
         let [mut whole, mut samples, mut copied] = [const { Vec::new() }; 3];
         for level in LEVELS {
             // no layer has the level before: all of it is copied
-            let Ok(plan) = self.choose(network, level)? else {
+            let items = items_near(network, level);
+            let Ok(plan) = self.choose(Place::Ram, &items)? else {
                 continue;
             };
             let steps = self.steps(network)?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bitbudget::bench::{self, Baseline, Bench as Counter, GROWTH, Row, Skipped};
+use bitbudget::device::Unit;
 use bitbudget::file;
 use clap::Args;
 use miette::miette;
@@ -77,7 +78,7 @@ impl Bench {
         let kept = self.against.as_ref();
         let kept = kept.map(|path| Baseline::open(path, self.board.name()));
         let kept = kept.transpose()?;
-        let mut counter = Counter::begin(self.board.start(None)?)?;
+        let mut counter = Counter::begin(self.board.start(None)?, Unit::Instructions)?;
         let board = counter.board().to_owned();
         let bar = report::progress("counting", bytes.len());
         let (rows, skipped) = match &image {

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Outcome;
 use super::data::Data;
+use super::measure::{MeasureArgs, Measurement};
 use super::on_device::Job;
 use super::target::{BudgetArgs, TargetArgs};
 
@@ -16,8 +17,10 @@ use super::target::{BudgetArgs, TargetArgs};
 /// As `bitbudget emulate`, with a board that runs the firmware already.
 #[derive(Args, Debug)]
 #[command(mut_arg("data", |data| data.required(false)))]
+#[command(mut_arg("ram", |ram| ram.required(false).required_unless_present("output")))]
 #[command(after_help = "Example:\n  \
-    bitbudget device --port /dev/ttyACM0 digits.image --budget 40KiB --data test_images.npy --limit 8")]
+    bitbudget device --port /dev/ttyACM0 digits.image --budget 40KiB --data test_images.npy --limit 8\n  \
+    bitbudget device --port /dev/ttyACM0 digits.image --measure measured.image")]
 pub(crate) struct Device {
     /// Image; sent over the wire unless the firmware has it linked in
     #[arg(value_name = "FILE.image")]
@@ -37,6 +40,8 @@ pub(crate) struct Device {
     budgets: BudgetArgs,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    measure: MeasureArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -44,6 +49,19 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) fn run(self) -> Outcome {
+        let timeout = Duration::from_secs(self.timeout);
+        let connect = || Ok(device::open_port(&self.port, self.baud, timeout)?);
+        if let Some(output) = &self.measure.output {
+            let measurement = Measurement {
+                image: &self.image,
+                data: self.data.as_ref(),
+                firmware: None,
+                output,
+                unit: Unit::Cycles,
+                json: self.json,
+            };
+            return measurement.run(connect);
+        }
         let job = Job {
             image: &self.image,
             data: self.data.as_ref(),
@@ -52,7 +70,6 @@ impl Device {
             unit: Unit::Cycles,
             json: self.json,
         };
-        let timeout = Duration::from_secs(self.timeout);
-        job.run(|| Ok(device::open_port(&self.port, self.baud, timeout)?))
+        job.run(connect)
     }
 }

@@ -16,6 +16,7 @@ mod device;
 mod emulate;
 mod eval;
 mod inspect;
+mod measure;
 mod network_file;
 mod on_device;
 mod pack;

@@ -36,7 +36,7 @@ pub(crate) struct TooSmall {
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[error("it is not known how many cycles the layers take")]
 #[diagnostic(help(
-    "pack the image for a board (pack --board), or plan for one (plan --board); see `bitbudget boards`"
+    "pack the image for a board (pack --board), measure it on one (emulate --measure, device --measure), or plan for one (plan --board); see `bitbudget boards`"
 ))]
 pub(crate) struct UnknownCycles;
 
