@@ -2,9 +2,7 @@
 
 use bitbudget_core::level::WeightFormat;
 use bitbudget_core::network::Network;
-use bitbudget_core::quant::{
-    QParams, Requant, Width, quantize_bias, quantize_half, quantize_weight,
-};
+use bitbudget_core::quant::{QParams, Requant, Width, quantize_bias, quantize_half};
 
 use crate::grid::{self, Grid};
 
@@ -53,27 +51,20 @@ impl<'a> Encoder<'a> {
         block
     }
 
-    /// The layer's block with integer weights of this width; scales and biases are `[O]`. A bias that
-    /// exceeds 32 bits with the zero point folded in saturates, and the image's own check refuses it.
+    /// The layer's block with these integer weights. A bias that exceeds 32 bits with the zero point folded
+    /// in saturates, and the image's own check refuses it.
     ///
     /// # Panics
-    /// When there is not one scale and one bias for each channel.
+    /// When there is not one scale and one bias for each channel, and one code for each weight.
     #[must_use]
-    pub fn integer(&self, width: Width, scales: &[f32], bias: &[f32]) -> Vec<u8> {
+    pub fn integer(&self, grid: &Grid) -> Vec<u8> {
         let channels = self.bias.len();
-        assert_eq!([scales.len(), bias.len()], [channels; 2]);
-        let rows = self.weight.chunks_exact(self.weight.len() / channels);
-        let codes: Vec<Vec<i8>> = rows
-            .zip(scales)
-            .map(|(row, scale)| {
-                let code = |w: &f32| quantize_weight(*w, *scale, width);
-                row.iter().map(code).collect()
-            })
-            .collect();
-        let steps = scales.iter().map(|scale| self.input.scale * scale);
+        assert_eq!([grid.scales.len(), grid.bias.len()], [channels; 2]);
+        assert_eq!(grid.codes.len(), self.weight.len());
+        let steps = grid.scales.iter().map(|scale| self.input.scale * scale);
         let steps: Vec<f32> = steps.collect();
         let mut block = Vec::new();
-        for ((bias, step), row) in bias.iter().zip(&steps).zip(&codes) {
+        for ((bias, step), row) in grid.bias.iter().zip(&steps).zip(grid.rows()) {
             let sum: i64 = row.iter().map(|code| i64::from(*code)).sum();
             let own = i64::from(quantize_bias(*bias, *step));
             let folded = own - i64::from(self.input.zero_point) * sum;
@@ -89,8 +80,8 @@ impl<'a> Encoder<'a> {
         }
         block.extend(factors.iter().map(|factor| factor.shift));
         pad(&mut block);
-        for row in &codes {
-            block.extend(packed(row, width));
+        for row in grid.rows() {
+            block.extend(packed(row, grid.width));
         }
         pad(&mut block);
         block
@@ -105,10 +96,7 @@ impl<'a> Encoder<'a> {
         match format {
             WeightFormat::F32 => self.float(false),
             WeightFormat::F16 => self.float(true),
-            WeightFormat::Int(width) => {
-                let Grid { scales, bias, .. } = grid::of_width(grids, width);
-                self.integer(width, scales, bias)
-            }
+            WeightFormat::Int(width) => self.integer(grid::of_width(grids, width)),
         }
     }
 }
@@ -135,6 +123,8 @@ fn pad(block: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use bitbudget_core::quant::quantize_weight;
+
     use super::*;
 
     const MAP: QParams = QParams {
@@ -156,7 +146,10 @@ mod tests {
             input: MAP,
             output: MAP,
         };
-        let encode = |width| encoder.integer(width, &[1.0, 2.0], &[1.0, -4.0]);
+        let encode = |width| {
+            let (scales, bias) = (vec![1.0, 2.0], vec![1.0, -4.0]);
+            encoder.integer(&Grid::nearest(encoder.weight, width, scales, bias))
+        };
         // bias / (0.5 · scale) − 3 · Σ codes
         let biases = [2 - 3 * 2, -4 - 3];
         let factors = [1 << 30, 1 << 30];

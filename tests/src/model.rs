@@ -42,10 +42,13 @@ impl Weights {
     /// The grids of all widths.
     #[must_use]
     pub fn grids(&self) -> [Grid; 3] {
-        Width::ALL.map(|width| Grid {
-            width,
-            scales: self.scale[index_of(width)].clone(),
-            bias: self.corrected[index_of(width)].clone(),
+        Width::ALL.map(|width| {
+            let at = index_of(width);
+            let (scales, bias) = (self.scale[at].clone(), self.corrected[at].clone());
+            // what was tampered with may have none
+            let is_whole = self.weight.len().is_multiple_of(scales.len());
+            let weight = if is_whole { &self.weight[..] } else { &[] };
+            Grid::nearest(weight, width, scales, bias)
         })
     }
 }

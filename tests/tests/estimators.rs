@@ -5,7 +5,7 @@ use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::dataset::{Dataset, Pixels};
 use bitbudget::evaluate::{Against, evaluate};
 use bitbudget::graph::{FloatModel, Graph, GraphLayer, Weights};
-use bitbudget::grid::{self, Rule};
+use bitbudget::grid::{self, Rule, WeightRounding};
 use bitbudget::layout;
 use bitbudget::loss::Loss;
 use bitbudget::metric::{Metric, Probe, Replay};
@@ -369,6 +369,11 @@ fn refined_prices_add_up_and_choose_layouts_that_do_no_worse() {
         let options = Options {
             refine,
             levels: levels.to_vec(),
+            // the nearest codes make more noise, by which layers interact
+            rule: Rule {
+                rounding: WeightRounding::Nearest,
+                ..Rule::default()
+            },
             ..options(Metric::Measured)
         };
         let profile = digits::profiled(graph.clone(), &data, &options);

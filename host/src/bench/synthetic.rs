@@ -148,13 +148,9 @@ impl Synthetic {
                 .fold(largest(len) / 8.0, |max, w| max.max(w.abs()))
         });
         let most: Vec<f32> = most.collect();
-        let grids = Width::ALL.map(|width| Grid {
-            width,
-            scales: most
-                .iter()
-                .map(|max| max / f32::from(width.max()))
-                .collect(),
-            bias: bias.clone(),
+        let grids = Width::ALL.map(|width| {
+            let scales = most.iter().map(|max| max / f32::from(width.max()));
+            Grid::nearest(weight, width, scales.collect(), bias.clone())
         });
         let encoder = Encoder::of_layer(&self.network, layer, weight, bias);
         for format in self.network.weight_formats(layer) {

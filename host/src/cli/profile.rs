@@ -126,9 +126,10 @@ pub(crate) fn print(profile: &profile::Profile) {
         report::loss(profile.fp32_loss),
     );
     say!(
-        "metric {}, clip {}{}{}; prices are changes of the mean loss ({})",
+        "metric {}, clip {}, rounding {}{}{}; prices are changes of the mean loss ({})",
         origin.metric,
         origin.clip,
+        origin.rounding,
         if origin.per_tensor {
             ", one scale per layer"
         } else {
@@ -214,6 +215,7 @@ pub(crate) fn json(profile: &profile::Profile) -> Value {
         "metric": origin.metric.name(),
         "refine": origin.refine,
         "loss": origin.loss.name(),
+        "rounding": origin.rounding.name(),
         "per_tensor": origin.per_tensor,
         "bias_correction": origin.bias_correction,
         "forward_passes": profile.effort.forward_passes,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bitbudget::clip_rule::ClipRule;
-use bitbudget::grid::Rule;
+use bitbudget::grid::{Rule, WeightRounding};
 use bitbudget::loss::Loss;
 use bitbudget::metric::Metric;
 use bitbudget::profile::Options;
@@ -51,6 +51,10 @@ pub(crate) struct Settings {
     /// without it labels where there are some, else kl, and mse for models with one output
     #[arg(long)]
     loss: Option<Loss>,
+    /// Rounding of integer weights: descent (up or down so that the layer's output has least squared error on
+    /// the calibration data) or nearest
+    #[arg(long, default_value_t = WeightRounding::default())]
+    rounding: WeightRounding,
     /// One scale for all integer weights of a layer instead of one for each output channel
     #[arg(long)]
     per_tensor: bool,
@@ -108,6 +112,7 @@ impl Settings {
             loss: self.loss,
             rule: Rule {
                 clip: self.clip.with(self.percentile / 100.0),
+                rounding: self.rounding,
                 per_tensor: self.per_tensor,
                 bias_correction: !self.no_bias_correction,
             },

@@ -50,6 +50,7 @@ pub fn profile(
         refine: options.rounds(data.len),
         loss,
         clip: options.rule.clip,
+        rounding: options.rule.rounding,
         per_tensor: options.rule.per_tensor,
         bias_correction: options.rule.bias_correction,
         levels: options.levels.clone(),

@@ -4,12 +4,11 @@ use std::path::Path;
 
 use bitbudget_core::clip::Clip;
 use bitbudget_core::level::{Level, WeightFormat};
-use bitbudget_core::quant::is_usable_scale;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::HostNetwork;
 use crate::file::{Content, FileError, Kind};
-use crate::grid::Grid;
+use crate::grid::{Grid, WeightRounding};
 use crate::loss::Loss;
 use crate::metric::{Estimate, Metric};
 
@@ -32,6 +31,8 @@ pub struct Origin {
     pub clip: Clip,
     /// Rounds of refinement around the optimal layouts that were asked for.
     pub refine: u32,
+    /// The rule by which integer weights are rounded.
+    pub rounding: WeightRounding,
     /// Whether all channels of a layer share one scale.
     pub per_tensor: bool,
     /// Whether the mean error of integer weights goes into the bias.
@@ -84,7 +85,7 @@ impl Profile {
     /// The kind of its file.
     pub const KIND: Kind = Kind {
         magic: *b"bitbprof",
-        version: 4,
+        version: 5,
         name: "profile",
     };
 
@@ -128,12 +129,7 @@ impl Profile {
             && (0..layers).all(|layer| {
                 let widths = profile.grids[layer].iter().map(|grid| grid.width);
                 let formats = network.weight_formats(layer);
-                let channels = usize::from(network.layers[layer].output.c);
-                let mut lens = profile.grids[layer]
-                    .iter()
-                    .flat_map(|grid| [grid.scales.len(), grid.bias.len()]);
                 widths.eq(formats.filter_map(WeightFormat::width))
-                    && lens.all(|len| len == channels)
             })
             && profile.estimates.len() == layers
             && rows
@@ -142,15 +138,15 @@ impl Profile {
         if !whole {
             return Err(damaged("its parts are not one for each layer".into()));
         }
-        match not_finite(&profile) {
+        match unusable(&profile) {
             None => Ok(profile),
             Some(reason) => Err(damaged(reason)),
         }
     }
 }
 
-/// Why the numbers of a profile cannot be used, if so: what is not finite.
-fn not_finite(profile: &Profile) -> Option<String> {
+/// Why the numbers of a profile cannot be used, if so: what is not finite, or not on its grid.
+fn unusable(profile: &Profile) -> Option<String> {
     let scalars = [
         ("the FP32 model's loss", profile.fp32_loss),
         ("the FP32 model's accuracy", profile.fp32_accuracy),
@@ -177,14 +173,12 @@ fn not_finite(profile: &Profile) -> Option<String> {
                 ));
             }
         }
-        let sound = |grid: &Grid| {
-            grid.scales.iter().all(|scale| is_usable_scale(*scale))
-                && grid.bias.iter().all(|bias| bias.is_finite())
-        };
-        if let Some(grid) = grids.iter().find(|grid| !sound(grid)) {
+        let channels = usize::from(profile.network.layers[layer].output.c);
+        let count = profile.network.weight_count(layer);
+        if let Some(grid) = grids.iter().find(|grid| !grid.is_sound(channels, count)) {
             let bits = grid.width.bits();
             return Some(format!(
-                "a scale or a bias of layer {name} at {bits} bits is not usable"
+                "the weights of layer {name} at {bits} bits are not usable"
             ));
         }
     }

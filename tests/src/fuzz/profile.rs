@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bitbudget::capacity::{HostNetwork, HostPlanner};
+use bitbudget::grid::WeightRounding;
 use bitbudget::loss::Loss;
 use bitbudget::metric::{Estimate, Metric};
 use bitbudget::profile::{Effort, Origin, Profile};
@@ -135,6 +136,7 @@ fn profile_of(model: &Model) -> Profile {
             loss: Loss::Labels,
             clip: Clip::Mse,
             refine: 0,
+            rounding: WeightRounding::Nearest,
             per_tensor: false,
             bias_correction: true,
             levels: Level::ALL.to_vec(),
