@@ -11,6 +11,12 @@ use crate::random::Random;
 /// A level for every layer, `fp32` for those without weights.
 pub type Layout = Vec<Level>;
 
+/// The place of a level among all, widest first.
+pub(crate) fn rank(level: Level) -> usize {
+    let wider = Level::ALL.iter().take_while(|other| **other != level);
+    wider.count()
+}
+
 /// The layout of a plan's levels.
 #[must_use]
 pub fn layout_of(levels: &[Option<Level>]) -> Layout {

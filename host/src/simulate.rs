@@ -4,6 +4,7 @@ use bitbudget_core::level::Level;
 use rayon::prelude::*;
 
 use crate::batches::{Batches, rows};
+use crate::layout::rank;
 use crate::loss::Score;
 use crate::metric::Replay;
 
@@ -98,9 +99,8 @@ pub fn measure<S: Sum + Default>(
     layouts: &[Vec<Level>],
     progress: &(dyn Fn(usize) + Sync),
 ) -> candle_core::Result<Vec<S>> {
-    let rank = |level: &Level| Level::ALL.iter().position(|other| other == level);
     let mut order: Vec<usize> = (0..layouts.len()).collect();
-    order.sort_by_cached_key(|at| layouts[*at].iter().map(rank).collect::<Vec<_>>());
+    order.sort_by_cached_key(|at| layouts[*at].iter().copied().map(rank).collect::<Vec<_>>());
     let of_batch = |batch: usize| -> candle_core::Result<Vec<S>> {
         let mut sums = vec![S::default(); layouts.len()];
         let tensors = batches.forward(batch)?;

@@ -23,6 +23,7 @@ use bitbudget_core::protocol::{Info, Refusal, checksum};
 
 use crate::capacity::{HostImage, HostNetwork};
 use crate::device::{Client, DeviceError, Planned, Sample, Unit};
+use crate::layout::rank;
 use crate::random::Random;
 
 pub use baseline::{Baseline, BaselineError, Change, GROWTH};
@@ -249,12 +250,6 @@ fn items_near(network: &HostNetwork, level: Level) -> Vec<u8> {
         nearest.map_or(0, |(at, _)| at as u8)
     });
     items.collect()
-}
-
-/// The place of a level among all, widest first.
-fn rank(level: Level) -> usize {
-    let mut all = Level::ALL.iter();
-    all.position(|other| *other == level).unwrap_or_default()
 }
 
 /// The row of the layer that makes a tensor.

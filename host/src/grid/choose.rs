@@ -56,6 +56,15 @@ pub fn choose(
     grids.collect()
 }
 
+/// The scale that codes are sought for.
+#[derive(Clone, Copy, Debug)]
+enum Scale {
+    /// This one.
+    Kept(f32),
+    /// The best one around this, where codes are not the nearest ones.
+    Around(f32),
+}
+
 /// A layer whose grids are chosen.
 struct Layer<'a> {
     weights: &'a Weights,
@@ -81,12 +90,6 @@ impl Layer<'_> {
         &self.weights.weight[channel * self.len..][..self.len]
     }
 
-    /// The descent of a channel's codes, where they are not the nearest ones.
-    fn descent(&self, channel: usize, width: Width) -> Option<Channel<'_>> {
-        let metric = self.metrics.get(channel / self.group_len)?;
-        Some(Channel::new(metric, self.row(channel), width))
-    }
-
     fn grid(&self, width: Width, input_scale: f32) -> Result<Grid> {
         let mut rows = self.scales_and_codes(width)?;
         let mut bias = Vec::new();
@@ -103,7 +106,7 @@ impl Layer<'_> {
             let mut is_raised = false;
             for (channel, (row, least)) in rows.iter_mut().zip(least).enumerate() {
                 if row.0 < least {
-                    *row = (least, self.codes_at(channel, width, least));
+                    *row = self.codes(channel, width, Scale::Kept(least));
                     is_raised = true;
                 }
             }
@@ -125,20 +128,18 @@ impl Layer<'_> {
         let channels = (0..self.channels()).into_par_iter();
         if self.rule.per_tensor {
             let scale = self.common_scale(width)?;
-            return Ok(channels
-                .map(|c| (scale, self.codes_at(c, width, scale)))
-                .collect());
+            let row = |c| self.codes(c, width, Scale::Kept(scale));
+            return Ok(channels.map(row).collect());
         }
         let row = |c| {
             let errors = |scales: &[f32]| self.errors(c, width, scales);
             let scale = scale(self.row(c), self.rule.clip, width, errors)?;
-            let descent = self.descent(c, width);
             // other rules for the clip are rules for the scale
-            let free = descent.filter(|_| self.rule.clip == Clip::Mse);
-            Ok(match free.map(|channel| channel.around(scale)) {
-                Some(fit) => (fit.scale, fit.codes),
-                None => (scale, self.codes_at(c, width, scale)),
-            })
+            let scale = match self.rule.clip {
+                Clip::Mse => Scale::Around(scale),
+                Clip::MinMax | Clip::Percentile(_) | Clip::Aciq(_) => Scale::Kept(scale),
+            };
+            Ok(self.codes(c, width, scale))
         };
         channels.map(row).collect()
     }
@@ -155,11 +156,19 @@ impl Layer<'_> {
         scale(&self.weights.weight, self.rule.clip, width, errors)
     }
 
-    fn codes_at(&self, channel: usize, width: Width, scale: f32) -> Vec<i8> {
-        match self.descent(channel, width) {
-            Some(channel) => channel.at(scale).codes,
-            None => nearest(self.row(channel), width, scale).collect(),
-        }
+    /// A channel's scale and codes.
+    fn codes(&self, channel: usize, width: Width, scale: Scale) -> (f32, Vec<i8>) {
+        let row = self.row(channel);
+        let (Scale::Kept(first) | Scale::Around(first)) = scale;
+        let Some(metric) = self.metrics.get(channel / self.group_len) else {
+            return (first, nearest(row, width, first).collect());
+        };
+        let channel = Channel::new(metric, row, width);
+        let fit = match scale {
+            Scale::Kept(scale) => channel.at(scale),
+            Scale::Around(scale) => channel.around(scale),
+        };
+        (fit.scale, fit.codes)
     }
 
     /// A channel's bias, less the mean error of its output where that is asked for.
@@ -169,7 +178,7 @@ impl Layer<'_> {
             return bias;
         }
         let pairs = self.row(channel).iter().zip(codes);
-        let errors = pairs.map(|(w, code)| f64::from(f32::from(*code) * scale - w));
+        let errors = pairs.map(|(w, code)| error(*code, *scale, *w));
         let means = &self.means[channel / self.group_len];
         let shift = errors.zip(means).map(|(error, mean)| error * mean);
         bias - shift.sum::<f64>() as f32
@@ -179,10 +188,9 @@ impl Layer<'_> {
     /// weights where the metric is not known.
     fn errors(&self, channel: usize, width: Width, scales: &[f32]) -> Result<Vec<f64>> {
         let row = self.row(channel);
-        let error = |(code, w, scale): (i8, &f32, f32)| f64::from(f32::from(code) * scale - w);
         let errors = scales.iter().flat_map(|scale| {
             let pairs = nearest(row, width, *scale).zip(row);
-            pairs.map(move |(code, w)| error((code, w, *scale)))
+            pairs.map(move |(code, w)| error(code, *scale, *w))
         });
         let errors: Vec<f64> = errors.collect();
         let metric = self.squares.get(channel / self.group_len);
@@ -193,6 +201,11 @@ impl Layer<'_> {
         let errors = Tensor::from_vec(errors, (scales.len(), row.len()), &Device::Cpu)?;
         (errors.matmul(metric)? * errors)?.sum(1)?.to_vec1()
     }
+}
+
+/// The error of a weight.
+fn error(code: i8, scale: f32, weight: f32) -> f64 {
+    f64::from(f32::from(code) * scale - weight)
 }
 
 /// The smallest weight scale at which a bias is in range.
@@ -255,9 +268,7 @@ mod tests {
     /// The mean and the mean square of a channel's output error over all patches.
     fn output_error(patches: &[f32], row: &[f32], codes: &[i8], scale: f32) -> (f64, f64) {
         let errors = row.iter().zip(codes);
-        let errors: Vec<f64> = errors
-            .map(|(w, code)| f64::from(f32::from(*code) * scale - w))
-            .collect();
+        let errors: Vec<f64> = errors.map(|(w, code)| error(*code, scale, *w)).collect();
         let each = patches.chunks_exact(row.len()).map(|patch| {
             let pairs = patch.iter().zip(&errors);
             pairs.map(|(x, error)| f64::from(*x) * error).sum::<f64>()

@@ -33,7 +33,6 @@ const MOST_MOVES: usize = 32;
 /// The metric of a layer's output error, damped.
 #[derive(Clone, Debug)]
 pub(super) struct Metric {
-    len: usize,
     /// `[K, K]`, symmetric.
     values: Vec<f64>,
     /// `[K]`.
@@ -49,26 +48,26 @@ impl Metric {
         let more = (DAMPING * trace.max(0.0) + ROUNDING * squares) / len.max(1) as f64;
         values.iter_mut().step_by(len + 1).for_each(|x| *x += more);
         Self {
-            len,
             diagonal: values.iter().step_by(len + 1).copied().collect(),
             values,
         }
     }
 
     fn row(&self, k: usize) -> &[f64] {
-        &self.values[k * self.len..][..self.len]
+        let len = self.diagonal.len();
+        &self.values[k * len..][..len]
     }
 
     /// C x.
     fn product(&self, x: impl Iterator<Item = f64>) -> Vec<f64> {
         let x: Vec<f64> = x.collect();
-        let rows = self.values.chunks_exact(self.len.max(1));
+        let rows = self.values.chunks_exact(self.diagonal.len().max(1));
         rows.map(|row| dot(row, x.iter().copied())).collect()
     }
 }
 
 /// Codes of a channel's weights.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Codes {
     codes: Vec<i8>,
     /// C q.
