@@ -23,7 +23,8 @@ pub struct Batches<'a> {
     pub data: &'a Dataset,
     /// From raw values to the model's inputs.
     pub preprocess: &'a Preprocess,
-    /// The loss of the outputs; with [`Loss::Labels`], the data has labels below the number of outputs.
+    /// The loss of the outputs; where it [is of labels](Loss::is_of_labels), the data has some below the
+    /// number of outputs.
     pub objective: Objective,
     /// Samples of a batch.
     pub len: usize,
@@ -87,10 +88,8 @@ impl<'a> Batches<'a> {
         batch: usize,
         base: &'t [Vec<f32>],
     ) -> impl Iterator<Item = Target<'t>> + 't {
-        let labels = match self.objective.loss {
-            Loss::Labels => self.data.labels.as_deref(),
-            Loss::Kl | Loss::Mse => None,
-        };
+        let labels = self.data.labels.as_deref();
+        let labels = labels.filter(|_| self.objective.loss.is_of_labels());
         let first = self.range(batch).start;
         base.iter().enumerate().map(move |(i, row)| match labels {
             Some(labels) => Target::Label(labels[first + i]),

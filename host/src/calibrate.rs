@@ -1,10 +1,9 @@
-//! Calibration: the distribution of every tensor, and the quantizers chosen from it.
+//! The distribution of every tensor, and the quantizers chosen from it.
 
 use bitbudget_core::clip::{self, Clip};
-use bitbudget_core::quant::{QParams, Width};
+use bitbudget_core::quant::QParams;
 
 use crate::graph::Graph;
-use crate::grid::{self, Grid, Moments, Rule};
 
 /// A histogram that widens as values come: bins of width 2^e from a multiple of it, as narrow as
 /// [`Histogram::BINS`] of them over the range of the values allow.
@@ -126,48 +125,19 @@ impl Histogram {
     }
 }
 
-/// The quantizers of a network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Calibration {
-    /// The INT8 map of every tensor: the input's, then every layer's output.
-    pub qparams: Vec<QParams>,
-    /// The grids of every layer's integer weights, one for each width; empty for layers without
-    /// weights.
-    pub grids: Vec<Vec<Grid>>,
-}
-
-impl Calibration {
-    /// The quantizers that `rule` chooses for these distributions, one for each tensor, and these
-    /// moments, those of every layer's input; weights get grids of `widths`.
-    ///
-    /// # Errors
-    /// candle's.
-    pub fn new(
-        graph: &Graph,
-        tensors: &[Histogram],
-        moments: &[Vec<Moments>],
-        widths: &[Width],
-        rule: Rule,
-    ) -> candle_core::Result<Self> {
-        let mut qparams: Vec<_> = tensors.iter().map(|h| h.qparams(rule.clip)).collect();
-        // selections: one map before and after, so that no rounding is added
-        for (i, layer) in graph.layers.iter().enumerate().rev() {
-            let readers = graph.layers.iter().flat_map(|layer| &layer.inputs);
-            if layer.op.is_selection() && readers.filter(|t| **t == layer.inputs[0]).count() == 1 {
-                qparams[layer.inputs[0]] = qparams[i + 1];
-            }
+/// The INT8 maps that `clip` chooses for tensors of these distributions: the input's, then every layer's
+/// output.
+#[must_use]
+pub fn qparams(graph: &Graph, tensors: &[Histogram], clip: Clip) -> Vec<QParams> {
+    let mut qparams: Vec<_> = tensors.iter().map(|h| h.qparams(clip)).collect();
+    // selections: one map before and after, so that no rounding is added
+    for (i, layer) in graph.layers.iter().enumerate().rev() {
+        let readers = graph.layers.iter().flat_map(|layer| &layer.inputs);
+        if layer.op.is_selection() && readers.filter(|t| **t == layer.inputs[0]).count() == 1 {
+            qparams[layer.inputs[0]] = qparams[i + 1];
         }
-        let layers = graph.layers.iter().zip(moments);
-        let grids = layers.map(|(layer, moments)| match &layer.weights {
-            Some(weights) => {
-                let input_scale = qparams[layer.inputs[0]].scale;
-                grid::choose(weights, moments, input_scale, widths, rule)
-            }
-            None => Ok(Vec::new()),
-        });
-        let grids = grids.collect::<candle_core::Result<_>>()?;
-        Ok(Self { qparams, grids })
     }
+    qparams
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::capacity::HostPlan;
 use crate::dataset::Dataset;
 use crate::graph::FloatModel;
 use crate::layout::{self, Bytes, Layout};
-use crate::loss::{Loss, mean_and_error};
+use crate::loss::{Changes, Loss, Score};
 use crate::metric::{Metric, Replay};
 use crate::profile::{Effort, Profile};
 use crate::simulate::{self, Each, Mean, Sum};
@@ -117,8 +117,8 @@ pub struct Row {
     pub calibration: Mean,
     /// The loss on the test set.
     pub test: Mean,
-    /// Standard error of the change of the test loss from FP32's, sample by sample.
-    pub test_se: f64,
+    /// The changes from FP32 on the test set.
+    pub change: Changes,
 }
 
 /// Everything that was measured.
@@ -130,6 +130,8 @@ pub struct Comparison {
     pub efforts: Vec<(Metric, Effort)>,
     /// The loss.
     pub loss: Loss,
+    /// Its temperature.
+    pub temperature: f64,
     /// FP32 on the calibration and the test set.
     pub fp32: [Mean; 2],
     /// The choices.
@@ -179,17 +181,13 @@ impl Subject {
         let calibration: Vec<Mean> = self.measure(Pass::Calibration, &layouts, None, progress)?;
         let test: Vec<Each> = self.measure(Pass::Test, &layouts, None, progress)?;
         let test_means: Vec<Mean> = test.iter().map(|each| each.mean).collect();
-        let test_losses: Vec<Vec<f64>> = test.into_iter().map(Each::into_losses).collect();
-        let rows = chosen.into_iter().map(|(choice, at)| {
-            let pairs = test_losses[at].iter().zip(&test_losses[0]);
-            let changes: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
-            Row {
-                predicted_loss: calibration[0].loss() + choice.predicted,
-                calibration: calibration[at],
-                test: test_means[at],
-                test_se: mean_and_error(&changes).1,
-                choice,
-            }
+        let test_scores: Vec<Vec<Score>> = test.into_iter().map(Each::into_scores).collect();
+        let rows = chosen.into_iter().map(|(choice, at)| Row {
+            predicted_loss: calibration[0].loss() + choice.predicted,
+            calibration: calibration[at],
+            test: test_means[at],
+            change: Changes::between(&test_scores[0], &test_scores[at]),
+            choice,
         });
         let efforts = self.profiles.iter();
         Ok(Comparison {
@@ -198,6 +196,7 @@ impl Subject {
                 .map(|profile| (profile.origin.metric, profile.effort))
                 .collect(),
             loss: first.origin.loss,
+            temperature: first.temperature,
             fp32: [calibration[0], test_means[0]],
             rows: rows.collect(),
             spearman: self.spearman(extent, progress)?,
@@ -264,7 +263,8 @@ impl Subject {
         let data = limited.as_ref().unwrap_or(data);
         let profile = &self.profiles[0];
         let preprocess = &profile.network.preprocess;
-        let batches = Batches::new(&self.model, data, preprocess, profile.origin.loss);
+        let mut batches = Batches::new(&self.model, data, preprocess, profile.origin.loss);
+        batches.objective.temperature = profile.temperature;
         let replay = Replay::new(&self.model, &profile.network, &profile.grids)?;
         let done = AtomicUsize::new(0);
         simulate::measure(&batches, &replay, layouts, &|samples| {

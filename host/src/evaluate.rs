@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::capacity::{HostEngine, HostImage, HostPlan};
 use crate::dataset::{DataError, Dataset, Pixels};
-use crate::loss::{Loss, LossError, Objective, Score, Target, mean_and_error};
+use crate::loss::{Loss, LossError, Objective, Score, Target};
 
 /// Memory that an engine can be lent: aligned, of exactly the asked size.
 #[derive(Debug)]
@@ -36,26 +36,18 @@ impl ArenaMemory {
 /// Loss and accuracy of a layout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
+    /// The temperature of the loss; 1 but with [`Loss::Calibrated`].
+    pub temperature: f64,
     /// Mean loss.
     pub loss: f64,
-    /// Standard error of the mean loss.
-    pub loss_se: f64,
+    /// Mean of the samples' [`Score::raw`].
+    pub raw_loss: f64,
     /// Mean of the samples' [`Score::correct`].
     pub accuracy: f64,
-    /// Loss of every sample.
-    pub losses: Vec<f64>,
+    /// Score of every sample.
+    pub scores: Vec<Score>,
     /// Outputs of every sample, one after the other.
     pub outputs: Vec<f32>,
-}
-
-impl Evaluation {
-    /// Standard error of the change of the mean loss from `other`'s, over the same samples.
-    #[must_use]
-    pub fn paired_error(&self, other: &Self) -> f64 {
-        let pairs = self.losses.iter().zip(&other.losses);
-        let changes: Vec<f64> = pairs.map(|(a, b)| a - b).collect();
-        mean_and_error(&changes).1
-    }
 }
 
 /// Why an image could not be evaluated.
@@ -80,7 +72,7 @@ pub enum EvaluateError {
 pub struct Against<'a> {
     /// The loss.
     pub loss: Loss,
-    /// The FP32 model's evaluation, for losses without labels; `None` where this one is it.
+    /// The FP32 model's evaluation, whose outputs or temperature the loss takes; `None` where this one is it.
     pub fp32: Option<&'a Evaluation>,
     /// The path of the data, for errors.
     pub data_path: &'a Path,
@@ -104,30 +96,19 @@ pub fn evaluate(
     let chunk_len = data.len.div_ceil(4 * rayon::current_num_threads()).max(1);
     let output = image.network().output_shape();
     let output_len = output.len();
-    let labels = match Loss::or_found(Some(against.loss), data, output)? {
-        Loss::Labels => Some(data.labels_below(output_len, against.data_path)?),
-        Loss::Kl | Loss::Mse => None,
+    let labels = match Loss::or_found(Some(against.loss), data, output)?.is_of_labels() {
+        true => Some(data.labels_below(output_len, against.data_path)?),
+        false => None,
     };
     let sample_len = data.height * data.width * data.channels;
-    let last = image.network().layers.last().map(|layer| layer.op);
-    let objective = Objective::new(against.loss, last, output);
-    let chunk = |chunk: usize| -> Result<(Vec<Score>, Vec<f32>), EvaluateError> {
+    let chunk = |chunk: usize| -> Result<Vec<f32>, EvaluateError> {
         let mut memory = ArenaMemory::new(plan.ram_bytes() as usize);
         let mut engine = HostEngine::new(image, memory.lend())?;
         engine.load(plan.clone())?;
-        let (mut scores, mut all) = (Vec::new(), Vec::new());
+        let mut outputs = Vec::new();
         let mut done = 0;
         for i in chunk * chunk_len..data.len.min((chunk + 1) * chunk_len) {
-            let outputs = engine.infer(sample(data, i, sample_len))?;
-            let target = match (labels, against.fp32) {
-                (Some(labels), _) => Target::Label(labels[i]),
-                (None, Some(fp32)) => {
-                    Target::Outputs(&fp32.outputs[i * output_len..][..output_len])
-                }
-                (None, None) => Target::Outputs(outputs),
-            };
-            scores.push(objective.score(outputs, target));
-            all.extend_from_slice(outputs);
+            outputs.extend_from_slice(engine.infer(sample(data, i, sample_len))?);
             done += 1;
             if done == REPORTED {
                 progress(done);
@@ -135,23 +116,34 @@ pub fn evaluate(
             }
         }
         progress(done);
-        Ok((scores, all))
+        Ok(outputs)
     };
     let chunks = (0..data.len.div_ceil(chunk_len)).into_par_iter().map(chunk);
-    let chunks = chunks.collect::<Result<Vec<_>, _>>()?;
-    let scores = chunks.iter().flat_map(|(scores, _)| scores);
-    let losses: Vec<f64> = scores.clone().map(|score| score.loss).collect();
-    let (loss, loss_se) = mean_and_error(&losses);
-    let correct: f64 = scores.map(|score| score.correct).sum();
+    let outputs = chunks.collect::<Result<Vec<_>, _>>()?.concat();
+    let last = image.network().layers.last().map(|layer| layer.op);
+    let mut objective = Objective::new(against.loss, last, output);
+    objective.temperature = match (against.loss, labels, against.fp32) {
+        (Loss::Calibrated, Some(labels), None) => objective.fit(&outputs, labels),
+        (_, _, fp32) => fp32.map_or(1.0, |fp32| fp32.temperature),
+    };
+    let wanted = against.fp32.map_or(&outputs, |fp32| &fp32.outputs);
+    let targets = (0..data.len).map(|i| match labels {
+        Some(labels) => Target::Label(labels[i]),
+        None => Target::Outputs(&wanted[i * output_len..][..output_len]),
+    });
+    let pairs = outputs.chunks(output_len.max(1)).zip(targets);
+    let scores: Vec<Score> = pairs
+        .map(|(row, target)| objective.score(row, target))
+        .collect();
+    let mean =
+        |of: fn(&Score) -> f64| scores.iter().map(of).sum::<f64>() / scores.len().max(1) as f64;
     Ok(Evaluation {
-        loss,
-        loss_se,
-        accuracy: correct / losses.len().max(1) as f64,
-        losses,
-        outputs: chunks
-            .into_iter()
-            .flat_map(|(_, outputs)| outputs)
-            .collect(),
+        temperature: objective.temperature,
+        loss: mean(|score| score.loss),
+        raw_loss: mean(|score| score.raw),
+        accuracy: mean(|score| score.correct),
+        scores,
+        outputs,
     })
 }
 

@@ -21,6 +21,8 @@ pub trait Sum: Clone + Send + Sync {
 pub struct Mean {
     /// Sum of the losses.
     pub loss: f64,
+    /// Sum of the samples' [`Score::raw`].
+    pub raw: f64,
     /// Samples.
     pub count: u32,
     /// Sum of the samples' [`Score::correct`].
@@ -34,6 +36,12 @@ impl Mean {
         self.loss / f64::from(self.count.max(1))
     }
 
+    /// The mean of the samples' [`Score::raw`].
+    #[must_use]
+    pub fn raw_loss(&self) -> f64 {
+        self.raw / f64::from(self.count.max(1))
+    }
+
     /// The mean of the samples' [`Score::correct`].
     #[must_use]
     pub fn accuracy(&self) -> f64 {
@@ -44,44 +52,46 @@ impl Mean {
 impl Sum for Mean {
     fn add(&mut self, _: usize, score: Score) {
         self.loss += score.loss;
+        self.raw += score.raw;
         self.count += 1;
         self.correct += score.correct;
     }
 
     fn merge(&mut self, other: &Self) {
         self.loss += other.loss;
+        self.raw += other.raw;
         self.count += other.count;
         self.correct += other.correct;
     }
 }
 
-/// Every sample's loss, and their mean.
+/// Every sample's score, and their mean.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Each {
     /// The mean.
     pub mean: Mean,
-    /// Losses by sample.
-    pub losses: Vec<(usize, f64)>,
+    /// Scores by sample.
+    pub scores: Vec<(usize, Score)>,
 }
 
 impl Sum for Each {
     fn add(&mut self, sample: usize, score: Score) {
         self.mean.add(sample, score);
-        self.losses.push((sample, score.loss));
+        self.scores.push((sample, score));
     }
 
     fn merge(&mut self, other: &Self) {
         self.mean.merge(&other.mean);
-        self.losses.extend(&other.losses);
+        self.scores.extend(&other.scores);
     }
 }
 
 impl Each {
-    /// The losses in the samples' order.
+    /// The scores in the samples' order.
     #[must_use]
-    pub fn into_losses(mut self) -> Vec<f64> {
-        self.losses.sort_by_key(|(sample, _)| *sample);
-        self.losses.into_iter().map(|(_, loss)| loss).collect()
+    pub fn into_scores(mut self) -> Vec<Score> {
+        self.scores.sort_by_key(|(sample, _)| *sample);
+        self.scores.into_iter().map(|(_, score)| score).collect()
     }
 }
 

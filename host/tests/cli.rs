@@ -80,11 +80,15 @@ const PROFILE: [&str; 8] = [
     "x.profile",
 ];
 
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
 #[test]
 fn the_demo_is_what_starts_without_a_command() {
     let text = stdout(demo(), &[]);
     assert!(
-        text.contains("FP32 loss 0.041915, accuracy 99.56 %"),
+        text.contains("FP32 loss 0.041915 (raw 0.041915), accuracy 99.56 %"),
         "{text}"
     );
     assert!(text.contains("450 samples"), "{text}");
@@ -750,16 +754,36 @@ fn eval_and_run_agree() {
         &[&["eval", "digits.image", "--no-fp32"][..], &data].concat(),
     );
     assert!(alone["fp32"].is_null());
+    // a temperature is that of the FP32 outputs
+    assert_eq!([&alone["loss"], &report["loss"]], ["labels", "calibrated"]);
+    assert!(alone["temperature"].is_null() && report["temperature"] == 1.0);
+    let asked = ["eval", "digits.image", "--no-fp32", "--loss", "calibrated"];
+    fails(
+        demo(),
+        &[&asked[..], &data].concat(),
+        &["--no-fp32", "--loss labels"],
+    );
     for (alone, budget) in alone["budgets"]
         .as_array_mut()
         .expect("budgets")
         .iter_mut()
         .zip(budgets)
     {
-        for key in ["loss_change", "loss_change_se", "predicted_loss"] {
-            assert!(alone[key].is_null(), "{key}");
+        for key in [
+            "loss_change",
+            "loss_change_se",
+            "raw_loss_change",
+            "raw_loss_change_se",
+            "accuracy_change_se",
+            "predicted_loss",
+        ] {
+            assert!(alone[key].is_null() && budget[key].is_number(), "{key}");
             alone[key] = budget[key].clone();
         }
+        // at a temperature of 1, but for the last bits
+        let off = number(&alone["loss"]) - number(&budget["loss"]);
+        assert!(off.abs() < 1e-12, "{off}");
+        alone["loss"] = budget["loss"].clone();
         assert_eq!(alone, budget);
     }
     let run = [
@@ -818,6 +842,8 @@ fn an_image_without_fp32_is_compared_with_its_model() {
     assert!(json(at, &eval)["fp32"].is_null());
     let kl = [&eval[..], &["--loss", "kl"]].concat();
     fails(at, &kl, &["FP32", "--model"]);
+    let calibrated = [&eval[..], &["--loss", "calibrated"]].concat();
+    fails(at, &calibrated, &["FP32", "--model", "--loss labels"]);
     let model = [&eval[..], &["--model", "digits.onnx"]].concat();
     let report = json(at, &model);
     assert!((report["fp32"]["loss"].as_f64().expect("a loss") - 0.038_333).abs() < 1e-5);
@@ -1094,14 +1120,21 @@ fn estimators_are_compared_with_the_truth() {
     let folder = copy();
     let more = ["--metrics", "measured,hawq2", "--svg", "compare.svg"];
     let compared = json(folder.path(), &[&COMPARE[..], &more].concat());
-    let number = |value: &Value| value.as_f64().expect("a number");
     let rows = compared["rows"].as_array().expect("rows");
     assert_eq!(rows.len(), 4);
     for row in rows {
         let limit = row["budget_bytes"].as_u64().expect("bytes");
         assert!(row["weight_bytes"].as_u64().expect("bytes") <= limit);
         assert_eq!(row["levels"].as_object().expect("levels").len(), 8);
-        for key in ["predicted_loss", "calib_loss", "test_loss", "test_loss_se"] {
+        for key in [
+            "predicted_loss",
+            "calib_loss",
+            "test_loss",
+            "test_loss_se",
+            "raw_test_loss",
+            "raw_test_loss_se",
+            "test_accuracy_se",
+        ] {
             assert!(number(&row[key]) >= 0.0, "{key}");
         }
         assert!((0.5..=1.0).contains(&number(&row["test_accuracy"])));

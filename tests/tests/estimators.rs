@@ -239,6 +239,7 @@ fn traces_are_those_of_the_closed_form() {
     let (graph, data) = dense(5, 8, 4, 64);
     let options = Options {
         preprocess: Preprocess::default(),
+        loss: Some(Loss::Labels),
         ..options(Metric::Hawq2)
     };
     let profile = digits::profiled(graph.clone(), &data, &options);
@@ -430,5 +431,33 @@ fn without_labels_the_loss_is_the_distance_from_fp32() {
             .map(|p| p.2)
             .sum();
         assert!(int2 > 10.0 * int8 && int8 > 0.0, "{int2} {int8}");
+    }
+}
+
+#[test]
+fn calibrated_prices_do_not_change_with_the_scale_of_the_logits() {
+    let (graph, data, _) = digits::model();
+    let options = options(Metric::Measured);
+    let scaled = |factor: f32| {
+        let mut graph = graph.clone();
+        let last = graph.layers.last_mut().expect("layers");
+        let weights = last.weights.as_mut().expect("weights");
+        let all = weights.weight.iter_mut().chain(&mut weights.bias);
+        all.for_each(|x| *x *= factor);
+        digits::profiled(graph, &data, &options)
+    };
+    // surer and surer of itself; powers of two change no code
+    let (own, four, eight) = (scaled(1.0), scaled(4.0), scaled(8.0));
+    assert_eq!(own.origin.loss, Loss::Calibrated);
+    assert_eq!(own.temperature, 1.0);
+    assert!(four.temperature > 2.0);
+    assert!((eight.temperature / four.temperature - 2.0).abs() < 1e-6);
+    assert!((four.fp32_loss - eight.fp32_loss).abs() < 1e-6);
+    assert!(four.fp32_loss < four.fp32_raw_loss && four.fp32_raw_loss < eight.fp32_raw_loss);
+    for ((layer, level, price), (.., other)) in prices(&four).zip(prices(&eight)) {
+        assert!(
+            (price - other).abs() < 1e-6,
+            "{layer} {level}: {price} {other}"
+        );
     }
 }

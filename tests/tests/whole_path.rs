@@ -45,7 +45,7 @@ fn resumed(data: &Dataset, stops: &[(Phase, usize)]) -> Vec<u8> {
         };
         assert!(!output.exists());
         match at {
-            Phase::Calibrate => assert_eq!(done, 0),
+            Phase::Calibrate | Phase::Round => assert_eq!(done, 0),
             Phase::Measure => {
                 assert!((count..=total).contains(&done), "{done} of {total}");
                 kept = done;
@@ -86,6 +86,7 @@ fn an_interrupted_profile_goes_on_to_the_same_file() {
     assert!(profile.effort.forward_passes > 10.0);
     for stops in [
         &[(Phase::Calibrate, 1)][..],
+        &[(Phase::Round, 1)],
         &[(Phase::Measure, 1)],
         &[(Phase::Measure, 6)],
         &[(Phase::Measure, 2), (Phase::Measure, 5)],

@@ -15,6 +15,7 @@ use bitbudget::import;
 use bitbudget::layout;
 use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Profile};
+use bitbudget::simulate::Mean;
 use clap::Args;
 use miette::{IntoDiagnostic, miette};
 use serde_json::{Map, Value, json};
@@ -228,41 +229,44 @@ impl Report {
 
     fn print(&self) {
         let accuracy = report::accuracy(self.loss);
+        let of = |mean: &Mean| {
+            format!(
+                "loss {}, {accuracy} {}",
+                report::fp32_loss(self.loss, mean.loss(), mean.raw_loss()),
+                report::percent(mean.accuracy())
+            )
+        };
         say!(
-            "FP32: calibration loss {}, {accuracy} {}; test loss {}, {accuracy} {} (loss: {})\n",
-            report::loss(self.fp32[0].loss()),
-            report::percent(self.fp32[0].accuracy()),
-            report::loss(self.fp32[1].loss()),
-            report::percent(self.fp32[1].accuracy()),
-            self.loss,
+            "FP32: calibration {}; test {}\n",
+            of(&self.fp32[0]),
+            of(&self.fp32[1])
         );
-        let mut table = report::table(&[
-            "budget",
-            "metric",
-            "weights",
-            "predicted",
-            "calibration",
-            "test",
-            "+- s.e.",
-            accuracy,
-            "levels",
-        ]);
+        let mut heads = vec!["budget", "metric", "weights", "predicted", "calibration"];
+        heads.extend(report::change_heads("test", self.loss));
+        heads.push("levels");
+        let mut table = report::table(&heads);
         for row in &self.rows {
-            table.add_row([
+            let mut cells = vec![
                 row.choice.budget.to_string(),
                 row.choice.metric.to_string(),
                 report::bytes(u64::from(row.choice.plan.weight_bytes)),
                 report::change(row.predicted_loss - self.fp32[0].loss()),
                 report::change(row.calibration.loss() - self.fp32[0].loss()),
-                report::change(row.test.loss() - self.fp32[1].loss()),
-                report::loss(row.test_se),
-                report::percent(row.test.accuracy()),
-                report::levels_short(&row.choice.plan.levels),
-            ]);
+            ];
+            let (accuracy, samples) = (row.test.accuracy(), row.test.count as usize);
+            cells.extend(report::change_cells(
+                self.loss,
+                &row.change,
+                accuracy,
+                samples,
+            ));
+            cells.push(report::levels_short(&row.choice.plan.levels));
+            table.add_row(cells);
         }
         report::print_table(&table);
         say!(
-            "\npredicted, calibration, test: changes of the mean loss from FP32's; +- the paired standard error of test"
+            "\npredicted, calibration, test: changes of the mean loss from FP32's\n{}",
+            report::change_notes(self.loss, self.temperature)
         );
         self.print_metrics();
         self.print_oracle();
@@ -340,8 +344,11 @@ impl Report {
                 "predicted_loss": row.predicted_loss,
                 "calib_loss": row.calibration.loss(),
                 "test_loss": row.test.loss(),
-                "test_loss_se": row.test_se,
+                "test_loss_se": row.change.loss.standard_error,
+                "raw_test_loss": row.test.raw_loss(),
+                "raw_test_loss_se": row.change.raw.standard_error,
                 "test_accuracy": row.test.accuracy(),
+                "test_accuracy_se": row.change.accuracy.standard_error,
             })
         });
         let oracle = self.budgets().into_iter().filter_map(|budget| {
@@ -368,10 +375,13 @@ impl Report {
         });
         json!({
             "loss": self.loss.name(),
+            "temperature": self.temperature,
             "calibration_samples": self.fp32[0].count,
             "test_samples": self.fp32[1].count,
             "fp32_calib_loss": self.fp32[0].loss(),
             "fp32_test_loss": self.fp32[1].loss(),
+            "raw_fp32_calib_loss": self.fp32[0].raw_loss(),
+            "raw_fp32_test_loss": self.fp32[1].raw_loss(),
             "fp32_test_accuracy": self.fp32[1].accuracy(),
             "rows": rows.collect::<Vec<_>>(),
             "oracle": oracle.collect::<Vec<_>>(),

@@ -7,7 +7,7 @@ use bitbudget::capacity::{HostImage, HostPlan};
 use bitbudget::dataset::Dataset;
 use bitbudget::evaluate::{Against, Evaluation, evaluate};
 use bitbudget::file;
-use bitbudget::loss::Loss;
+use bitbudget::loss::{Changes, Loss};
 use bitbudget::{import, pack};
 use bitbudget_core::level::Level;
 use bitbudget_core::price::PriceItem;
@@ -32,8 +32,9 @@ pub(crate) struct Eval {
     data: Data,
     #[command(flatten)]
     budgets: BudgetArgs,
-    /// Loss: against labels, or the divergence (kl) or squared difference (mse) from the FP32 outputs;
-    /// without it labels where there are some, else kl, and mse for models with one output
+    /// Loss: cross-entropy against labels, calibrated (of outputs divided by the temperature that suits the
+    /// FP32 model best) or as it is (labels), or the divergence (kl) or squared difference (mse) from the FP32
+    /// outputs; without it calibrated where there are labels, else kl, and mse for models with one output
     #[arg(long)]
     loss: Option<Loss>,
     /// Skip the FP32 baseline: much faster, but no change of the loss
@@ -54,27 +55,35 @@ impl Eval {
         let bytes = file::read(&self.image)?;
         let image = parse_image(&self.image, &bytes)?;
         let data = self.data.load(image.network().input)?;
-        let loss = Loss::or_found(self.loss, &data, image.network().output_shape())?;
-        if self.no_fp32 && loss != Loss::Labels {
-            return Err(miette!(
-                help = "leave --no-fp32 out, or give --labels",
-                "the loss {loss} is a distance from the FP32 outputs, which --no-fp32 leaves out"
-            ));
-        }
+        let mut loss = Loss::or_found(self.loss, &data, image.network().output_shape())?;
         let baseline = match self.no_fp32 {
             true => Baseline::None,
             false => Baseline::find(&image, self.model.as_deref())?,
         };
-        if matches!(baseline, Baseline::None) && !self.no_fp32 {
-            let missing = "the image does not hold the FP32 weights of every layer";
-            let help = "give the model that it was packed from (--model MODEL.onnx)";
+        if matches!(baseline, Baseline::None) {
+            let (missing, help) = match self.no_fp32 {
+                true => ("--no-fp32 leaves them out", "leave --no-fp32 out"),
+                false => (
+                    "the image does not hold the FP32 weights of every layer",
+                    "give the model that it was packed from (--model MODEL.onnx)",
+                ),
+            };
+            if self.loss.is_none() && loss == Loss::Calibrated {
+                loss = Loss::Labels;
+            }
             if loss != Loss::Labels {
+                let raw = match loss.is_of_labels() {
+                    true => ", or measure the raw loss (--loss labels)",
+                    false => "",
+                };
                 return Err(miette!(
-                    help = help,
-                    "the loss {loss} is a distance from the FP32 outputs, and {missing}"
+                    help = format!("{help}{raw}"),
+                    "the loss {loss} needs the FP32 outputs, and {missing}"
                 ));
             }
-            report::complain("note", &format!("no FP32 baseline: {missing}; {help}"));
+            if !self.no_fp32 {
+                report::complain("note", &format!("no FP32 baseline: {missing}; {help}"));
+            }
         }
         let given = Given {
             data: &data,
@@ -200,46 +209,43 @@ impl Report {
                 .flatten(),
         );
         heads.extend(self.source.board.is_some().then_some("ms"));
-        heads.push("loss");
-        heads.extend(
-            self.fp32
-                .is_some()
-                .then_some(["change", "+- s.e."])
-                .iter()
-                .flatten(),
-        );
-        heads.extend(["predicted", report::accuracy(self.loss), "levels"]);
+        heads.push("predicted");
+        heads.extend(match &self.fp32 {
+            Some(_) => report::change_heads("change", self.loss),
+            None => vec!["loss", report::accuracy(self.loss)],
+        });
+        heads.push("levels");
         let mut table = report::table(&heads);
-        if let Some((plan, evaluation)) = &self.fp32 {
-            table.add_row(self.row("FP32", plan, evaluation, true));
-        }
         for (budget, plan, evaluation) in &self.budgets {
-            table.add_row(self.row(&budget.to_string(), plan, evaluation, false));
+            table.add_row(self.row(&budget.to_string(), plan, evaluation));
         }
-        report::print_table(&table);
-        let change = match self.fp32 {
-            Some(_) => "change: measured here, +- its paired standard error; ",
-            None => "",
+        let Some((plan, fp32)) = &self.fp32 else {
+            report::print_table(&table);
+            say!(
+                "\n{} samples; loss: cross-entropy; predicted: sum of the plan's prices",
+                self.samples
+            );
+            return;
+        };
+        let accuracy = match self.loss.is_of_labels() {
+            true => format!(", accuracy {}", report::percent(fp32.accuracy)),
+            false => String::new(),
         };
         say!(
-            "\n{} samples, loss {}; {change}predicted: sum of the plan's prices{}",
+            "FP32 ({} in all, {} of weights): loss {}{accuracy}\n",
+            report::bytes(plan.ram_bytes()),
+            report::bytes(plan.weight_bytes.into()),
+            report::fp32_loss(self.loss, fp32.loss, fp32.raw_loss),
+        );
+        report::print_table(&table);
+        say!(
+            "\n{} samples; predicted: sum of the plan's prices\n{}",
             self.samples,
-            self.loss,
-            match self.loss {
-                Loss::Labels => "",
-                Loss::Kl | Loss::Mse => "; agreement: the part whose largest output is FP32's",
-            }
+            report::change_notes(self.loss, fp32.temperature)
         );
     }
 
-    /// A row of the table; only the baseline is compared with nothing.
-    fn row(
-        &self,
-        name: &str,
-        plan: &HostPlan,
-        evaluation: &Evaluation,
-        is_baseline: bool,
-    ) -> Vec<String> {
+    fn row(&self, name: &str, plan: &HostPlan, evaluation: &Evaluation) -> Vec<String> {
         let mut row = vec![
             name.to_owned(),
             report::bytes(plan.ram_bytes()),
@@ -252,31 +258,31 @@ impl Report {
         if let Some(board) = &self.source.board {
             row.push(format!("{:.2}", board.milliseconds(plan.cycles)));
         }
-        row.push(report::loss(evaluation.loss));
-        match &self.fp32 {
-            Some(_) if is_baseline => row.extend([String::new(), String::new()]),
+        row.push(report::change(self.source.loss(plan.price)));
+        row.extend(match &self.fp32 {
             Some((_, fp32)) => {
-                row.push(report::change(evaluation.loss - fp32.loss));
-                row.push(match self.samples {
-                    // one sample has no spread
-                    0 | 1 => String::new(),
-                    _ => report::loss(evaluation.paired_error(fp32)),
-                });
+                let changes = Changes::between(&fp32.scores, &evaluation.scores);
+                report::change_cells(self.loss, &changes, evaluation.accuracy, self.samples)
             }
-            None => {}
-        }
-        row.push(match is_baseline {
-            true => String::new(),
-            false => report::change(self.source.loss(plan.price)),
+            None => vec![
+                report::loss(evaluation.loss),
+                report::percent(evaluation.accuracy),
+            ],
         });
-        row.push(report::percent(evaluation.accuracy));
         row.push(report::levels_short(&plan.levels));
         row
+    }
+
+    /// The temperature of the loss; `None` but with [`Loss::Calibrated`].
+    fn temperature(&self) -> Option<f64> {
+        let fp32 = self.fp32.as_ref().filter(|_| self.loss == Loss::Calibrated);
+        fp32.map(|(_, fp32)| fp32.temperature)
     }
 
     pub(crate) fn json(&self) -> Value {
         let budgets = self.budgets.iter().map(|(text, plan, evaluation)| {
             let fp32 = self.fp32.as_ref().map(|(_, fp32)| fp32);
+            let changes = fp32.map(|fp32| Changes::between(&fp32.scores, &evaluation.scores));
             json!({
                 "budget": text.to_string(),
                 "budget_bytes": self.source.resolve(text).get(text.measure()),
@@ -287,9 +293,13 @@ impl Report {
                 "cycles": self.source.has_cycles.then_some(plan.cycles),
                 "ms": self.source.board.as_ref().map(|board| board.milliseconds(plan.cycles)),
                 "loss": evaluation.loss,
-                "loss_change": fp32.map(|fp32| evaluation.loss - fp32.loss),
-                "loss_change_se": fp32.map(|fp32| evaluation.paired_error(fp32)),
+                "loss_change": changes.map(|changes| changes.loss.mean),
+                "loss_change_se": changes.map(|changes| changes.loss.standard_error),
+                "raw_loss": evaluation.raw_loss,
+                "raw_loss_change": changes.map(|changes| changes.raw.mean),
+                "raw_loss_change_se": changes.map(|changes| changes.raw.standard_error),
                 "accuracy": evaluation.accuracy,
+                "accuracy_change_se": changes.map(|changes| changes.accuracy.standard_error),
                 "predicted_loss": fp32.map(|fp32| fp32.loss + self.source.loss(plan.price)),
                 "levels": report::levels_json(&self.source.names, &plan.levels),
             })
@@ -297,6 +307,7 @@ impl Report {
         let fp32 = self.fp32.as_ref().map(|(plan, evaluation)| {
             json!({
                 "loss": evaluation.loss,
+                "raw_loss": evaluation.raw_loss,
                 "accuracy": evaluation.accuracy,
                 "weight_bytes": plan.weight_bytes,
                 "total_bytes": plan.ram_bytes(),
@@ -305,6 +316,7 @@ impl Report {
         json!({
             "samples": self.samples,
             "loss": self.loss.name(),
+            "temperature": self.temperature(),
             "fp32": fp32,
             "budgets": budgets.collect::<Vec<_>>(),
         })

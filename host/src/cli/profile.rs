@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget::import;
 use bitbudget::latency::{self, Core};
-use bitbudget::loss::Loss;
+use bitbudget::loss::{Loss, MAX_TEMPERATURE};
 use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Phase};
 use clap::Args;
@@ -77,6 +77,12 @@ impl Profile {
                 "the model has outputs of one channel, which name no class; the loss is the squared difference from the FP32 outputs (--loss mse)",
             );
         }
+        if profile.temperature == MAX_TEMPERATURE {
+            report::complain(
+                "warning",
+                "the FP32 outputs say next to nothing about the labels: are the labels, --scale, --mean and --std right?",
+            );
+        }
         if profile.samples == 1 {
             report::complain(
                 "note",
@@ -105,25 +111,26 @@ impl Profile {
 pub(crate) fn show(phases: &Phases, phase: Phase, done: usize, total: usize) {
     match phase {
         Phase::Calibrate => phases.show(0, "calibrating", done, total),
-        Phase::Measure => phases.show(1, "measuring", done, total),
-        Phase::Curvature => phases.show(2, "curvature", done, total),
-        Phase::Refine => phases.show(3, "refining", done, total),
+        Phase::Round => phases.show(1, "rounding", done, total),
+        Phase::Measure => phases.show(2, "measuring", done, total),
+        Phase::Curvature => phases.show(3, "curvature", done, total),
+        Phase::Refine => phases.show(4, "refining", done, total),
     }
 }
 
 /// Prints a profile's origin and prices.
 pub(crate) fn print(profile: &profile::Profile) {
     let origin = &profile.origin;
-    let accuracy = match origin.loss {
-        Loss::Labels => format!(", accuracy {}", report::percent(profile.fp32_accuracy)),
-        Loss::Kl | Loss::Mse => String::new(),
+    let accuracy = match origin.loss.is_of_labels() {
+        true => format!(", accuracy {}", report::percent(profile.fp32_accuracy)),
+        false => String::new(),
     };
     say!(
         "{} on {} samples of {}: FP32 loss {}{accuracy}",
         report::printable(&origin.model),
         profile.samples,
         report::printable(&origin.data),
-        report::loss(profile.fp32_loss),
+        report::fp32_loss(origin.loss, profile.fp32_loss, profile.fp32_raw_loss),
     );
     say!(
         "metric {}, clip {}, rounding {}{}{}; prices are changes of the mean loss ({})",
@@ -140,7 +147,13 @@ pub(crate) fn print(profile: &profile::Profile) {
         } else {
             ", biases not corrected"
         },
-        origin.loss,
+        match origin.loss {
+            Loss::Calibrated => {
+                let temperature = report::temperature(profile.temperature);
+                format!("calibrated, temperature {temperature}")
+            }
+            loss @ (Loss::Labels | Loss::Kl | Loss::Mse) => loss.to_string(),
+        },
     );
     let effort = &profile.effort;
     let seconds = effort.seconds.map(|seconds| format!("; {seconds:.1} s"));
@@ -222,7 +235,12 @@ pub(crate) fn json(profile: &profile::Profile) -> Value {
         "backward_passes": profile.effort.backward_passes,
         "seconds": profile.effort.seconds,
         "clip": origin.clip.to_string(),
-        "fp32": { "loss": profile.fp32_loss, "accuracy": profile.fp32_accuracy },
+        "temperature": profile.temperature,
+        "fp32": {
+            "loss": profile.fp32_loss,
+            "raw_loss": profile.fp32_raw_loss,
+            "accuracy": profile.fp32_accuracy,
+        },
         "unseen": profile.unseen.iter().map(|i| profile.names[*i].as_str()).collect::<Vec<_>>(),
         "core": Core::default().name(),
         "price_unit": profile.network.prices.unit,

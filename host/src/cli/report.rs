@@ -8,7 +8,7 @@ use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bitbudget::decimal;
-use bitbudget::loss::Loss;
+use bitbudget::loss::{Changes, Loss};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Limits, Measure};
 use comfy_table::{CellAlignment, presets};
@@ -134,10 +134,72 @@ pub(crate) fn change(loss: f64) -> String {
 /// Name of the part of the samples whose largest output is the right one: that of the label, or the
 /// FP32 model's.
 pub(crate) const fn accuracy(loss: Loss) -> &'static str {
-    match loss {
-        Loss::Labels => "accuracy",
-        Loss::Kl | Loss::Mse => "agreement",
+    match loss.is_of_labels() {
+        true => "accuracy",
+        false => "agreement",
     }
+}
+
+/// The columns of [`change_cells`], the first under this name.
+pub(crate) fn change_heads(first: &'static str, loss: Loss) -> Vec<&'static str> {
+    let mut heads = vec![first, "+- s.e."];
+    if loss == Loss::Calibrated {
+        heads.extend(["raw", "+- s.e."]);
+    }
+    heads.extend([accuracy(loss), "+- s.e."]);
+    heads
+}
+
+/// The changes of the losses, the accuracy, and how sure they are where there is more than one sample.
+pub(crate) fn change_cells(
+    loss: Loss,
+    changes: &Changes,
+    accuracy: f64,
+    samples: usize,
+) -> Vec<String> {
+    let sure = |error: String| match samples {
+        0 | 1 => String::new(),
+        _ => error,
+    };
+    let mut cells = Vec::new();
+    let raw = (loss == Loss::Calibrated).then_some(changes.raw);
+    for of_loss in [changes.loss].into_iter().chain(raw) {
+        cells.push(change(of_loss.mean));
+        cells.push(sure(self::loss(of_loss.standard_error)));
+    }
+    cells.push(percent(accuracy));
+    cells.push(sure(format!(
+        "{:.2}",
+        100.0 * changes.accuracy.standard_error
+    )));
+    cells
+}
+
+/// What the columns of [`change_cells`] say, `samples` being those that they were measured on.
+pub(crate) fn change_notes(loss: Loss, temperature: f64) -> String {
+    let of_loss = match loss {
+        Loss::Calibrated => format!(
+            "loss: cross-entropy of the outputs / {}, the temperature that suits FP32 best; raw: that of the outputs as they are",
+            self::temperature(temperature)
+        ),
+        Loss::Labels => "loss: cross-entropy".to_owned(),
+        Loss::Kl => "loss: divergence from the FP32 outputs; agreement: the part whose largest output is FP32's".to_owned(),
+        Loss::Mse => "loss: squared difference from the FP32 outputs; agreement: the part whose largest output is FP32's".to_owned(),
+    };
+    format!("{of_loss}; +-: paired standard errors of the changes from FP32")
+}
+
+/// A loss of FP32, with the raw one where that is another.
+pub(crate) fn fp32_loss(of: Loss, value: f64, raw: f64) -> String {
+    match of {
+        Loss::Calibrated => format!("{} (raw {})", loss(value), loss(raw)),
+        Loss::Labels | Loss::Kl | Loss::Mse => loss(value),
+    }
+}
+
+/// A temperature.
+pub(crate) fn temperature(temperature: f64) -> String {
+    decimal::fixed(temperature, 3)
 }
 
 /// A fraction in percent.

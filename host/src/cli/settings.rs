@@ -47,8 +47,9 @@ pub(crate) struct Settings {
     /// measured as wholes; ends early when no new layout comes up
     #[arg(long, value_name = "ROUNDS", default_value_t = bitbudget::profile::REFINE)]
     refine: u32,
-    /// Loss: against labels, or the divergence (kl) or squared difference (mse) from the FP32 outputs;
-    /// without it labels where there are some, else kl, and mse for models with one output
+    /// Loss: cross-entropy against labels, calibrated (of outputs divided by the temperature that suits the
+    /// FP32 model best) or as it is (labels), or the divergence (kl) or squared difference (mse) from the FP32
+    /// outputs; without it calibrated where there are labels, else kl, and mse for models with one output
     #[arg(long)]
     loss: Option<Loss>,
     /// Rounding of integer weights: descent (up or down so that the layer's output has least squared error on

@@ -1,11 +1,11 @@
-//! The first pass: the values of all tensors, and the quantizers chosen from them.
+//! The first pass: the values of all tensors, and what is chosen from them.
 
 use std::sync::Mutex;
 
 use bitbudget_core::network::Layer;
 use bitbudget_core::place::Cycles;
 use bitbudget_core::price::{PriceItem, PriceMatrix};
-use bitbudget_core::quant::Width;
+use bitbudget_core::quant::{QParams, Width};
 use candle_core::Tensor;
 use rayon::prelude::*;
 
@@ -13,15 +13,30 @@ use super::error::ProfileError;
 use super::options::Phase;
 use super::run::Run;
 use crate::batches::rows;
-use crate::calibrate::{Calibration, Histogram};
+use crate::calibrate::{self, Histogram};
 use crate::capacity::HostNetwork;
-use crate::loss::Outputs;
+use crate::grid::{self, Grid, Moments};
+use crate::loss::{Loss, Outputs};
+
+/// What is chosen from a model's values.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Calibration {
+    /// The INT8 map of every tensor: the input's, then every layer's output.
+    pub(super) qparams: Vec<QParams>,
+    /// The grids of every layer's integer weights, one for each width; empty for layers without
+    /// weights.
+    pub(super) grids: Vec<Vec<Grid>>,
+    /// The temperature of the loss.
+    pub(super) temperature: f64,
+}
 
 /// The values of all tensors over some samples.
 struct Seen {
     tensors: Vec<Histogram>,
     inputs: Option<Span>,
     outputs: Option<Span>,
+    /// The outputs of all samples, one after the other, where a temperature is fitted to them.
+    all_outputs: Vec<f32>,
 }
 
 impl Seen {
@@ -30,10 +45,11 @@ impl Seen {
             tensors: vec![Histogram::default(); tensors],
             inputs: None,
             outputs: None,
+            all_outputs: Vec::new(),
         }
     }
 
-    /// Adds the tensors of a batch; returns the index of one that is not finite, if there is one.
+    /// Adds the tensors of the batch after those that are there; returns the index of one that is not finite, if there is one.
     fn add(&mut self, tensors: &[Tensor]) -> candle_core::Result<Option<usize>> {
         let last = tensors.len() - 1;
         for (span, at) in [(&mut self.inputs, 0), (&mut self.outputs, last)] {
@@ -51,7 +67,9 @@ impl Seen {
         Ok(None)
     }
 
+    /// Adds what was seen of the batches after those that are there.
     fn merge(&mut self, other: Self) {
+        self.all_outputs.extend(other.all_outputs);
         for (own, more) in self.tensors.iter_mut().zip(&other.tensors) {
             own.merge(more);
         }
@@ -113,7 +131,7 @@ impl Span {
 }
 
 impl Run<'_> {
-    /// The distributions of all tensors, and the quantizers chosen from them.
+    /// The quantizers that suit the distributions of all tensors, and the temperature that suits the outputs.
     pub(super) fn calibrate(&self) -> Result<Calibration, ProfileError> {
         let count = self.batches.model.graph.layers.len() + 1;
         let empty = || Seen::nothing(count);
@@ -125,6 +143,10 @@ impl Run<'_> {
             let tensors = self.batches.forward(batch)?;
             if let Some(tensor) = all.add(&tensors)? {
                 return Err(self.not_finite(tensor, batch));
+            }
+            if self.batches.objective.loss == Loss::Calibrated {
+                let outputs = tensors[count - 1].flatten_all()?.to_vec1()?;
+                all.all_outputs.extend::<Vec<f32>>(outputs);
             }
             let mut done = done.lock().unwrap_or_else(|e| e.into_inner());
             *done += 1;
@@ -141,23 +163,49 @@ impl Run<'_> {
             let images = self.batches.data.len;
             return Err(ProfileError::Constant { images });
         }
+        let labels = self.batches.data.labels.as_deref();
+        let temperature = match (self.batches.objective.loss, labels) {
+            (Loss::Calibrated, Some(labels)) => {
+                self.batches.objective.fit(&seen.all_outputs, labels)
+            }
+            _ => 1.0,
+        };
+        let graph = &self.batches.model.graph;
+        let qparams = calibrate::qparams(graph, &seen.tensors, self.options.rule.clip);
+        Ok(Calibration {
+            grids: self.grids(&qparams)?,
+            qparams,
+            temperature,
+        })
+    }
+
+    /// The grids of every layer's integer weights.
+    fn grids(&self, qparams: &[QParams]) -> Result<Vec<Vec<Grid>>, ProfileError> {
         let offers = |width: &Width| {
             let mut levels = self.options.levels.iter();
             levels.any(|level| level.width() == Some(*width))
         };
         let widths: Vec<Width> = Width::ALL.into_iter().filter(offers).collect();
-        let moments = if widths.is_empty() {
-            vec![Vec::new(); count]
-        } else {
-            self.moments()?
+        let layers = &self.batches.model.graph.layers;
+        let moments: Vec<Vec<Moments>> = match widths.is_empty() {
+            true => vec![Vec::new(); layers.len()],
+            false => self.moments()?,
         };
-        Ok(Calibration::new(
-            &self.batches.model.graph,
-            &seen.tensors,
-            &moments,
-            &widths,
-            self.options.rule,
-        )?)
+        let mut grids = Vec::new();
+        for (i, (layer, moments)) in layers.iter().zip(&moments).enumerate() {
+            if self.control.stopped() {
+                return Err(self.interrupted(0));
+            }
+            let input_scale = qparams[layer.inputs[0]].scale;
+            grids.push(match &layer.weights {
+                Some(weights) => {
+                    grid::choose(weights, moments, input_scale, &widths, self.options.rule)?
+                }
+                None => Vec::new(),
+            });
+            (self.control.progress)(Phase::Round, i + 1, layers.len());
+        }
+        Ok(grids)
     }
 
     fn not_finite(&self, tensor: usize, batch: usize) -> ProfileError {

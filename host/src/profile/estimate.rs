@@ -4,11 +4,11 @@ use bitbudget_core::level::WeightFormat;
 use bitbudget_core::price::{PriceMatrix, SignedMeans};
 use bitbudget_core::quant::Rounding;
 
+use super::calibrate::Calibration;
 use super::error::ProfileError;
 use super::partial::Batch;
 use super::record::{Effort, Origin, Profile};
 use super::run::Run;
-use crate::calibrate::Calibration;
 use crate::capacity::{HostNetwork, MAX_LAYERS, MAX_LEVELS};
 use crate::graph::Weights;
 use crate::grid::{self, Grid};
@@ -29,7 +29,7 @@ impl Run<'_> {
             .iter()
             .flat_map(|batch| batch.base.clone())
             .collect();
-        let correct: f64 = batches.iter().map(|batch| batch.correct).sum();
+        let sum_of = |of: fn(&Batch) -> f64| batches.iter().map(of).sum::<f64>();
         let subject = Subject {
             input_steps: &self.input_steps(&network),
             input_noise: &self.input_noise(batches),
@@ -63,8 +63,10 @@ impl Run<'_> {
         Ok(Profile {
             origin,
             samples: base.len() as u32,
+            temperature: calibration.temperature,
             fp32_loss: mean_and_error(&base).0,
-            fp32_accuracy: correct / base.len().max(1) as f64,
+            fp32_raw_loss: sum_of(|batch| batch.raw) / base.len().max(1) as f64,
+            fp32_accuracy: sum_of(|batch| batch.correct) / base.len().max(1) as f64,
             names,
             network,
             grids: calibration.grids,

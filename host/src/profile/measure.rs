@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bitbudget_core::quant::Rounding;
 use rayon::prelude::*;
 
+use super::calibrate::Calibration;
 use super::error::ProfileError;
 use super::options::Phase;
 use super::partial::{Batch, Partial};
@@ -14,7 +15,6 @@ use super::record::Origin;
 use super::refine::RANDOM_LAYOUTS;
 use super::run::Run;
 use crate::batches::{Batches, rows};
-use crate::calibrate::Calibration;
 use crate::capacity::HostNetwork;
 use crate::file;
 use crate::metric::tangent::Backward;

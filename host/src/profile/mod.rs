@@ -57,12 +57,13 @@ pub fn profile(
     };
     let started = Instant::now();
     let model = FloatModel::new(graph)?;
-    let run = Run {
+    let mut run = Run {
         batches: Batches::new(&model, data, &options.preprocess, origin.loss),
         options,
         control,
     };
     let calibration = run.calibrate()?;
+    run.batches.objective.temperature = calibration.temperature;
     let network = run.network(&calibration)?;
     let calibrated = model.macs_run();
     let batches = run.measure(&network, &calibration, &origin)?;
@@ -114,14 +115,10 @@ fn check(graph: &Graph, data: &Dataset, options: &Options) -> Result<Loss, Profi
     }
     let outputs = graph.shape(graph.layers.len());
     let loss = Loss::or_found(options.loss, data, outputs)?;
-    match loss {
-        Loss::Labels => {
-            data.labels_below(outputs.len(), Path::new(&options.data_name))?;
-        }
-        loss @ (Loss::Kl | Loss::Mse) if options.metric == Metric::Tangent => {
-            return Err(ProfileError::FlatLoss { loss });
-        }
-        Loss::Kl | Loss::Mse => {}
+    if loss.is_of_labels() {
+        data.labels_below(outputs.len(), Path::new(&options.data_name))?;
+    } else if options.metric == Metric::Tangent {
+        return Err(ProfileError::FlatLoss { loss });
     }
     Ok(loss)
 }

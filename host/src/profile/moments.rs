@@ -17,6 +17,9 @@ impl Run<'_> {
         // not more at once than cores: second moments of long patches are large
         let mut all: Option<Vec<Vec<Moments>>> = None;
         for batch in 0..batches {
+            if self.control.stopped() {
+                return Err(self.interrupted(0));
+            }
             let tensors = self.batches.forward(batch)?;
             let layers = self.batches.model.graph.layers.iter().enumerate();
             let layers: Vec<_> = layers.collect();

@@ -79,6 +79,8 @@ impl Options {
 pub enum Phase {
     /// Distributions of all tensors.
     Calibrate,
+    /// The grids and codes of integer weights, layer by layer.
+    Round,
     /// Losses under every probe.
     Measure,
     /// Hessian traces, for the metric `hawq2`.
@@ -89,7 +91,7 @@ pub enum Phase {
 
 /// A caller's means to follow and end a run.
 pub struct Control<'a> {
-    /// Called with the batches done and in all.
+    /// Called with the batches, or layers, done and in all.
     pub progress: &'a (dyn Fn(Phase, usize, usize) + Sync),
     /// Set to end the run after the batches in work.
     pub stop: &'a AtomicBool,

@@ -11,7 +11,7 @@ use crate::loss::Score;
 
 const KIND: Kind = Kind {
     magic: *b"bitbpart",
-    version: 3,
+    version: 4,
     name: "partial profile",
 };
 
@@ -20,6 +20,8 @@ const KIND: Kind = Kind {
 pub(super) struct Batch {
     /// FP32 loss of every sample.
     pub(super) base: Vec<f64>,
+    /// Sum of the samples' [`Score::raw`] of the FP32 model.
+    pub(super) raw: f64,
     /// Sum of the samples' [`Score::correct`] of the FP32 model.
     pub(super) correct: f64,
     /// Products of all forward passes that measured it.
@@ -36,6 +38,7 @@ impl Batch {
     pub(super) fn of(scores: &[Score]) -> Self {
         Self {
             base: scores.iter().map(|score| score.loss).collect(),
+            raw: scores.iter().map(|score| score.raw).sum(),
             correct: scores.iter().map(|score| score.correct).sum(),
             macs: 0,
             perturbed: Vec::new(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::HostNetwork;
 use crate::file::{Content, FileError, Kind};
 use crate::grid::{Grid, WeightRounding};
-use crate::loss::Loss;
+use crate::loss::{Loss, MAX_TEMPERATURE, MIN_TEMPERATURE};
 use crate::metric::{Estimate, Metric};
 
 /// The origin of a profile: model, data and settings.
@@ -61,8 +61,12 @@ pub struct Profile {
     pub origin: Origin,
     /// Samples of the calibration set.
     pub samples: u32,
+    /// The temperature of the loss: with [`Loss::Calibrated`] that of the FP32 model on them, else 1.
+    pub temperature: f64,
     /// Mean loss of the FP32 model on them.
     pub fp32_loss: f64,
+    /// Mean of the samples' [`Score::raw`](crate::loss::Score::raw) of the FP32 model.
+    pub fp32_raw_loss: f64,
     /// Accuracy of the FP32 model on them, 0..=1.
     pub fp32_accuracy: f64,
     /// The layers' names.
@@ -85,7 +89,7 @@ impl Profile {
     /// The kind of its file.
     pub const KIND: Kind = Kind {
         magic: *b"bitbprof",
-        version: 5,
+        version: 6,
         name: "profile",
     };
 
@@ -149,6 +153,7 @@ impl Profile {
 fn unusable(profile: &Profile) -> Option<String> {
     let scalars = [
         ("the FP32 model's loss", profile.fp32_loss),
+        ("the FP32 model's raw loss", profile.fp32_raw_loss),
         ("the FP32 model's accuracy", profile.fp32_accuracy),
         ("the count of forward passes", profile.effort.forward_passes),
         (
@@ -158,6 +163,9 @@ fn unusable(profile: &Profile) -> Option<String> {
     ];
     if let Some((what, value)) = scalars.iter().find(|(_, value)| !value.is_finite()) {
         return Some(format!("{what} is {value}"));
+    }
+    if !(MIN_TEMPERATURE..=MAX_TEMPERATURE).contains(&profile.temperature) {
+        return Some(format!("the temperature is {}", profile.temperature));
     }
     for (layer, row) in profile.network.prices.rows.iter().enumerate() {
         let (name, grids) = (&profile.names[layer], &profile.grids[layer]);

@@ -1,25 +1,9 @@
-//! Loss of a network's outputs: against labels, or against the FP32 model's own outputs.
-
-use std::fmt;
-use std::str::FromStr;
+//! A loss of outputs of a kind, sample by sample.
 
 use bitbudget_core::op::Op;
 use bitbudget_core::shape::Shape;
-use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
-use crate::name::{self, UnknownName};
-
-/// The loss of one sample and how much of it came out right.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
-    /// The loss; cross-entropy and KL with the natural logarithm; of outputs with rows and columns the
-    /// mean over their pixels.
-    pub loss: f64,
-    /// The part of the pixels, 1 or 0 where there is one, whose largest output (the first of equals
-    /// counts) is that of the label or, without labels, of the class that the FP32 model chooses.
-    pub correct: f64,
-}
+use super::{Loss, Score, argmax};
 
 /// The kind of the last layer's outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,97 +12,6 @@ pub enum Outputs {
     Logits,
     /// Probabilities: the network ends in a softmax.
     Probabilities,
-}
-
-/// A loss function and its reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Loss {
-    /// Cross-entropy against labels.
-    Labels,
-    /// Kullback-Leibler divergence from the FP32 model's probabilities; needs no labels.
-    Kl,
-    /// Mean squared difference from the FP32 model's outputs, for regressors and autoencoders; needs no
-    /// labels.
-    Mse,
-}
-
-impl Loss {
-    /// All losses.
-    pub const ALL: [Self; 3] = [Self::Labels, Self::Kl, Self::Mse];
-
-    /// The loss that was asked for; else the squared difference for outputs of one channel, which name
-    /// no class, labels where the data has some, and KL without.
-    ///
-    /// # Errors
-    /// [`LossError`] when such outputs cannot have that loss.
-    pub fn or_found(
-        asked: Option<Self>,
-        data: &Dataset,
-        outputs: Shape,
-    ) -> Result<Self, LossError> {
-        let loss = asked.unwrap_or(match data.labels {
-            _ if outputs.c <= 1 => Self::Mse,
-            Some(_) => Self::Labels,
-            None => Self::Kl,
-        });
-        match loss {
-            Self::Labels | Self::Kl if outputs.c <= 1 => Err(LossError::OneClass { loss, outputs }),
-            Self::Labels if (outputs.h, outputs.w) != (1, 1) => {
-                Err(LossError::LabelOfPixels { outputs })
-            }
-            Self::Labels | Self::Kl | Self::Mse => Ok(loss),
-        }
-    }
-
-    /// The loss's name in commands and reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Labels => "labels",
-            Self::Kl => "kl",
-            Self::Mse => "mse",
-        }
-    }
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Loss {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        name::find("loss", text, Self::ALL, Self::name)
-    }
-}
-
-/// Why outputs cannot have a loss.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[non_exhaustive]
-pub enum LossError {
-    /// The softmax of one number is 1, whatever the number.
-    #[error(
-        "the model has outputs of one channel ({outputs}): their loss {loss} is 0 whatever the model computes"
-    )]
-    #[diagnostic(help("use --loss mse, the squared difference from the FP32 model's outputs"))]
-    OneClass {
-        /// The loss.
-        loss: Loss,
-        /// Shape of the outputs.
-        outputs: Shape,
-    },
-    /// A label is one class, the outputs have one for each pixel.
-    #[error(
-        "the labels are one number per image, but the model's outputs of {outputs} have a class for each pixel"
-    )]
-    #[diagnostic(help("compare with the FP32 model's outputs: --loss kl or --loss mse"))]
-    LabelOfPixels {
-        /// Shape of the outputs.
-        outputs: Shape,
-    },
 }
 
 /// The target of one sample's outputs.
@@ -131,10 +24,12 @@ pub enum Target<'a> {
 }
 
 /// A loss of outputs of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
-    /// The loss; [`Loss::Labels`] goes with [`Target::Label`], the others with [`Target::Outputs`].
+    /// The loss; [`Loss::is_of_labels`] goes with [`Target::Label`], the others with [`Target::Outputs`].
     pub loss: Loss,
+    /// With [`Loss::Calibrated`] what the logits are divided by, above 0; see [`Objective::fit`].
+    pub temperature: f64,
     /// The kind of the outputs.
     pub outputs: Outputs,
     /// Outputs of each pixel, one after the other: the classes that a softmax runs over.
@@ -142,7 +37,7 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The loss of outputs of this shape that the operator `last` gives.
+    /// The loss of outputs of this shape that the operator `last` gives, at temperature 1.
     #[must_use]
     pub fn new(loss: Loss, last: Option<Op>, outputs: Shape) -> Self {
         // a softmax runs over all elements of a sample
@@ -152,6 +47,7 @@ impl Objective {
         };
         Self {
             loss,
+            temperature: 1.0,
             outputs,
             classes,
         }
@@ -167,23 +63,28 @@ impl Objective {
         let count = pixels.len().max(1) as f64;
         let mut score = Score {
             loss: 0.0,
+            raw: 0.0,
             correct: 0.0,
         };
         for (i, pixel) in pixels.enumerate() {
-            let (loss, class) = match target {
+            let (loss, raw, class) = match target {
                 Target::Label(label) => {
                     let label = label as usize;
-                    (-self.log_probabilities(pixel)[label], label)
+                    let raw = self.log_probabilities(pixel);
+                    (-self.at_temperature(raw.clone())[label], -raw[label], label)
                 }
                 Target::Outputs(want) => {
                     let want = &want[i * self.classes..][..pixel.len()];
-                    (self.distance(pixel, want), argmax(want))
+                    let distance = self.distance(pixel, want);
+                    (distance, distance, argmax(want))
                 }
             };
             score.loss += loss;
+            score.raw += raw;
             score.correct += f64::from(u8::from(argmax(pixel) == class));
         }
         score.loss /= count;
+        score.raw /= count;
         score.correct /= count;
         score
     }
@@ -196,7 +97,7 @@ impl Objective {
                 let squares = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
                 squares.sum::<f64>() / outputs.len().max(1) as f64
             }
-            Loss::Kl | Loss::Labels => {
+            Loss::Kl | Loss::Labels | Loss::Calibrated => {
                 let log_p = self.log_probabilities(want);
                 let log_q = self.log_probabilities(outputs);
                 let pairs = log_p.iter().zip(&log_q);
@@ -232,19 +133,33 @@ impl Objective {
                     log_p.into_iter().map(f64::exp).collect()
                 }
             };
-            let log_q = self.log_probabilities(pixel);
-            let pairs = want.iter().zip(log_q);
-            let each = pairs.map(|(p, log_q)| match self.outputs {
-                Outputs::Logits => (part * (log_q.exp() - p)) as f32,
-                Outputs::Probabilities => (part * (-p / log_q.exp())) as f32,
+            let raw = self.log_probabilities(pixel);
+            let log_q = self.at_temperature(raw.clone());
+            let rows = want.iter().zip(raw).zip(log_q);
+            let each = rows.map(|((p, raw), log_q)| match (self.loss, self.outputs) {
+                (Loss::Calibrated, Outputs::Probabilities) => {
+                    (log_q.exp() - p) / self.temperature / raw.exp()
+                }
+                (Loss::Calibrated, Outputs::Logits) => (log_q.exp() - p) / self.temperature,
+                (_, Outputs::Logits) => log_q.exp() - p,
+                (_, Outputs::Probabilities) => -p / log_q.exp(),
             });
-            each.collect()
+            each.map(|x| (part * x) as f32).collect()
         };
         pixels.enumerate().flat_map(of_pixel).collect()
     }
 
+    /// One pixel's log-probabilities at the temperature; as they are but with [`Loss::Calibrated`].
+    fn at_temperature(self, mut raw: Vec<f64>) -> Vec<f64> {
+        if self.loss == Loss::Calibrated {
+            raw.iter_mut().for_each(|x| *x /= self.temperature);
+            normalize(&mut raw);
+        }
+        raw
+    }
+
     /// Log-probabilities of one pixel's outputs.
-    fn log_probabilities(self, outputs: &[f32]) -> Vec<f64> {
+    pub(super) fn log_probabilities(self, outputs: &[f32]) -> Vec<f64> {
         let reals = outputs.iter().map(|x| f64::from(*x));
         match self.outputs {
             Outputs::Probabilities => {
@@ -252,30 +167,20 @@ impl Objective {
                 reals.map(|p| p.max(least).ln()).collect()
             }
             Outputs::Logits => {
-                let largest = reals.clone().fold(f64::NEG_INFINITY, f64::max);
-                let sum: f64 = reals.clone().map(|x| (x - largest).exp()).sum();
-                let shift = largest + sum.ln();
-                reals.map(|x| x - shift).collect()
+                let mut logits: Vec<f64> = reals.collect();
+                normalize(&mut logits);
+                logits
             }
         }
     }
 }
 
-/// The index of the largest output, the first of equals; 0 for none.
-#[must_use]
-pub fn argmax(outputs: &[f32]) -> usize {
-    let best = |best: usize, i: usize| if outputs[i] > outputs[best] { i } else { best };
-    (1..outputs.len()).fold(0, best)
-}
-
-/// The mean and its standard error; zeros for an empty sample.
-#[must_use]
-pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
-    let n = values.len().max(1) as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
-    let variance = squares / (n - 1.0).max(1.0);
-    (mean, (variance / n).sqrt())
+/// Shifts logarithms so that what they are of adds up to 1.
+pub(super) fn normalize(logs: &mut [f64]) {
+    let largest = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = logs.iter().map(|x| (x - largest).exp()).sum();
+    let shift = largest + sum.ln();
+    logs.iter_mut().for_each(|x| *x -= shift);
 }
 
 #[cfg(test)]
@@ -286,6 +191,7 @@ mod tests {
     const fn objective(loss: Loss, outputs: Outputs) -> Objective {
         Objective {
             loss,
+            temperature: 1.7,
             outputs,
             classes: 3,
         }
@@ -335,6 +241,7 @@ mod tests {
         let (x, want) = ([0.2_f32, 0.5, 0.3], [0.6_f32, 0.1, 0.3]);
         for (loss, target) in [
             (Loss::Labels, Target::Label(2)),
+            (Loss::Calibrated, Target::Label(2)),
             (Loss::Kl, Target::Outputs(&want)),
             (Loss::Mse, Target::Outputs(&want)),
         ] {
@@ -403,50 +310,5 @@ mod tests {
         // the core's softmax runs over all pixels
         let flat = Objective::new(Loss::Kl, Some(Op::Softmax), shape);
         assert_eq!(flat.classes, shape.len());
-    }
-
-    #[test]
-    fn outputs_have_the_losses_that_can_tell_something() {
-        let data = |labels: Option<Vec<u32>>| Dataset {
-            height: 1,
-            width: 1,
-            channels: 1,
-            len: 2,
-            pixels: crate::dataset::Pixels::U8(vec![0, 1]),
-            labels,
-            class_names: Vec::new(),
-        };
-        let (plain, labelled) = (data(None), data(Some(vec![0, 1])));
-        let (vector, one) = (Shape::vector(10), Shape::vector(1));
-        let (image, mask) = (Shape::new(8, 8, 3), Shape::new(8, 8, 1));
-        let found = |asked, data: &Dataset, shape| Loss::or_found(asked, data, shape).ok();
-        assert_eq!(found(None, &plain, vector), Some(Loss::Kl));
-        assert_eq!(found(None, &labelled, vector), Some(Loss::Labels));
-        assert_eq!(found(None, &plain, image), Some(Loss::Kl));
-        for shape in [one, mask] {
-            for data in [&plain, &labelled] {
-                assert_eq!(found(None, data, shape), Some(Loss::Mse));
-                for loss in [Loss::Kl, Loss::Labels] {
-                    let refused = Loss::or_found(Some(loss), data, shape);
-                    assert!(matches!(refused, Err(LossError::OneClass { .. })));
-                }
-            }
-        }
-        for asked in [None, Some(Loss::Labels)] {
-            let refused = Loss::or_found(asked, &labelled, image);
-            assert!(matches!(refused, Err(LossError::LabelOfPixels { .. })));
-        }
-        assert_eq!(found(Some(Loss::Kl), &labelled, image), Some(Loss::Kl));
-        for shape in [vector, one, image, mask] {
-            assert_eq!(found(Some(Loss::Mse), &labelled, shape), Some(Loss::Mse));
-        }
-    }
-
-    #[test]
-    fn the_error_of_a_mean_is_the_textbook_one() {
-        let (mean, error) = mean_and_error(&[1.0, 2.0, 3.0, 4.0]);
-        assert_eq!(mean, 2.5);
-        assert!((error - (5.0_f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
-        assert_eq!(mean_and_error(&[]), (0.0, 0.0));
     }
 }
