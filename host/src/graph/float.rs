@@ -6,6 +6,7 @@ use candle_core::{D, Device, Result, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::depthwise::Depthwise;
 use super::ops::{AddThen, Im2Col, Passed, Pool, PoolKind, dims};
 use super::{Graph, GraphLayer};
 
@@ -25,6 +26,15 @@ pub struct Parameters {
     pub weight: Tensor,
     /// `[O]`.
     pub bias: Tensor,
+}
+
+/// What the weights of a layer are multiplied with.
+#[derive(Clone, Debug)]
+pub enum Operands {
+    /// The patches of each group, `[rows, K]`.
+    Patches(Vec<Tensor>),
+    /// The input of a depthwise convolution.
+    Input(Tensor),
 }
 
 impl FloatModel {
@@ -114,6 +124,41 @@ impl FloatModel {
         self.parameters[layer].as_ref()
     }
 
+    /// What the weights of a layer are multiplied with, found once for several of them.
+    ///
+    /// # Errors
+    /// candle's.
+    pub fn operands(&self, layer: usize, input: &Tensor) -> Result<Operands> {
+        Ok(match self.depthwise(layer) {
+            Some(_) => Operands::Input(input.clone()),
+            None => Operands::Patches(self.patches(layer, input)?),
+        })
+    }
+
+    /// The depthwise convolution that a layer is, if so.
+    fn depthwise(&self, layer: usize) -> Option<Depthwise> {
+        let GraphLayer {
+            op, output, inputs, ..
+        } = &self.graph.layers[layer];
+        let input = self.graph.shape(inputs[0]);
+        match *op {
+            Op::Conv2d { window, groups } if groups == input.c && groups == output.c => {
+                Some(Depthwise {
+                    window,
+                    input,
+                    output: *output,
+                })
+            }
+            Op::Conv2d { .. }
+            | Op::Dense
+            | Op::Add
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::Reshape
+            | Op::Softmax => None,
+        }
+    }
+
     /// The patches of `input` that the weights of each group of a layer are multiplied with: `[rows, K]`.
     ///
     /// # Errors
@@ -180,14 +225,14 @@ impl FloatModel {
         (output * inside)? + clamped
     }
 
-    /// The output of a layer with weights for the [`patches`](Self::patches) of its input.
+    /// The output of a layer with weights for the [operands](Self::operands) of its input.
     ///
     /// # Errors
     /// candle's.
     pub fn run_on(
         &self,
         layer: usize,
-        patches: &[Tensor],
+        operands: &Operands,
         parameters: Option<&Parameters>,
         activation: Activation,
     ) -> Result<Tensor> {
@@ -195,15 +240,21 @@ impl FloatModel {
         let Some(own) = parameters.or(self.parameters[layer].as_ref()) else {
             candle_core::bail!("layer {layer} has no weights")
         };
-        let channels = own.weight.dim(0)? / patches.len();
-        let products = patches.iter().enumerate().map(|(group, patches)| {
-            let weight = own.weight.narrow(0, group * channels, channels)?;
-            patches.matmul(&weight.t()?)
-        });
-        let products = products.collect::<Result<Vec<_>>>()?;
-        let products = match products.as_slice() {
-            [product] => product.clone(),
-            several => Tensor::cat(several, 1)?,
+        let products = match (operands, self.depthwise(layer)) {
+            (Operands::Input(input), Some(depthwise)) => input.apply_op2(&own.weight, depthwise)?,
+            (Operands::Input(_), None) => candle_core::bail!("layer {layer} is not depthwise"),
+            (Operands::Patches(patches), _) => {
+                let channels = own.weight.dim(0)? / patches.len();
+                let products = patches.iter().enumerate().map(|(group, patches)| {
+                    let weight = own.weight.narrow(0, group * channels, channels)?;
+                    patches.matmul(&weight.t()?)
+                });
+                let products = products.collect::<Result<Vec<_>>>()?;
+                match products.as_slice() {
+                    [product] => product.clone(),
+                    several => Tensor::cat(several, 1)?,
+                }
+            }
         };
         let count = products.elem_count() / output.len();
         let macs = self.layer_macs(layer) * count as u64;
@@ -225,8 +276,8 @@ impl FloatModel {
     ) -> Result<Tensor> {
         let GraphLayer { op, output, .. } = &self.graph.layers[layer];
         if op.has_weights() {
-            let patches = self.patches(layer, &inputs[0])?;
-            return self.run_on(layer, &patches, parameters, activation);
+            let operands = self.operands(layer, &inputs[0])?;
+            return self.run_on(layer, &operands, parameters, activation);
         }
         let input = self.graph.shape(self.graph.layers[layer].inputs[0]);
         let x = &inputs[0];

@@ -1,12 +1,13 @@
 //! The float model: what an importer gives, and what the calibration runs.
 
+mod depthwise;
 mod float;
 pub(crate) mod ops;
 
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
 
-pub use float::{FloatModel, Parameters};
+pub use float::{FloatModel, Operands, Parameters};
 
 use crate::file::fingerprint;
 

@@ -8,7 +8,7 @@ use candle_core::{
 };
 
 /// The elements of a contiguous `f32` tensor on the CPU.
-fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+pub(super) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let (start, end) = layout
         .contiguous_offsets()
         .ok_or_else(|| Error::Msg("a custom operation needs a contiguous tensor".into()).bt())?;

@@ -11,7 +11,7 @@ use candle_core::{Device, Result, Tensor};
 use super::Probe;
 use crate::capacity::HostNetwork;
 use crate::graph::ops::FakeQuantize;
-use crate::graph::{FloatModel, Parameters, Weights};
+use crate::graph::{FloatModel, Operands, Parameters, Weights};
 use crate::grid::{self, Grid};
 
 /// Simulates quantized layouts and shifts of a float model, starting from the FP32 tensors of a
@@ -185,7 +185,7 @@ impl<'a> Replay<'a> {
         let mut own = vec![true; base.len()];
         let mut last: Vec<(Level, Vec<Option<Form>>)> = Vec::new();
         // of layers with weights, for each form in which their input was read
-        let mut known: Vec<Vec<(Option<Form>, Vec<Tensor>)>> = vec![Vec::new(); layers.len()];
+        let mut known: Vec<Vec<(Option<Form>, Operands)>> = vec![Vec::new(); layers.len()];
         for &at in order {
             let levels = &layouts[at];
             let forms = self.network.forms(levels);
@@ -210,14 +210,18 @@ impl<'a> Replay<'a> {
                     base[i + 1].clone()
                 } else if layer.op.has_weights() {
                     let form = reads[i].1[0];
-                    if known[i].iter().all(|(other, _)| *other != form) {
-                        let input = read((&layer.inputs[0], &form))?;
-                        known[i].push((form, self.model.patches(i, &input)?));
-                    }
-                    let patches = known[i].iter().find(|(other, _)| *other == form);
-                    let patches = patches.map_or(&[][..], |(_, patches)| patches);
+                    let found = known[i].iter().position(|(other, _)| *other == form);
+                    let found = match found {
+                        Some(found) => found,
+                        None => {
+                            let input = read((&layer.inputs[0], &form))?;
+                            known[i].push((form, self.model.operands(i, &input)?));
+                            known[i].len() - 1
+                        }
+                    };
+                    let operands = &known[i][found].1;
                     self.model
-                        .run_on(i, patches, parameters, layer.activation)?
+                        .run_on(i, operands, parameters, layer.activation)?
                 } else {
                     let inputs = sources().map(read).collect::<Result<Vec<_>>>()?;
                     self.model.run(i, &inputs, None)?

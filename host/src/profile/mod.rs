@@ -30,7 +30,11 @@ pub use error::ProfileError;
 pub use options::{Control, DEFAULT_LEVELS, Options, Phase, REFINE};
 pub use record::{Effort, Origin, Profile};
 
-/// The profile of `graph` on `data`.
+/// The profile of `graph` on `data`, on the threads of rayon's pool.
+///
+/// candle looks before every matrix product for the number of threads that it may take, in the variable
+/// `RAYON_NUM_THREADS` or else in `/proc/cpuinfo`, which is slow. Batches run on all threads anyway: a
+/// program does best to build the pool first and to set the variable to 1 then, as the command does.
 ///
 /// # Errors
 /// [`ProfileError`]; when it was interrupted, the same call goes on from what was kept.
