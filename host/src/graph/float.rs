@@ -1,7 +1,7 @@
 //! The float model in candle: the FP32 reference and every perturbation of it.
 
 use bitbudget_core::op::{Activation, Op};
-use bitbudget_core::shape::Shape;
+use bitbudget_core::shape::{Shape, Window};
 use candle_core::{D, Device, Result, Tensor};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -336,6 +336,8 @@ fn patches(
     let depth = usize::from(input.c) / groups;
     (0..groups).map(move |group| match window {
         None => x.reshape((x.dim(0)?, ())),
+        // every pixel is a patch
+        Some(window) if groups == 1 && window == Window::square(1, 1, 0) => x.reshape(((), depth)),
         Some(window) => x.apply_op1(Im2Col {
             window,
             input,
