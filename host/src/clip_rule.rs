@@ -1,11 +1,8 @@
 //! Rules for clip ranges, as commands name them.
 
-use std::fmt;
-use std::str::FromStr;
-
 use bitbudget_core::clip::{Clip, Density};
 
-use crate::name::{self, UnknownName};
+use crate::name::named;
 
 /// A rule for clip ranges by its name in commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,19 +60,7 @@ impl ClipRule {
     }
 }
 
-impl fmt::Display for ClipRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for ClipRule {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        name::find("rule", text, Self::ALL, Self::name)
-    }
-}
+named!(ClipRule, "rule");
 
 #[cfg(test)]
 mod tests {

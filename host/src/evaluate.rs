@@ -127,14 +127,15 @@ pub fn evaluate(
         (_, _, fp32) => fp32.map_or(1.0, |fp32| fp32.temperature),
     };
     let wanted = against.fp32.map_or(&outputs, |fp32| &fp32.outputs);
-    let targets = (0..data.len).map(|i| match labels {
-        Some(labels) => Target::Label(labels[i]),
-        None => Target::Outputs(&wanted[i * output_len..][..output_len]),
-    });
-    let pairs = outputs.chunks(output_len.max(1)).zip(targets);
-    let scores: Vec<Score> = pairs
-        .map(|(row, target)| objective.score(row, target))
-        .collect();
+    let score = |i: usize| {
+        let of_sample = i * output_len..(i + 1) * output_len;
+        let target = match labels {
+            Some(labels) => Target::Label(labels[i]),
+            None => Target::Outputs(&wanted[of_sample.clone()]),
+        };
+        objective.score(&outputs[of_sample], target)
+    };
+    let scores: Vec<Score> = (0..data.len).into_par_iter().map(score).collect();
     let mean =
         |of: fn(&Score) -> f64| scores.iter().map(of).sum::<f64>() / scores.len().max(1) as f64;
     Ok(Evaluation {

@@ -1,5 +1,26 @@
 //! Names in commands.
 
+/// Lets an enum be written and read by its names: `named!(Loss, "loss")` implements [`Display`](std::fmt::Display)
+/// and [`FromStr`](std::str::FromStr) by its `ALL` and `name`; the second argument is that of [`find`].
+macro_rules! named {
+    ($type:ty, $what:literal) => {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::name::UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                $crate::name::find($what, text, Self::ALL, Self::name)
+            }
+        }
+    };
+}
+pub(crate) use named;
+
 /// The one of `all` that is called `name`; `what` says in an error what was to be named.
 pub(crate) fn find<T: Copy, const N: usize>(
     what: &'static str,

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::data::Data;
 use super::network_file::{Source, parse_image};
+use super::settings::LossArgs;
 use super::target::{BudgetArgs, Target, TargetArgs};
 use super::{Outcome, report};
 
@@ -32,11 +33,8 @@ pub(crate) struct Eval {
     data: Data,
     #[command(flatten)]
     budgets: BudgetArgs,
-    /// Loss: cross-entropy against labels, calibrated (of outputs divided by the temperature that suits the
-    /// FP32 model best) or as it is (labels), or the divergence (kl) or squared difference (mse) from the FP32
-    /// outputs; without it calibrated where there are labels, else kl, and mse for models with one output
-    #[arg(long)]
-    loss: Option<Loss>,
+    #[command(flatten)]
+    loss: LossArgs,
     /// Skip the FP32 baseline: much faster, but no change of the loss
     #[arg(long)]
     no_fp32: bool,
@@ -55,7 +53,8 @@ impl Eval {
         let bytes = file::read(&self.image)?;
         let image = parse_image(&self.image, &bytes)?;
         let data = self.data.load(image.network().input)?;
-        let mut loss = Loss::or_found(self.loss, &data, image.network().output_shape())?;
+        let asked = self.loss.loss;
+        let mut loss = Loss::or_found(asked, &data, image.network().output_shape())?;
         let baseline = match self.no_fp32 {
             true => Baseline::None,
             false => Baseline::find(&image, self.model.as_deref())?,
@@ -68,7 +67,7 @@ impl Eval {
                     "give the model that it was packed from (--model MODEL.onnx)",
                 ),
             };
-            if self.loss.is_none() && loss == Loss::Calibrated {
+            if asked.is_none() && loss == Loss::Calibrated {
                 loss = Loss::Labels;
             }
             if loss != Loss::Labels {

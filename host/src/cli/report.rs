@@ -175,7 +175,7 @@ pub(crate) fn change_cells(
     cells
 }
 
-/// What the columns of [`change_cells`] say, `samples` being those that they were measured on.
+/// What the columns of [`change_cells`] say.
 pub(crate) fn change_notes(loss: Loss, temperature: f64) -> String {
     let of_loss = match loss {
         Loss::Calibrated => format!(

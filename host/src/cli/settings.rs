@@ -12,6 +12,16 @@ use bitbudget_core::network::{MAX_STATS, Preprocess};
 use clap::Args;
 use miette::miette;
 
+/// The loss.
+#[derive(Args, Debug)]
+pub(crate) struct LossArgs {
+    /// Loss: cross-entropy against labels, calibrated (of outputs divided by the temperature that suits the
+    /// FP32 model best) or as it is (labels), or the divergence (kl) or squared difference (mse) from the FP32
+    /// outputs; without it calibrated where there are labels, else kl, and mse for models with one output
+    #[arg(long)]
+    pub(crate) loss: Option<Loss>,
+}
+
 /// Inputs, levels, loss and quantizers.
 #[derive(Args, Debug)]
 pub(crate) struct Settings {
@@ -47,11 +57,8 @@ pub(crate) struct Settings {
     /// measured as wholes; ends early when no new layout comes up
     #[arg(long, value_name = "ROUNDS", default_value_t = bitbudget::profile::REFINE)]
     refine: u32,
-    /// Loss: cross-entropy against labels, calibrated (of outputs divided by the temperature that suits the
-    /// FP32 model best) or as it is (labels), or the divergence (kl) or squared difference (mse) from the FP32
-    /// outputs; without it calibrated where there are labels, else kl, and mse for models with one output
-    #[arg(long)]
-    loss: Option<Loss>,
+    #[command(flatten)]
+    loss: LossArgs,
     /// Rounding of integer weights: descent (up or down so that the layer's output has least squared error on
     /// the calibration data) or nearest
     #[arg(long, default_value_t = WeightRounding::default())]
@@ -110,7 +117,7 @@ impl Settings {
             levels: self.levels.clone(),
             metric,
             refine: self.refine,
-            loss: self.loss,
+            loss: self.loss.loss,
             rule: Rule {
                 clip: self.clip.with(self.percentile / 100.0),
                 rounding: self.rounding,

@@ -3,11 +3,11 @@
 use bitbudget_core::shape::{Shape, Window};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape as Dims, Tensor};
 
-use super::ops::{dims, elements};
+use super::ops::{dims, elements, for_each_run};
 
 /// Every channel with a window of its own: `[N, H, W, C]` and the weights `[C, KH·KW]` to `[N, OH, OW, C]`;
 /// padding is 0.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Depthwise {
     pub(crate) window: Window,
     pub(crate) input: Shape,
@@ -17,21 +17,14 @@ pub(crate) struct Depthwise {
 impl Depthwise {
     /// Calls `each(output, input, tap)` for every product of one sample, in units of pixels.
     fn for_each_tap(&self, mut each: impl FnMut(usize, usize, usize)) {
-        let width = usize::from(self.input.w);
-        let kernel_width = usize::from(self.window.kernel[1]);
-        let mut pixel = 0;
-        for y in 0..usize::from(self.output.h) {
-            let rows = self.window.rows(y, self.input.h);
-            for x in 0..usize::from(self.output.w) {
-                let columns = self.window.columns(x, self.input.w);
-                for row in 0..rows.len {
-                    let first = (rows.start + row) * width + columns.start;
-                    let tap = (rows.tap + row) * kernel_width + columns.tap;
-                    (0..columns.len).for_each(|column| each(pixel, first + column, tap + column));
-                }
-                pixel += 1;
-            }
-        }
+        for_each_run(
+            self.window,
+            self.input,
+            self.output,
+            |output, tap, input, len| {
+                (0..len).for_each(|column| each(output, input + column, tap + column));
+            },
+        );
     }
 
     fn channels(&self) -> usize {
@@ -221,7 +214,7 @@ mod tests {
                 Ok([flat(&y)?, of(&x)?, of(&weight)?])
             };
             let operands = model.operands(0, &x).expect("operands");
-            assert!(matches!(operands, Operands::Input(_)));
+            assert!(matches!(operands, Operands::Depthwise(..)));
             let patches = Operands::Patches(model.patches(0, &x).expect("patches"));
             let (found, wanted) = (run(&operands), run(&patches));
             let (found, wanted) = (found.expect("a run"), wanted.expect("a run"));

@@ -30,11 +30,11 @@ pub struct Parameters {
 
 /// What the weights of a layer are multiplied with.
 #[derive(Clone, Debug)]
-pub enum Operands {
+pub(crate) enum Operands {
     /// The patches of each group, `[rows, K]`.
     Patches(Vec<Tensor>),
     /// The input of a depthwise convolution.
-    Input(Tensor),
+    Depthwise(Depthwise, Tensor),
 }
 
 impl FloatModel {
@@ -128,9 +128,9 @@ impl FloatModel {
     ///
     /// # Errors
     /// candle's.
-    pub fn operands(&self, layer: usize, input: &Tensor) -> Result<Operands> {
+    pub(crate) fn operands(&self, layer: usize, input: &Tensor) -> Result<Operands> {
         Ok(match self.depthwise(layer) {
-            Some(_) => Operands::Input(input.clone()),
+            Some(depthwise) => Operands::Depthwise(depthwise, input.clone()),
             None => Operands::Patches(self.patches(layer, input)?),
         })
     }
@@ -229,7 +229,7 @@ impl FloatModel {
     ///
     /// # Errors
     /// candle's.
-    pub fn run_on(
+    pub(crate) fn run_on(
         &self,
         layer: usize,
         operands: &Operands,
@@ -240,10 +240,9 @@ impl FloatModel {
         let Some(own) = parameters.or(self.parameters[layer].as_ref()) else {
             candle_core::bail!("layer {layer} has no weights")
         };
-        let products = match (operands, self.depthwise(layer)) {
-            (Operands::Input(input), Some(depthwise)) => input.apply_op2(&own.weight, depthwise)?,
-            (Operands::Input(_), None) => candle_core::bail!("layer {layer} is not depthwise"),
-            (Operands::Patches(patches), _) => {
+        let products = match operands {
+            Operands::Depthwise(depthwise, input) => input.apply_op2(&own.weight, *depthwise)?,
+            Operands::Patches(patches) => {
                 let channels = own.weight.dim(0)? / patches.len();
                 let products = patches.iter().enumerate().map(|(group, patches)| {
                     let weight = own.weight.narrow(0, group * channels, channels)?;

@@ -7,7 +7,8 @@ pub(crate) mod ops;
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::shape::Shape;
 
-pub use float::{FloatModel, Operands, Parameters};
+pub(crate) use float::Operands;
+pub use float::{FloatModel, Parameters};
 
 use crate::file::fingerprint;
 

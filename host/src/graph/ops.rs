@@ -15,6 +15,30 @@ pub(super) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&
     Ok(&storage.as_slice::<f32>()?[start..end])
 }
 
+/// Calls `each(output pixel, tap, input pixel, pixels)` for every row of taps that a window has inside one
+/// sample: the first tap, and the input pixel under it.
+pub(super) fn for_each_run(
+    window: Window,
+    input: Shape,
+    output: Shape,
+    mut each: impl FnMut(usize, usize, usize, usize),
+) {
+    let (width, kernel_width) = (usize::from(input.w), usize::from(window.kernel[1]));
+    let mut position = 0;
+    for y in 0..usize::from(output.h) {
+        let rows = window.rows(y, input.h);
+        for x in 0..usize::from(output.w) {
+            let columns = window.columns(x, input.w);
+            for row in 0..rows.len {
+                let tap = (rows.tap + row) * kernel_width + columns.tap;
+                let pixel = (rows.start + row) * width + columns.start;
+                each(position, tap, pixel, columns.len);
+            }
+            position += 1;
+        }
+    }
+}
+
 /// The patches under a sliding window, `[N, H, W, C]` to `[N·OH·OW, KH·KW·depth]`, for `depth`
 /// channels from `first` on; padding is 0. A convolution is this times its weights.
 #[derive(Clone, Copy)]
@@ -29,29 +53,23 @@ pub(crate) struct Im2Col {
 impl Im2Col {
     /// Calls `each(element of the patches, element of the sample, length)` for every contiguous run.
     fn for_each_run(&self, mut each: impl FnMut(usize, usize, usize)) {
-        let (width, channels) = (usize::from(self.input.w), usize::from(self.input.c));
-        let kernel_width = usize::from(self.window.kernel[1]);
-        let mut patch = 0;
-        for y in 0..usize::from(self.output.h) {
-            let rows = self.window.rows(y, self.input.h);
-            for x in 0..usize::from(self.output.w) {
-                let columns = self.window.columns(x, self.input.w);
-                for row in 0..rows.len {
-                    let tap = (rows.tap + row) * kernel_width + columns.tap;
-                    let pixel = (rows.start + row) * width + columns.start;
-                    if self.depth == channels {
-                        let len = columns.len * channels;
-                        each(patch + tap * channels, pixel * channels, len);
-                        continue;
-                    }
-                    for column in 0..columns.len {
-                        let from = (pixel + column) * channels + self.first;
-                        each(patch + (tap + column) * self.depth, from, self.depth);
-                    }
+        let channels = usize::from(self.input.c);
+        let taps = self.window.taps();
+        for_each_run(
+            self.window,
+            self.input,
+            self.output,
+            |position, tap, pixel, len| {
+                let tap = position * taps + tap;
+                if self.depth == channels {
+                    return each(tap * channels, pixel * channels, len * channels);
                 }
-                patch += self.window.taps() * self.depth;
-            }
-        }
+                for column in 0..len {
+                    let from = (pixel + column) * channels + self.first;
+                    each((tap + column) * self.depth, from, self.depth);
+                }
+            },
+        );
     }
 
     fn patches_len(&self) -> usize {

@@ -17,9 +17,6 @@ mod choose;
 mod descent;
 mod moments;
 
-use std::fmt;
-use std::str::FromStr;
-
 use bitbudget_core::clip::Clip;
 use bitbudget_core::level::WeightFormat;
 use bitbudget_core::quant::{
@@ -28,7 +25,7 @@ use bitbudget_core::quant::{
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Weights;
-use crate::name::{self, UnknownName};
+use crate::name::named;
 
 pub use choose::choose;
 pub use moments::Moments;
@@ -166,19 +163,7 @@ impl WeightRounding {
     }
 }
 
-impl fmt::Display for WeightRounding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for WeightRounding {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        name::find("rounding", text, Self::ALL, Self::name)
-    }
-}
+named!(WeightRounding, "rounding");
 
 /// The rule by which grids are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]

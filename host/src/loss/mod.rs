@@ -3,14 +3,11 @@
 mod objective;
 mod temperature;
 
-use std::fmt;
-use std::str::FromStr;
-
 use bitbudget_core::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
-use crate::name::{self, UnknownName};
+use crate::name::named;
 
 pub use objective::{Objective, Outputs, Target};
 pub use temperature::{MAX_TEMPERATURE, MIN_TEMPERATURE};
@@ -133,19 +130,7 @@ impl Loss {
     }
 }
 
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Loss {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        name::find("loss", text, Self::ALL, Self::name)
-    }
-}
+named!(Loss, "loss");
 
 /// Why outputs cannot have a loss.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

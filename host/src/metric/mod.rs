@@ -9,16 +9,13 @@ mod replay;
 mod secant;
 pub(crate) mod tangent;
 
-use std::fmt;
-use std::str::FromStr;
-
 use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::price::SignedMeans;
 use bitbudget_core::quant::{Rounding, Width};
 use serde::{Deserialize, Serialize};
 
 use crate::loss::mean_and_error;
-use crate::name::{self, UnknownName};
+use crate::name::named;
 
 pub use replay::Replay;
 
@@ -108,19 +105,7 @@ impl Metric {
     }
 }
 
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Metric {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        name::find("metric", text, Self::ALL, Self::name)
-    }
-}
+named!(Metric, "metric");
 
 /// A perturbation of the FP32 model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -49,7 +49,8 @@ impl Seen {
         }
     }
 
-    /// Adds the tensors of the batch after those that are there; returns the index of one that is not finite, if there is one.
+    /// Adds the tensors of the batch after those that are there; returns the index of one that is not
+    /// finite, if there is one.
     fn add(&mut self, tensors: &[Tensor]) -> candle_core::Result<Option<usize>> {
         let last = tensors.len() - 1;
         for (span, at) in [(&mut self.inputs, 0), (&mut self.outputs, last)] {
