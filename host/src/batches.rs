@@ -23,15 +23,18 @@ pub struct Batches<'a> {
     pub data: &'a Dataset,
     /// From raw values to the model's inputs.
     pub preprocess: &'a Preprocess,
-    /// The loss of the outputs; where it [is of labels](Loss::is_of_labels), the data has some below the
-    /// number of outputs.
+    /// The loss of the outputs.
     pub objective: Objective,
+    /// The labels that outputs are compared with, below the number of outputs; `None` for the FP32 model's
+    /// outputs.
+    pub labels: Option<&'a [u32]>,
     /// Samples of a batch.
     pub len: usize,
 }
 
 impl<'a> Batches<'a> {
-    /// The batches of `data` for `model`.
+    /// The batches of `data` for `model`; a loss that [is of labels](Loss::is_of_labels) takes those of the
+    /// data.
     #[must_use]
     pub fn new(
         model: &'a FloatModel,
@@ -50,6 +53,7 @@ impl<'a> Batches<'a> {
                 model.graph.layers.last().map(|layer| layer.op),
                 model.graph.shape(model.graph.layers.len()),
             ),
+            labels: data.labels.as_deref().filter(|_| loss.is_of_labels()),
             len: (BATCH_BYTES / sample.max(1)).clamp(1, BATCH_LEN),
         }
     }
@@ -88,8 +92,7 @@ impl<'a> Batches<'a> {
         batch: usize,
         base: &'t [Vec<f32>],
     ) -> impl Iterator<Item = Target<'t>> + 't {
-        let labels = self.data.labels.as_deref();
-        let labels = labels.filter(|_| self.objective.loss.is_of_labels());
+        let labels = self.labels;
         let first = self.range(batch).start;
         base.iter().enumerate().map(move |(i, row)| match labels {
             Some(labels) => Target::Label(labels[first + i]),

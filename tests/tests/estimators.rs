@@ -207,6 +207,7 @@ fn tangents_are_the_losses_slopes() {
     let (graph, data) = dense(3, 6, 3, 40);
     let options = Options {
         preprocess: Preprocess::default(),
+        loss: Some(Loss::Labels),
         rule: Rule {
             bias_correction: false,
             ..Rule::default()
@@ -292,6 +293,7 @@ fn a_secant_does_not_see_a_shift_of_all_logits() {
     graph.layers.push(last);
     let base = Options {
         preprocess: Preprocess::default(),
+        loss: Some(Loss::Labels),
         rule: Rule {
             per_tensor: true,
             bias_correction: false,
@@ -389,12 +391,13 @@ fn refined_prices_add_up_and_choose_layouts_that_do_no_worse() {
             .map(|plan| layout::layout_of(&plan.expect("room").levels))
             .collect();
         let replay = Replay::new(&float, network, &profile.grids).expect("a replay");
-        let batches = Batches::new(&float, &data, &network.preprocess, Loss::Labels);
+        let mut batches = Batches::new(&float, &data, &network.preprocess, Loss::Calibrated);
+        batches.labels = None;
         let measured: Vec<Mean> =
             simulate::measure(&batches, &replay, &layouts, &|_| ()).expect("losses");
         let off = layouts.iter().zip(&measured).map(|(layout, mean)| {
             let predicted = layout::bytes_and_price(network, layout).1;
-            (predicted - (mean.loss() - profile.fp32_loss)).abs()
+            (predicted - mean.loss()).abs()
         });
         errors.push(off.sum::<f64>());
         losses.push(measured.iter().map(Mean::loss).sum::<f64>());

@@ -26,6 +26,7 @@ use rand::{Rng, SeedableRng};
 const INT8: Level = Level::Int(Width::Int8, Rounding::Nearest);
 const FLOOR: Level = Level::Int(Width::Int8, Rounding::Floor);
 const INT4: Level = Level::Int(Width::Int4, Rounding::Nearest);
+const INT2: Level = Level::Int(Width::Int2, Rounding::Nearest);
 
 /// Levels of every layer, by their places in its row.
 type Sets = Vec<Vec<usize>>;
@@ -233,7 +234,7 @@ fn one_point_is_served_as_well_as_by_any_levels() {
 
 #[test]
 fn two_points_are_served_as_well_as_by_any_levels() {
-    let digits = digits_at(&[Level::Fp32, INT8, INT4]);
+    let digits = digits_at(&[INT8, INT4, INT2]);
     let network = &digits.1.network;
     let formula = Formula::new(network, &digits.1.names);
     let lifetimes = Lifetimes::new(network);

@@ -101,6 +101,7 @@ fn an_interrupted_profile_goes_on_to_the_same_file() {
 fn prices_predict_what_the_engine_measures_for_each_layer_alone() {
     let (graph, data, options) = digits::model();
     let options = Options {
+        loss: Some(Loss::Labels),
         refine: 0,
         ..options
     };

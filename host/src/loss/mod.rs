@@ -70,7 +70,8 @@ impl Changes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Loss {
     /// Cross-entropy against labels, at the temperature at which the FP32 model's is least: noise that only
-    /// makes a model less sure of itself is no improvement.
+    /// makes a model less sure of itself is no improvement. The metric `measured` takes its expectation
+    /// instead, without the chance of which labels there are ([`Objective::score`]).
     Calibrated,
     /// Cross-entropy against labels.
     Labels,

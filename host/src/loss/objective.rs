@@ -26,7 +26,8 @@ pub enum Target<'a> {
 /// A loss of outputs of a kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Objective {
-    /// The loss; [`Loss::is_of_labels`] goes with [`Target::Label`], the others with [`Target::Outputs`].
+    /// The loss; [`Loss::Labels`] goes with [`Target::Label`], [`Loss::Kl`] and [`Loss::Mse`] with
+    /// [`Target::Outputs`], and [`Loss::Calibrated`] with both.
     pub loss: Loss,
     /// With [`Loss::Calibrated`] what the logits are divided by, above 0; see [`Objective::fit`].
     pub temperature: f64,
@@ -53,7 +54,9 @@ impl Objective {
         }
     }
 
-    /// The score of one sample's outputs, `[H, W, C]`.
+    /// The score of one sample's outputs, `[H, W, C]`. Against the FP32 model's outputs, the calibrated loss is
+    /// the divergence at the temperature: how much the cross-entropy rises in the mean over labels that are as
+    /// likely as these outputs say.
     ///
     /// # Panics
     /// When a label is no class.
@@ -98,8 +101,8 @@ impl Objective {
                 squares.sum::<f64>() / outputs.len().max(1) as f64
             }
             Loss::Kl | Loss::Labels | Loss::Calibrated => {
-                let log_p = self.log_probabilities(want);
-                let log_q = self.log_probabilities(outputs);
+                let log_p = self.at_temperature(self.log_probabilities(want));
+                let log_q = self.at_temperature(self.log_probabilities(outputs));
                 let pairs = log_p.iter().zip(&log_q);
                 pairs.map(|(p, q)| p.exp() * (p - q)).sum()
             }
@@ -129,7 +132,8 @@ impl Objective {
                     (0..pixel.len()).map(one).collect()
                 }
                 Target::Outputs(want) => {
-                    let log_p = self.log_probabilities(&want[i * self.classes..][..pixel.len()]);
+                    let want = &want[i * self.classes..][..pixel.len()];
+                    let log_p = self.at_temperature(self.log_probabilities(want));
                     log_p.into_iter().map(f64::exp).collect()
                 }
             };
@@ -242,6 +246,7 @@ mod tests {
         for (loss, target) in [
             (Loss::Labels, Target::Label(2)),
             (Loss::Calibrated, Target::Label(2)),
+            (Loss::Calibrated, Target::Outputs(&want)),
             (Loss::Kl, Target::Outputs(&want)),
             (Loss::Mse, Target::Outputs(&want)),
         ] {

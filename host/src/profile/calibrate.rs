@@ -164,8 +164,7 @@ impl Run<'_> {
             let images = self.batches.data.len;
             return Err(ProfileError::Constant { images });
         }
-        let labels = self.batches.data.labels.as_deref();
-        let temperature = match (self.batches.objective.loss, labels) {
+        let temperature = match (self.batches.objective.loss, self.batches.labels) {
             (Loss::Calibrated, Some(labels)) => {
                 self.batches.objective.fit(&seen.all_outputs, labels)
             }

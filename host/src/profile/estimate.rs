@@ -1,18 +1,18 @@
 //! Prices from what was measured.
 
 use bitbudget_core::level::WeightFormat;
-use bitbudget_core::price::{PriceMatrix, SignedMeans};
+use bitbudget_core::price::SignedMeans;
 use bitbudget_core::quant::Rounding;
 
 use super::calibrate::Calibration;
 use super::error::ProfileError;
 use super::partial::Batch;
+use super::prices::set_prices;
 use super::record::{Effort, Origin, Profile};
 use super::run::Run;
-use crate::capacity::{HostNetwork, MAX_LAYERS, MAX_LEVELS};
+use crate::capacity::HostNetwork;
 use crate::graph::Weights;
 use crate::grid::{self, Grid};
-use crate::loss::mean_and_error;
 use crate::metric::{Estimate, Losses, Subject, WeightNoise};
 
 impl Run<'_> {
@@ -59,12 +59,12 @@ impl Run<'_> {
         }
         let names = self.batches.model.graph.layers.iter();
         let names: Vec<String> = names.map(|layer| layer.name.clone()).collect();
-        set_prices(&mut network.prices, &estimates, &names)?;
+        set_prices(&mut network.prices, &estimates, &names, origin.loss)?;
         Ok(Profile {
             origin,
             samples: base.len() as u32,
             temperature: calibration.temperature,
-            fp32_loss: mean_and_error(&base).0,
+            fp32_loss: sum_of(|batch| batch.loss) / base.len().max(1) as f64,
             fp32_raw_loss: sum_of(|batch| batch.raw) / base.len().max(1) as f64,
             fp32_accuracy: sum_of(|batch| batch.correct) / base.len().max(1) as f64,
             names,
@@ -147,25 +147,4 @@ fn noise_of(
         means,
         squared: errors.map(|e| e * e).sum(),
     }
-}
-
-/// Writes the estimates into the matrix as integers; `names` are those of the layers.
-pub(super) fn set_prices(
-    prices: &mut PriceMatrix<MAX_LAYERS, MAX_LEVELS>,
-    estimates: &[Vec<Estimate>],
-    names: &[String],
-) -> Result<(), ProfileError> {
-    type Matrix = PriceMatrix<MAX_LAYERS, MAX_LEVELS>;
-    let magnitudes = estimates.iter().flatten().map(|e| e.price.abs());
-    prices.unit = Matrix::unit_for(magnitudes.fold(0.0, f64::max));
-    for ((row, estimates), layer) in prices.rows.iter_mut().zip(estimates).zip(names) {
-        for (item, estimate) in row.iter_mut().zip(estimates) {
-            let units = Matrix::to_units(estimate.price, prices.unit);
-            item.price = units.ok_or_else(|| ProfileError::Price {
-                layer: layer.clone(),
-                level: item.level,
-            })?;
-        }
-    }
-    Ok(())
 }

@@ -24,12 +24,14 @@ use crate::metric::{Metric, Probe, Replay, Subject};
 const KEEP_EVERY: Duration = Duration::from_secs(5);
 
 impl Run<'_> {
-    /// The measurements on every batch, made now or kept by an interrupted run.
+    /// The measurements on every batch, made now or kept by an interrupted run; `labels` are those that tell
+    /// what the FP32 model is worth.
     pub(super) fn measure(
         &self,
         network: &HostNetwork,
         calibration: &Calibration,
         origin: &Origin,
+        labels: Option<&[u32]>,
     ) -> Result<Vec<Batch>, ProfileError> {
         let replay = Replay::new(self.batches.model, network, &calibration.grids)?;
         let steps = self.input_steps(network);
@@ -59,7 +61,7 @@ impl Run<'_> {
             if self.control.stopped() {
                 return Err(self.interrupted(0));
             }
-            let measured = self.measure_batch(batch, &replay, network, &probes)?;
+            let measured = self.measure_batch(batch, &replay, network, &probes, labels)?;
             let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
             state.0.batches[batch] = Some(measured);
             (self.control.progress)(Phase::Measure, state.0.done(), self.batches.count());
@@ -91,6 +93,7 @@ impl Run<'_> {
         replay: &Replay<'_>,
         network: &HostNetwork,
         probes: &[Probe],
+        labels: Option<&[u32]>,
     ) -> Result<Batch, ProfileError> {
         let model = self.batches.model.with_own_count();
         let replay = replay.counted_by(&model);
@@ -101,11 +104,16 @@ impl Run<'_> {
         let tensors = tensors.forward(batch)?;
         let first = self.batches.range(batch).start;
         let base = rows(&tensors[tensors.len() - 1])?;
-        let scores = self.batches.score(batch, &base, &base);
-        if let Some(i) = scores.iter().position(|score| !score.loss.is_finite()) {
+        let own = Batches {
+            labels,
+            ..self.batches
+        };
+        let own = own.score(batch, &base, &base);
+        if let Some(i) = own.iter().position(|score| !score.loss.is_finite()) {
             return Err(ProfileError::Loss { image: first + i });
         }
-        let mut measured = Batch::of(&scores);
+        let scores = self.batches.score(batch, &base, &base);
+        let mut measured = Batch::of(&scores, &own);
         if self.options.metric == Metric::Tangent {
             let seed = self.batches.gradient(batch, &base, &base);
             let backward = Backward {

@@ -8,6 +8,7 @@ mod measure;
 mod moments;
 mod options;
 mod partial;
+mod prices;
 mod record;
 mod refine;
 mod run;
@@ -68,9 +69,14 @@ pub fn profile(
     };
     let calibration = run.calibrate()?;
     run.batches.objective.temperature = calibration.temperature;
+    let labels = run.batches.labels;
+    if (origin.metric, origin.loss) == (Metric::Measured, Loss::Calibrated) {
+        // the loss that is expected of labels has the same mean as that of those that are there, and is surer
+        run.batches.labels = None;
+    }
     let network = run.network(&calibration)?;
     let calibrated = model.macs_run();
-    let batches = run.measure(&network, &calibration, &origin)?;
+    let batches = run.measure(&network, &calibration, &origin, labels)?;
     // counted by the batch, so that an interrupted run comes to what one in one piece takes
     let measured: u64 = batches.iter().map(|batch| batch.macs).sum();
     let (traces, backward) = match options.metric {
@@ -81,7 +87,7 @@ pub fn profile(
     let mut profile = run.finish(origin, network, calibration, &batches, &traces)?;
     if profile.origin.refine > 0 {
         run.fit_random(&mut profile, &batches)?;
-        run.refine(&mut profile)?;
+        run.refine(&mut profile, &batches)?;
     }
     let whole = (model.macs() * data.len as u64).max(1);
     profile.effort = Effort {

@@ -11,15 +11,17 @@ use crate::loss::Score;
 
 const KIND: Kind = Kind {
     magic: *b"bitbpart",
-    version: 4,
+    version: 5,
     name: "partial profile",
 };
 
 /// Measurements on one batch of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Batch {
-    /// FP32 loss of every sample.
+    /// The loss of every sample that prices are changes of, with the FP32 model.
     pub(super) base: Vec<f64>,
+    /// Sum of the samples' [`Score::loss`] of the FP32 model.
+    pub(super) loss: f64,
     /// Sum of the samples' [`Score::raw`] of the FP32 model.
     pub(super) raw: f64,
     /// Sum of the samples' [`Score::correct`] of the FP32 model.
@@ -35,11 +37,14 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn of(scores: &[Score]) -> Self {
+    /// A batch whose prices are changes of the losses of `base`; `own` tells what the FP32 model is worth.
+    pub(super) fn of(base: &[Score], own: &[Score]) -> Self {
+        let sum = |of: fn(&Score) -> f64| own.iter().map(of).sum();
         Self {
-            base: scores.iter().map(|score| score.loss).collect(),
-            raw: scores.iter().map(|score| score.raw).sum(),
-            correct: scores.iter().map(|score| score.correct).sum(),
+            base: base.iter().map(|score| score.loss).collect(),
+            loss: sum(|score| score.loss),
+            raw: sum(|score| score.raw),
+            correct: sum(|score| score.correct),
             macs: 0,
             perturbed: Vec::new(),
             random: Vec::new(),

@@ -5,8 +5,7 @@
 //! fitted twice:
 //!
 //! 1. to random layouts, other ones for every few samples ([`fit_random`]): what a level costs on
-//!    average over what the other layers may do. Single prices are held as far as they are small: a
-//!    level's prices may move by about their root mean square over the layers.
+//!    average over what the other layers may do.
 //! 2. to the optimal layouts for all budgets, measured as wholes, which are then solved for anew, until
 //!    no new one comes up ([`fit`]): what matters for plans.
 //!
@@ -19,13 +18,14 @@ use bitbudget_core::plan::{Limits, Measure};
 use std::sync::Mutex;
 
 use super::error::ProfileError;
-use super::estimate::set_prices;
 use super::options::Phase;
 use super::partial::Batch;
+use super::prices::set_prices;
 use super::record::Profile;
 use super::run::Run;
 use crate::capacity::{self, HostNetwork};
 use crate::layout::{self, Layout};
+use crate::loss::mean_and_error;
 use crate::metric::{Estimate, Replay};
 use crate::search::{self, Effort};
 use crate::simulate::{self, Mean};
@@ -40,6 +40,9 @@ const PLAN_NODES: u64 = 100_000;
 pub(super) const RANDOM_LAYOUTS: usize = 48;
 /// Samples that are measured under the same random layouts, so that each of these has a variance.
 const RANDOM_SAMPLES: usize = 8;
+/// The least square of a price beside which it is held, as a part of the greatest: one that is exactly 0 may
+/// move, too.
+const LEAST_SQUARE: f64 = 1e-12;
 /// The least variance of a change of the loss that prices are fitted with, as a part of the mean square of
 /// all changes: samples that are all alike do not make their mean certain.
 const LEAST_VARIANCE: f64 = 1e-6;
@@ -75,10 +78,14 @@ fn items(network: &HostNetwork) -> Vec<(usize, usize, Level)> {
     items.filter(|(.., level)| *level != Level::Fp32).collect()
 }
 
-/// A ridge regression of changes of the loss on the items of layouts, around prior prices.
+/// A ridge regression of changes of the loss on the items of layouts, around prior prices. Where layers
+/// interact, an item may cost another time as much as it does alone, or nothing: prices are held as far
+/// as they are small and sure.
 struct Regression<'a> {
     items: Vec<(usize, usize, Level)>,
-    prior: &'a [Vec<f64>],
+    prior: &'a [Vec<Estimate>],
+    /// See [`LEAST_SQUARE`].
+    least_square: f64,
     /// Aᵀ W A + ridge.
     matrix: Vec<Vec<f64>>,
     /// Aᵀ W (changes − A prior).
@@ -86,32 +93,49 @@ struct Regression<'a> {
 }
 
 impl<'a> Regression<'a> {
-    /// The regression without observations; `ridge` holds an item of this prior price and level.
-    fn new(
-        network: &HostNetwork,
-        prior: &'a [Vec<f64>],
-        ridge: impl Fn(f64, Level) -> f64,
-    ) -> Self {
+    /// The regression without observations; `ridge` is what a price that moves by as much as it is large
+    /// and unsure counts.
+    fn new(network: &HostNetwork, prior: &'a [Vec<Estimate>], ridge: f64) -> Self {
         let items = items(network);
+        let square = |(layer, at, _): &(usize, usize, Level)| {
+            let Estimate {
+                price,
+                standard_error,
+            } = prior[*layer][*at];
+            price * price + standard_error * standard_error
+        };
+        let squares: Vec<f64> = items.iter().map(square).collect();
+        let least_square = LEAST_SQUARE * squares.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         let n = items.len();
         let mut matrix = vec![vec![0.0; n]; n];
-        for (i, (layer, at, level)) in items.iter().enumerate() {
-            matrix[i][i] = ridge(prior[*layer][*at], *level);
+        for (i, square) in squares.iter().enumerate() {
+            matrix[i][i] = ridge / square.max(least_square);
         }
         Self {
             items,
             prior,
+            least_square,
             matrix,
             vector: vec![0.0; n],
         }
     }
 
+    fn estimate(&self, item: usize) -> &Estimate {
+        let (layer, at, _) = self.items[item];
+        &self.prior[layer][at]
+    }
+
+    /// The items of a layout.
+    fn terms(&self, layout: &[Level]) -> impl Iterator<Item = usize> {
+        let items = self.items.iter().enumerate();
+        let chosen = items.filter(|(_, (layer, _, level))| layout[*layer] == *level);
+        chosen.map(|(i, _)| i)
+    }
+
     fn observe(&mut self, layout: &[Level], change: f64, weight: f64) {
-        let chosen = self.items.iter().enumerate();
-        let chosen = chosen.filter(|(_, (layer, _, level))| layout[*layer] == *level);
-        let terms: Vec<usize> = chosen.map(|(i, _)| i).collect();
-        let price = |i: &usize| self.prior[self.items[*i].0][self.items[*i].1];
-        let rest = change - terms.iter().map(price).sum::<f64>();
+        let terms: Vec<usize> = self.terms(layout).collect();
+        let known = terms.iter().map(|i| self.estimate(*i).price);
+        let rest = change - known.sum::<f64>();
         for i in &terms {
             self.vector[*i] += weight * rest;
             for j in &terms {
@@ -122,7 +146,7 @@ impl<'a> Regression<'a> {
 
     fn prices(self) -> Vec<Vec<f64>> {
         let added = solve(self.matrix, self.vector);
-        let mut prices = self.prior.to_vec();
+        let mut prices = prices_of(self.prior);
         for ((layer, at, _), x) in self.items.iter().zip(added) {
             prices[*layer][*at] += x;
         }
@@ -130,38 +154,36 @@ impl<'a> Regression<'a> {
     }
 }
 
-/// Prices near `prior` that add up to the changes of the loss under random layouts, each measured on
-/// some samples with this variance of the change of one sample's loss.
+/// Prices near `prior` that add up to the changes of the loss under random layouts, each
+/// measured on some samples with this variance of the change of one sample's loss.
 fn fit_random(
     network: &HostNetwork,
-    prior: &[Vec<f64>],
+    prior: &[Vec<Estimate>],
     observations: &[(Observation, usize)],
     variance: f64,
 ) -> Vec<Vec<f64>> {
-    let mean_square = |level: Level| {
-        let of_level = items(network).into_iter().filter(|item| item.2 == level);
-        let squares: Vec<f64> = of_level.map(|(l, at, _)| prior[l][at].powi(2)).collect();
-        squares.iter().sum::<f64>() / squares.len().max(1) as f64
-    };
-    let ridge = |_, level| 1.0 / mean_square(level).max(variance * 1e-9);
-    let mut regression = Regression::new(network, prior, ridge);
+    let mut regression = Regression::new(network, prior, 1.0);
     for ((layout, change), samples) in observations {
         regression.observe(layout, *change, *samples as f64 / variance);
     }
     regression.prices()
 }
 
-/// Prices near `prior` that add up to the changes of the loss under these layouts. An observation
-/// weighs 1 / (1 + |change| / s)², s being the mean magnitude of the prices: errors count relative to
-/// the loss, down to those that are small anyway.
-fn fit(network: &HostNetwork, prior: &[Vec<f64>], observations: &[Observation]) -> Vec<Vec<f64>> {
-    let items = items(network);
-    let magnitudes = items.iter().map(|(layer, at, _)| prior[*layer][*at].abs());
-    let scale = magnitudes.sum::<f64>() / items.len().max(1) as f64;
-    let scale = scale.max(f64::MIN_POSITIVE);
-    let mut regression = Regression::new(network, prior, |_, _| RIDGE);
+/// Prices near `prior` that add up to the changes of the loss under these layouts. Errors count relative to the
+/// change, down to the standard error of its prediction.
+fn fit(
+    network: &HostNetwork,
+    prior: &[Vec<Estimate>],
+    observations: &[Observation],
+) -> Vec<Vec<f64>> {
+    let mut regression = Regression::new(network, prior, RIDGE);
     for (layout, change) in observations {
-        regression.observe(layout, *change, (1.0 + change.abs() / scale).powi(-2));
+        let errors = regression
+            .terms(layout)
+            .map(|i| regression.estimate(i).standard_error);
+        let error: f64 = errors.map(|e| e * e).sum();
+        let weight = 1.0 / (change * change + error).max(regression.least_square);
+        regression.observe(layout, *change, weight);
     }
     regression.prices()
 }
@@ -262,21 +284,28 @@ impl Run<'_> {
         let Some(variance) = spread.variance() else {
             return Ok(());
         };
-        let prior = prices_of(&profile.estimates);
-        let prices = fit_random(&profile.network, &prior, &observations, variance);
+        let prior = &profile.estimates;
+        let prices = fit_random(&profile.network, prior, &observations, variance);
         set_estimates(&mut profile.estimates, prices);
         set_prices(
             &mut profile.network.prices,
             &profile.estimates,
             &profile.names,
+            profile.origin.loss,
         )
     }
 
     /// Fits the prices to the optimal layouts, as often as the profile's origin says or until there are
     /// no new ones.
-    pub(super) fn refine(&self, profile: &mut Profile) -> Result<(), ProfileError> {
+    pub(super) fn refine(
+        &self,
+        profile: &mut Profile,
+        batches: &[Batch],
+    ) -> Result<(), ProfileError> {
+        let base: Vec<f64> = batches.iter().flat_map(|b| b.base.clone()).collect();
+        let (base, _) = mean_and_error(&base);
         let replay = Replay::new(self.batches.model, &profile.network, &profile.grids)?;
-        let prior = prices_of(&profile.estimates);
+        let prior = profile.estimates.clone();
         let mut network = profile.network.clone();
         let mut observations: Vec<Observation> = Vec::new();
         for round in 0..profile.origin.refine {
@@ -300,11 +329,16 @@ impl Run<'_> {
             if measured.iter().any(|mean| !mean.loss().is_finite()) {
                 return Err(ProfileError::LayoutLoss);
             }
-            let changes = measured.iter().map(|mean| mean.loss() - profile.fp32_loss);
+            let changes = measured.iter().map(|mean| mean.loss() - base);
             observations.extend(layouts.into_iter().zip(changes));
             let prices = fit(&network, &prior, &observations);
             set_estimates(&mut profile.estimates, prices);
-            set_prices(&mut network.prices, &profile.estimates, &profile.names)?;
+            set_prices(
+                &mut network.prices,
+                &profile.estimates,
+                &profile.names,
+                profile.origin.loss,
+            )?;
         }
         drop(replay);
         profile.network = network;
