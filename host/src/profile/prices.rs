@@ -104,10 +104,10 @@ mod tests {
             let steps = (estimate / step).round();
             let told = f64::from(*price) * unit;
             assert!(
-                told >= steps * step && told < (steps + 1.0 / 256.0) * step,
+                told >= steps * step && told < (steps + 1.0 / 16.0) * step,
                 "{told}"
             );
-            assert!(bytes == 25 || (told - estimate).abs() <= step / 2.0 * 1.01);
+            assert!(bytes == 25 || (told - estimate).abs() <= step * (1.0 / 2.0 + 1.0 / 16.0));
         }
         assert!(prices[1] < prices[0] && prices[2] > prices[0]);
     }
