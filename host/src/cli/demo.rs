@@ -69,7 +69,7 @@ const EMPTY: Content = Content {
 };
 
 /// What the demo plans for: shares of the all-FP32 layout's RAM, and of its weights.
-const BUDGETS: [&str; 4] = ["100%", "64KiB", "40KiB", "weights=10%"];
+const BUDGETS: [&str; 4] = ["100%", "32KiB", "27KiB", "weights=7%"];
 /// The board that it plans for then.
 const BOARD: &str = "nucleo-f446re";
 /// Its limit of cycles, and its RAM.
