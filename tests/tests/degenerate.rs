@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use bitbudget::capacity::HostImage;
+use bitbudget::capacity::{HostImage, HostPlanner};
 use bitbudget::dataset::{Dataset, Pixels};
 use bitbudget::evaluate::{Against, EvaluateError, evaluate};
 use bitbudget::file::FileError;
@@ -15,7 +15,7 @@ use bitbudget::profile::{Control, Options, Profile, ProfileError, profile};
 use bitbudget_core::level::Level;
 use bitbudget_core::op::{Activation, Op};
 use bitbudget_core::place::Place;
-use bitbudget_core::plan::Plan;
+use bitbudget_core::plan::{Limits, Plan};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::digits;
 use rand::rngs::SmallRng;
@@ -105,6 +105,19 @@ fn run(graph: &Graph, data: &Dataset, options: &Options) -> Result<Profile, Prof
 }
 
 fn assert_finite(profile: &Profile) {
+    assert_finite_estimates(profile);
+    let network = &profile.network;
+    // the least price is not that of the smallest levels: these cost something
+    let mut planner = Box::new(HostPlanner::new(network));
+    let plan = planner.plan(network, Limits::ram(u64::MAX), u64::MAX);
+    let plan = plan.expect("a plan");
+    let is_int2 = |level: &Option<Level>| level.is_some_and(|l| l.name().starts_with("int2"));
+    let weighted = plan.levels.iter().flatten().count();
+    assert!(plan.levels.iter().filter(|l| is_int2(l)).count() < weighted);
+}
+
+/// As [`assert_finite`], of a network whose smallest levels may cost less than a step of the prices.
+fn assert_finite_estimates(profile: &Profile) {
     for estimate in profile.estimates.iter().flatten() {
         assert!(estimate.price.is_finite() && estimate.standard_error.is_finite());
     }
@@ -165,7 +178,7 @@ fn samples_of_large_activations_have_a_variance() {
     };
     let profile = run(&graph, &data, &options).expect("a profile");
     assert_eq!(profile.origin.refine, 1);
-    assert_finite(&profile);
+    assert_finite_estimates(&profile);
 }
 
 #[test]
