@@ -1,16 +1,36 @@
 //! Placement of activations in RAM.
 //!
-//! Every tensor has a block that is its own from the layer that writes it to the last layer that
-//! reads it; blocks that are never alive together may share addresses.
+//! Every tensor has a block that is its own from the step that writes it to the last step that reads it; blocks
+//! that are never alive together may share addresses. A step makes a tensor of those before it, or all the
+//! tensors of a [cascade](crate::cascade), which live throughout it.
 
+mod division;
+
+pub use division::MOST_PLACED;
+
+use crate::cascade::{Cascade, Graph, Progress, Schedule};
 use crate::form::Forms;
 use crate::network::{Network, PerTensor, PerTensorView};
+use crate::op::rows::Turns;
+
+/// The most turns of all layers together, in rows, with which tensors may be bands: how many rows a band needs
+/// is found by going through all of them.
+pub const MAX_TURNS: u32 = 1 << 15;
 
 /// The offset of every tensor's block in the activation arena.
 #[derive(Clone, Debug)]
 pub struct Placement<const N: usize> {
     offsets: PerTensor<u32, N>,
     bytes: u32,
+}
+
+/// The rows of a tensor that lie in the arena.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Band {
+    /// Rows that there is room for; 0: the tensor is whole.
+    pub rows: u16,
+    /// Whether its only reader sums rows up; the sums lie behind the rows.
+    pub sums: bool,
 }
 
 /// Length and live range of every tensor: the part of placement that no layout changes.
@@ -20,96 +40,275 @@ pub struct Lifetimes<const N: usize> {
     count: usize,
 }
 
-/// From the step in which a tensor is written to the last one that reads it; a step is a layer's
-/// index, and the network's input is there before the first.
+/// From the step in which a tensor is written to the last one that reads it. Without cascades, a step is the
+/// number of the tensor that it makes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Lifetime {
+    /// Elements.
     len: u32,
+    /// Elements of a row.
+    row_len: u32,
+    /// Bytes of the sums that its reader makes of the rows of its band.
+    sums_bytes: u32,
+    /// Rows of its band; 0 where it must be whole.
+    rows: u16,
+    /// Turns in which it is made.
+    turns: u16,
+    /// The last step that reads it; its own number for the output.
     last: u16,
 }
 
-/// A tensor's block: `bytes`, in use from step `first` to step `last` (both inclusive).
+/// A tensor's block in the arena, and when it is in use.
 #[derive(Clone, Copy, Debug, Default)]
-struct Block {
-    bytes: u32,
-    first: usize,
-    last: usize,
+pub struct Block {
+    /// Its bytes: all forms of the tensor, or of the rows of its band, and the sums of rows behind them.
+    pub bytes: u32,
+    /// The first tensor that is made while it is in use.
+    pub first: usize,
+    /// The last one.
+    pub last: usize,
 }
 
 /// Not placed yet.
 const NOWHERE: u32 = u32::MAX;
 
+impl Lifetime {
+    fn whole_bytes(&self, forms: Forms) -> u32 {
+        forms.bytes(self.len)
+    }
+
+    fn band_bytes(&self, forms: Forms) -> u32 {
+        forms.bytes(self.row_len * u32::from(self.rows)) + self.sums_bytes
+    }
+}
+
 impl<const N: usize> Lifetimes<N> {
-    /// The lifetimes of a network's tensors.
+    /// The lifetimes of a network's tensors, and the rows that their bands need.
     #[must_use]
     pub fn new<const K: usize>(network: &Network<N, K>) -> Self {
-        let count = network.tensor_count();
-        let mut tensors = PerTensor::new(Lifetime::default(), count - 1);
-        for tensor in 0..count {
-            tensors[tensor] = Lifetime {
-                len: network.shape(tensor).len() as u32,
-                last: last_use(network, tensor) as u16,
-            };
-        }
-        Self { tensors, count }
+        let mut lifetimes = Self::empty();
+        lifetimes.set_network(network);
+        lifetimes
+    }
+
+    /// The lifetimes of a network's tensors where all are whole: no schedule with bands is allowed.
+    #[must_use]
+    pub fn whole<const K: usize>(network: &Network<N, K>) -> Self {
+        let mut lifetimes = Self::empty();
+        lifetimes.set_tensors(network);
+        lifetimes
     }
 
     /// The lifetimes of no tensors.
     pub(crate) const fn empty() -> Self {
+        const NONE: Lifetime = Lifetime {
+            len: 0,
+            row_len: 0,
+            sums_bytes: 0,
+            rows: 0,
+            turns: 0,
+            last: 0,
+        };
         Self {
-            tensors: PerTensor::empty(Lifetime { len: 0, last: 0 }),
+            tensors: PerTensor::empty(NONE),
             count: 0,
         }
     }
 
-    fn block(&self, tensor: usize, forms: Forms) -> Block {
-        let Lifetime { len, last } = self.tensors[tensor];
-        Block {
-            bytes: forms.bytes(len),
-            first: tensor.saturating_sub(1),
-            last: last.into(),
+    /// Makes these the lifetimes of another network's tensors, in place.
+    pub(crate) fn set_network<const K: usize>(&mut self, network: &Network<N, K>) {
+        self.set_tensors(network);
+        let turns = (0..self.count).map(|tensor| u32::from(self.tensors[tensor].turns));
+        if turns.sum::<u32>() <= MAX_TURNS {
+            self.set_bands(graph_of(network));
         }
     }
 
-    /// The first and the last step in which one of these tensors lives; in the wrong order for none.
-    pub(crate) fn steps_of(&self, tensors: &PerTensor<bool, N>) -> [u16; 2] {
+    fn set_tensors<const K: usize>(&mut self, network: &Network<N, K>) {
+        self.count = network.tensor_count();
+        let last = self.count - 1;
+        self.tensors = PerTensor::new(Lifetime::default(), last);
+        let graph = graph_of(network);
+        for tensor in 0..self.count {
+            let readers = network.layers.iter().enumerate();
+            let mut readers = readers.filter(|(_, layer)| {
+                let mut inputs = layer.inputs.iter();
+                inputs.any(|t| usize::from(*t) == tensor)
+            });
+            let reader = readers.next();
+            let later = readers.next_back();
+            let shape = network.shape(tensor);
+            let sums = reader.filter(|(_, reader)| {
+                later.is_none() && reader.op.can_sum_rows(shape, reader.output)
+            });
+            let sums = sums.map_or(0, |(_, reader)| {
+                4 * u32::from(reader.output.w) * u32::from(reader.output.c)
+            });
+            self.tensors[tensor] = Lifetime {
+                len: shape.len() as u32,
+                row_len: u32::from(shape.w) * u32::from(shape.c),
+                sums_bytes: sums,
+                rows: 0,
+                turns: 0,
+                last: later.or(reader).map_or(tensor, |(i, _)| i + 1) as u16,
+            };
+            let turns = match tensor.checked_sub(1) {
+                None => shape.h,
+                Some(layer) => {
+                    let source = usize::from(network.layers[layer].inputs[0]);
+                    let of = Turns {
+                        op: &network.layers[layer].op,
+                        input: graph.shape(source),
+                        output: shape,
+                        sums: self.tensors[source].sums_bytes > 0,
+                    };
+                    of.count()
+                }
+            };
+            self.tensors[tensor].turns = turns;
+        }
+    }
+
+    /// Finds how many rows the band of every tensor needs: the most that it holds in a cascade of the whole
+    /// network, continued until every tensor has all rows. In a shorter cascade it holds no more: what is made of
+    /// a tensor is asked for row by row in either, by way of the tensor that the shorter one ends with.
+    fn set_bands(&mut self, graph: Graph<'_>) {
+        let last = self.count - 1;
+        let mut rows = PerTensor::<u16, N>::new(1, last);
+        let mut all = PerTensor::<Progress, N>::new(Progress::default(), last);
+        let mut progress = all.as_view_mut();
+        let sums = |tensor: usize| self.tensors[tensor].sums_bytes > 0;
+        // a tensor that ends a cascade has all its rows, needed or not
+        for end in (0..=last).rev() {
+            let mut cascade = Cascade::new(graph, [0, end], &sums);
+            while let Some(tensor) = cascade.next(&mut progress) {
+                let oldest = cascade.oldest_needed(tensor, &progress);
+                cascade.take(&mut progress);
+                let made = cascade.made(tensor, progress[tensor].turns);
+                rows[tensor] = rows[tensor].max(made - oldest);
+            }
+        }
+        for tensor in 0..last {
+            self.tensors[tensor].rows = rows[tensor];
+        }
+    }
+
+    /// The block of a tensor in a schedule.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    #[must_use]
+    pub fn block(&self, tensor: usize, forms: Forms, schedule: &Schedule<N>) -> Block {
+        let of = self.tensors[tensor];
+        let mut first = tensor;
+        while first > 0 && schedule.is_band(first - 1) {
+            first -= 1;
+        }
+        let bytes = match schedule.is_band(tensor) {
+            true => of.band_bytes(forms),
+            false => of.whole_bytes(forms),
+        };
+        Block {
+            bytes,
+            first,
+            last: schedule.end_of(of.last.into()),
+        }
+    }
+
+    /// Bytes of a tensor that is whole.
+    pub(crate) fn whole_bytes(&self, tensor: usize, forms: Forms) -> u32 {
+        self.tensors[tensor].whole_bytes(forms)
+    }
+
+    /// The first and the last of these tensors, and the last step that reads one; in the wrong order for none.
+    pub(crate) fn span_of(&self, tensors: &PerTensor<bool, N>) -> Span {
         let chosen = (0..self.count).filter(|tensor| tensors[*tensor]);
-        chosen.fold([u16::MAX, 0], |[first, last], tensor| {
-            let block = self.block(tensor, Forms::NONE);
-            [first.min(block.first as u16), last.max(block.last as u16)]
+        chosen.fold(Span::NONE, |span, tensor| Span {
+            first: span.first.min(tensor as u16),
+            last: span.last.max(tensor as u16),
+            last_read: span.last_read.max(self.tensors[tensor].last),
         })
     }
 
-    /// The most bytes that are alive at once when tensors are stored in these forms: no placement
-    /// takes less.
+    /// Whether tensors may be bands as a schedule says: what is made inside of a cascade must be read inside of
+    /// it, and there must not be more than [`MAX_TURNS`] turns.
     #[must_use]
-    pub fn live_bytes(&self, forms: &PerTensor<Forms, N>) -> u32 {
-        // what ends after each step
-        let mut ends = PerTensor::<u32, N>::new(0, self.count - 1);
-        let (mut live, mut most) = (0, 0);
-        for tensor in 0..self.count {
-            let Block { bytes, last, .. } = self.block(tensor, forms[tensor]);
-            // tensor `t` is written in step t - 1, by when what ends in step t - 2 is gone
-            if let Some(gone) = tensor.checked_sub(2) {
-                live -= ends[gone];
-            }
-            live += bytes;
-            most = most.max(live);
-            ends[last.min(self.count - 1)] += bytes;
-        }
-        most
+    pub fn allows(&self, schedule: &Schedule<N>) -> bool {
+        schedule.cascades().all(|[first, last]| {
+            last < self.count
+                && (first..last).all(|tensor| {
+                    let of = self.tensors[tensor];
+                    of.rows > 0 && usize::from(of.last) <= last
+                })
+        })
+    }
+
+    /// The turns in which the cascades of a schedule make their tensors; 0 where every tensor is whole.
+    #[must_use]
+    pub fn turns(&self, schedule: &Schedule<N>) -> u32 {
+        let cascades = schedule.cascades();
+        cascades.map(|tensors| self.turns_of(tensors)).sum()
+    }
+
+    fn turns_of(&self, [first, last]: [usize; 2]) -> u32 {
+        let turns = (first..=last).map(|tensor| u32::from(self.tensors[tensor].turns));
+        turns.sum()
     }
 
     /// Places the tensors: the largest block first, each at the lowest offset where no block lies
     /// that is alive at the same time (greedy by size; Pisarchyk and Lee 2020, "Efficient Memory
-    /// Management for Deep Neural Net Inference").
+    /// Management for Deep Neural Net Inference"). The schedule is one that is [allowed](Self::allows).
     #[must_use]
-    pub fn place(&self, forms: &PerTensor<Forms, N>) -> Placement<N> {
+    pub fn place(&self, forms: &PerTensor<Forms, N>, schedule: &Schedule<N>) -> Placement<N> {
         let mut blocks = PerTensor::new(Block::default(), self.count - 1);
         for tensor in 0..self.count {
-            blocks[tensor] = self.block(tensor, forms[tensor]);
+            blocks[tensor] = self.block(tensor, forms[tensor], schedule);
         }
         Placement::greedy(&blocks, self.count)
+    }
+
+    /// Which tensors are bands in a schedule, and of how many rows.
+    #[must_use]
+    pub fn bands(&self, schedule: &Schedule<N>) -> PerTensor<Band, N> {
+        let mut bands = PerTensor::new(Band::default(), self.count - 1);
+        for tensor in (0..self.count).filter(|tensor| schedule.is_band(*tensor)) {
+            let of = self.tensors[tensor];
+            bands[tensor] = Band {
+                rows: of.rows,
+                sums: of.sums_bytes > 0,
+            };
+        }
+        bands
+    }
+}
+
+fn graph_of<const N: usize, const K: usize>(network: &Network<N, K>) -> Graph<'_> {
+    Graph {
+        input: network.input,
+        layers: &network.layers,
+    }
+}
+
+/// Tensors, from the first to the last one, and the last step that reads one of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+    pub(crate) last_read: u16,
+}
+
+impl Span {
+    /// No tensor.
+    pub(crate) const NONE: Self = Self {
+        first: u16::MAX,
+        last: 0,
+        last_read: 0,
+    };
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Self::NONE
     }
 }
 
@@ -159,19 +358,6 @@ impl<const N: usize> Placement<N> {
     }
 }
 
-/// The index of the last layer that reads a tensor; one past the last layer for the output.
-fn last_use<const N: usize, const K: usize>(network: &Network<N, K>, tensor: usize) -> usize {
-    let count = network.layers.len();
-    if tensor == count {
-        return count;
-    }
-    let reads = |i: &usize| {
-        let inputs = &network.layers[*i].inputs;
-        inputs.iter().any(|t| usize::from(*t) == tensor)
-    };
-    (0..count).rev().find(reads).unwrap_or(tensor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +373,7 @@ mod tests {
             let count = rng.random_range(2..=N + 1);
             let mut blocks = PerTensor::<Block, N>::new(Block::default(), count - 1);
             for tensor in 0..count {
-                let first = tensor.saturating_sub(1);
+                let first = tensor;
                 blocks[tensor] = Block {
                     bytes: 4 * rng.random_range(0..50),
                     first,

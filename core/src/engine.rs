@@ -8,8 +8,9 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use crate::arena::{Lifetimes, Placement};
+use crate::arena::{Band, Lifetimes, Placement};
 use crate::block::BLOCK_ALIGN;
+use crate::cascade::Progress;
 use crate::form::{Form, Forms};
 use crate::image::Image;
 use crate::level::Level;
@@ -18,7 +19,7 @@ use crate::op::Activation;
 use crate::op::table::Table;
 use crate::place::Place;
 use crate::plan::{Limits, LimitsTooSmall, Plan, Planner};
-use crate::step::{Blocks, Steps};
+use crate::step::{Blocks, Steps, shift};
 use crate::storage::Mapped;
 use crate::tensor::{View, ViewMut};
 
@@ -35,6 +36,14 @@ pub enum Input<'a> {
 }
 
 impl Input<'_> {
+    /// Some of its values.
+    fn part(self, range: Range<usize>) -> Self {
+        match self {
+            Self::U8(raw) => Self::U8(&raw[range]),
+            Self::F32(raw) => Self::F32(&raw[range]),
+        }
+    }
+
     const fn len(&self) -> usize {
         match self {
             Self::U8(raw) => raw.len(),
@@ -73,6 +82,8 @@ pub enum EngineError {
         /// The level asked for; `None` where a layer with weights was given none.
         level: Option<Level>,
     },
+    /// Layers cannot run row by row as the plan's schedule says; the plan of before is still resident.
+    Schedule,
     /// The weights cannot be read in place: the image is not in memory, or not at a multiple of
     /// [`BLOCK_ALIGN`].
     NotMapped,
@@ -108,6 +119,9 @@ impl fmt::Display for EngineError {
                 Some(level) => write!(f, "layer {layer} has no level {level}"),
                 None => write!(f, "layer {layer} was given no level"),
             },
+            Self::Schedule => {
+                f.write_str("layers cannot run row by row as the plan's schedule says")
+            }
             Self::NotMapped => write!(
                 f,
                 "weights cannot be read in place: the image is not in memory at a multiple of {BLOCK_ALIGN} bytes"
@@ -145,6 +159,7 @@ pub struct Engine<'a, const N: usize, const K: usize, S = Mapped<'a>> {
     arena: &'a mut [u8],
     lifetimes: Lifetimes<N>,
     placement: Placement<N>,
+    bands: PerTensor<Band, N>,
     plan: Option<Plan<N>>,
     layout: Layout<N>,
 }
@@ -228,6 +243,7 @@ impl<const N: usize> Layout<N> {
         &'s self,
         image: &'s Image<'_, N, K>,
         placement: &'s Placement<N>,
+        bands: &'s PerTensor<Band, N>,
     ) -> Steps<'s> {
         let network = image.network();
         Steps {
@@ -242,6 +258,7 @@ impl<const N: usize> Layout<N> {
                 ram_bytes: self.ram_bytes,
             },
             activations: placement.offsets(),
+            bands: bands.as_view(),
         }
     }
 }
@@ -285,6 +302,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             arena,
             lifetimes: Lifetimes::new(image.network()),
             placement: Placement::empty(),
+            bands: PerTensor::new(Band::default(), image.network().layers.len()),
             plan: None,
             layout: Layout::empty(image.network().layers.len()),
         })
@@ -334,8 +352,8 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// [`stored_plans`](Image::stored_plans), or of levels chosen by hand ([`Plan::of_levels`]).
     ///
     /// # Errors
-    /// [`EngineError::NoSuchLevel`], [`EngineError::NotMapped`] or [`EngineError::ArenaTooSmall`], with the
-    /// plan of before resident; [`EngineError::Storage`] with nothing resident: the next plan's blocks are
+    /// [`EngineError::NoSuchLevel`], [`EngineError::NotMapped`], [`EngineError::Schedule`] or
+    /// [`EngineError::ArenaTooSmall`], with the plan of before resident; [`EngineError::Storage`] with nothing resident: the next plan's blocks are
     /// all read anew.
     pub fn load(&mut self, plan: Plan<N>) -> Result<&Plan<N>, EngineError> {
         let next = Layout::new(self.image, &plan)?;
@@ -344,7 +362,10 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         if reads_flash.any(|reads| reads) && !self.is_mapped() {
             return Err(EngineError::NotMapped);
         }
-        let placement = self.lifetimes.place(&next.forms);
+        if !self.lifetimes.allows(&plan.schedule) {
+            return Err(EngineError::Schedule);
+        }
+        let placement = self.lifetimes.place(&next.forms, &plan.schedule);
         let needed_bytes = u64::from(next.ram_bytes) + u64::from(placement.bytes());
         let arena_bytes = self.arena.len();
         if needed_bytes > arena_bytes as u64 {
@@ -355,6 +376,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         }
         self.relocate(next)?;
         self.placement = placement;
+        self.bands = self.lifetimes.bands(&plan.schedule);
         Ok(self.plan.insert(Plan {
             weight_bytes: self.layout.weight_bytes,
             ram_weight_bytes: self.layout.ram_bytes,
@@ -384,7 +406,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             if stays(&self.layout, layer) {
                 let block = old.ram_range(layer);
                 end += block.len();
-                self.shift(block, packed[layer]);
+                shift(self.arena, block, packed[layer]);
             }
         }
         // to their places from the last on: no block moves left
@@ -392,7 +414,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             if stays(&self.layout, layer) {
                 let to = self.layout.ram_range(layer);
                 let from = packed[layer]..packed[layer] + to.len();
-                self.shift(from, to.start);
+                shift(self.arena, from, to.start);
             }
         }
         for layer in 0..count {
@@ -411,29 +433,6 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         Ok(())
     }
 
-    /// Moves bytes of the arena: at a time so many that they do not overlap with where they go, for which a
-    /// program needs no second way to copy.
-    fn shift(&mut self, from: Range<usize>, to: usize) {
-        let (from, len) = (from.start, from.len());
-        let distance = from.abs_diff(to);
-        if distance == 0 {
-            return;
-        }
-        let (mut low, mut high) = (0, len);
-        while low < high {
-            let count = distance.min(high - low);
-            if to < from {
-                let (left, right) = self.arena.split_at_mut(from + low);
-                left[to + low..][..count].copy_from_slice(&right[..count]);
-                low += count;
-            } else {
-                high -= count;
-                let (left, right) = self.arena.split_at_mut(to + high);
-                right[..count].copy_from_slice(&left[from + high..][..count]);
-            }
-        }
-    }
-
     /// The network's output for one sample, `[H, W, C]` as FP32.
     ///
     /// # Errors
@@ -446,7 +445,7 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// makes, and the step, which it must call once.
     ///
     /// Step 0 makes the input tensor of the sample; step `i + 1` runs layer `i`, all that makes its
-    /// output of its inputs.
+    /// output of its inputs. In a cascade every turn is a step: there are several for one tensor.
     ///
     /// # Errors
     /// [`EngineError::NoPlan`], [`EngineError::InputLen`].
@@ -456,40 +455,63 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         mut watch: impl FnMut(usize, &mut dyn FnMut()),
     ) -> Result<&[f32], EngineError> {
         let network = self.image.network();
-        if self.plan.is_none() {
+        let Some(plan) = &self.plan else {
             return Err(EngineError::NoPlan);
-        }
+        };
         let (expected, found) = (network.input.len(), input.len());
         if expected != found {
             return Err(EngineError::InputLen { expected, found });
         }
-        let steps = self.layout.steps(self.image, &self.placement);
+        let steps = self.layout.steps(self.image, &self.placement, &self.bands);
         let arena = &mut *self.arena;
-        watch(0, &mut || {
-            for form in self.layout.forms[0].iter() {
-                let span = steps.span(0, form);
-                let mut output = span.view_mut(&mut arena[span.range()]);
-                put_sample(input, &network.preprocess, network.input.c, &mut output);
+        let row_len = usize::from(network.input.w) * usize::from(network.input.c);
+        let channels = network.input.c;
+        let last = network.layers.len();
+        let mut tensor = 0;
+        while tensor <= last {
+            let end = plan.schedule.end_of(tensor);
+            if end > tensor {
+                let mut progress = PerTensor::<Progress, N>::new(Progress::default(), last);
+                let put_row = |row: u16, output: &mut ViewMut<'_>| {
+                    let start = usize::from(row) * row_len;
+                    let row = input.part(start..start + row_len);
+                    put_sample(row, &network.preprocess, channels, output);
+                };
+                steps.run_cascade(
+                    [tensor, end],
+                    &mut progress.as_view_mut(),
+                    arena,
+                    &put_row,
+                    &mut watch,
+                );
+            } else if let Some(layer) = tensor.checked_sub(1) {
+                watch(tensor, &mut || steps.run(layer, arena));
+            } else {
+                watch(0, &mut || {
+                    for form in self.layout.forms[0].iter() {
+                        let span = steps.span(0, form);
+                        let mut output = span.view_mut(&mut arena[span.range()]);
+                        put_sample(input, &network.preprocess, channels, &mut output);
+                    }
+                });
             }
-        });
-        for layer in 0..network.layers.len() {
-            watch(layer + 1, &mut || steps.run(layer, arena));
+            tensor = end + 1;
         }
-        let output = steps.span(network.layers.len(), Form::F32);
+        let output = steps.span(last, Form::F32);
         Ok(cast_slice(&arena[output.range()]))
     }
 
     /// The elements of a tensor after an inference, as real numbers and in the form that operators
-    /// without weights read; for looking inside. `None` when nothing is resident or there is no
-    /// such tensor; meaningful only while no later tensor has overwritten it.
+    /// without weights read; for looking inside. `None` when nothing is resident, there is no
+    /// such tensor, or only a band of it; meaningful only while no later tensor has overwritten it.
     pub fn tensor(&self, tensor: usize) -> Option<View<'_>> {
-        self.plan.as_ref()?;
+        let plan = self.plan.as_ref()?;
         let network = self.image.network();
-        if tensor >= network.tensor_count() {
+        if tensor >= network.tensor_count() || plan.schedule.is_band(tensor) {
             return None;
         }
         let form = self.layout.forms[tensor].widest()?;
-        let steps = self.layout.steps(self.image, &self.placement);
+        let steps = self.layout.steps(self.image, &self.placement, &self.bands);
         let span = steps.span(tensor, form);
         Some(span.view(&self.arena[span.range()]))
     }

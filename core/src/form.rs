@@ -30,6 +30,15 @@ impl Form {
         }
     }
 
+    /// Bytes of an element.
+    #[must_use]
+    pub const fn element_bytes(self) -> u32 {
+        match self {
+            Self::F32 => 4,
+            Self::I8(_) => 1,
+        }
+    }
+
     /// The place in [`Form::ALL`].
     #[must_use]
     pub const fn index(self) -> u8 {

@@ -58,6 +58,7 @@ extern crate std;
 pub(crate) mod arch;
 pub mod arena;
 pub mod block;
+pub mod cascade;
 pub mod clip;
 pub(crate) mod crc;
 pub mod engine;

@@ -154,6 +154,16 @@ impl<T, const N: usize> PerTensor<T, N> {
     }
 }
 
+impl<T, const N: usize> PerTensor<T, N> {
+    /// As [`Self::as_view`], to be written.
+    pub(crate) fn as_view_mut(&mut self) -> PerTensorViewMut<'_, T> {
+        PerTensorViewMut {
+            input: &mut self.input,
+            layers: &mut self.layers,
+        }
+    }
+}
+
 /// A borrowed [`PerTensor`] of any capacity.
 #[derive(Clone, Copy, Debug)]
 pub struct PerTensorView<'a, T> {
@@ -163,9 +173,51 @@ pub struct PerTensorView<'a, T> {
     pub layers: &'a [T],
 }
 
+impl<T> core::ops::Index<usize> for PerTensorView<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn index(&self, tensor: usize) -> &T {
+        match tensor.checked_sub(1) {
+            None => &self.input,
+            Some(layer) => &self.layers[layer],
+        }
+    }
+}
+
+/// A [`PerTensor`] of any capacity, borrowed to be written.
+#[derive(Debug)]
+pub(crate) struct PerTensorViewMut<'a, T> {
+    input: &'a mut T,
+    layers: &'a mut [T],
+}
+
+impl<T> core::ops::Index<usize> for PerTensorViewMut<'_, T> {
+    type Output = T;
+
+    #[inline(always)]
+    fn index(&self, tensor: usize) -> &T {
+        match tensor.checked_sub(1) {
+            None => self.input,
+            Some(layer) => &self.layers[layer],
+        }
+    }
+}
+
+impl<T> core::ops::IndexMut<usize> for PerTensorViewMut<'_, T> {
+    #[inline(always)]
+    fn index_mut(&mut self, tensor: usize) -> &mut T {
+        match tensor.checked_sub(1) {
+            None => self.input,
+            Some(layer) => &mut self.layers[layer],
+        }
+    }
+}
+
 impl<T, const N: usize> core::ops::Index<usize> for PerTensor<T, N> {
     type Output = T;
 
+    #[inline(always)]
     fn index(&self, tensor: usize) -> &T {
         match tensor.checked_sub(1) {
             None => &self.input,
@@ -175,6 +227,7 @@ impl<T, const N: usize> core::ops::Index<usize> for PerTensor<T, N> {
 }
 
 impl<T, const N: usize> core::ops::IndexMut<usize> for PerTensor<T, N> {
+    #[inline(always)]
     fn index_mut(&mut self, tensor: usize) -> &mut T {
         match tensor.checked_sub(1) {
             None => &mut self.input,
@@ -469,6 +522,12 @@ impl<const N: usize, const K: usize> Network<N, K> {
             let len = self.shape(tensor).len() as u32;
             let forms = Form::ALL.iter();
             total += forms.map(|form| u64::from(form.bytes(len))).sum::<u64>();
+        }
+        // sums of rows
+        for (i, layer) in self.layers.iter().enumerate() {
+            if layer.op.can_sum_rows(self.input_shape(i), layer.output) {
+                total += 4 * layer.output.len() as u64;
+            }
         }
         if total > u64::from(u32::MAX) {
             return Err(NetworkError::TooLarge);

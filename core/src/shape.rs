@@ -1,6 +1,7 @@
 //! Shapes of tensors and of sliding windows.
 
 use core::fmt;
+use core::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,15 @@ impl Shape {
     #[must_use]
     pub const fn vector(c: u16) -> Self {
         Self { h: 1, w: 1, c }
+    }
+
+    /// The shape of some of its rows.
+    #[must_use]
+    pub(crate) fn with_rows(self, rows: &Range<u16>) -> Self {
+        Self {
+            h: rows.len() as u16,
+            ..self
+        }
     }
 
     /// The number of elements, H·W·C.

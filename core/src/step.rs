@@ -4,11 +4,14 @@ use core::ops::Range;
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
+use crate::arena::Band;
 use crate::block;
+use crate::cascade::{Cascade, Graph, Progress};
 use crate::form::{Form, Forms};
 use crate::level::{Level, WeightFormat};
-use crate::network::{Layer, PerTensorView};
+use crate::network::{Layer, PerTensorView, PerTensorViewMut};
 use crate::op::geometry::Geometry;
+use crate::op::pool::Means;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
 use crate::place::Place;
@@ -16,10 +19,10 @@ use crate::quant::QParams;
 use crate::shape::Shape;
 use crate::tensor::{View, ViewMut};
 
-/// Where a tensor lies in the arena in one of its forms.
+/// Where a tensor, or some rows of it, lies in the arena in one of its forms.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
-    /// The first byte, a multiple of four.
+    /// The first byte; of a whole tensor, and of floats, a multiple of four.
     pub start: usize,
     /// Elements.
     pub len: usize,
@@ -30,10 +33,10 @@ pub struct Span {
 }
 
 impl Span {
-    /// Its bytes, padding included.
+    /// Its bytes.
     #[must_use]
     pub const fn range(&self) -> Range<usize> {
-        self.start..self.start + self.form.bytes(self.len as u32) as usize
+        self.start..self.start + self.len * self.form.element_bytes() as usize
     }
 
     /// The tensor in these bytes.
@@ -44,7 +47,7 @@ impl Span {
     pub fn view<'b>(&self, bytes: &'b [u8]) -> View<'b> {
         match self.form {
             Form::F32 => View::F32(cast_slice(bytes)),
-            Form::I8(_) => View::I8(cast_slice(&bytes[..self.len]), self.q),
+            Form::I8(_) => View::I8(cast_slice(bytes), self.q),
         }
     }
 
@@ -56,9 +59,7 @@ impl Span {
     pub fn view_mut<'b>(&self, bytes: &'b mut [u8]) -> ViewMut<'b> {
         match self.form {
             Form::F32 => ViewMut::F32(cast_slice_mut(bytes)),
-            Form::I8(rounding) => {
-                ViewMut::I8(cast_slice_mut(&mut bytes[..self.len]), self.q, rounding)
-            }
+            Form::I8(rounding) => ViewMut::I8(cast_slice_mut(bytes), self.q, rounding),
         }
     }
 }
@@ -92,95 +93,281 @@ pub struct Steps<'a> {
     pub blocks: Blocks<'a>,
     /// The offset of each tensor behind the blocks in the arena.
     pub activations: PerTensorView<'a, u32>,
+    /// The tensors of which only some rows lie there.
+    pub bands: PerTensorView<'a, Band>,
+}
+
+/// Moves bytes: at a time so many that they do not overlap with where they go, for which a program needs no
+/// second way to copy.
+pub(crate) fn shift(bytes: &mut [u8], from: Range<usize>, to: usize) {
+    let (from, len) = (from.start, from.len());
+    let distance = from.abs_diff(to);
+    if distance == 0 {
+        return;
+    }
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let count = distance.min(high - low);
+        if to < from {
+            let (left, right) = bytes.split_at_mut(from + low);
+            left[to + low..][..count].copy_from_slice(&right[..count]);
+            low += count;
+        } else {
+            high -= count;
+            let (left, right) = bytes.split_at_mut(to + high);
+            right[..count].copy_from_slice(&left[from + high..][..count]);
+        }
+    }
+}
+
+/// One turn of a layer: which rows it reads and which ones it makes.
+struct Turn<'t> {
+    /// Of each input.
+    reads: Range<u16>,
+    makes: Range<u16>,
+    /// The first row that lies in the arena of a tensor.
+    first: &'t dyn Fn(usize) -> u16,
 }
 
 impl Steps<'_> {
-    /// Where a tensor lies in one of its forms.
+    /// Where a whole tensor lies in one of its forms.
     ///
     /// # Panics
     /// When there is no such tensor.
     #[must_use]
-    #[inline(never)]
     pub fn span(&self, tensor: usize, form: Form) -> Span {
-        self.shape_and_span(tensor, |_| form).1
+        let rows = 0..self.shape(tensor).h;
+        self.rows_span(tensor, form, (&rows, 0))
     }
 
-    /// A tensor's shape, and where it lies in one of its forms.
-    #[inline(always)]
-    fn shape_and_span(&self, tensor: usize, form: impl Fn(Forms) -> Form) -> (Shape, Span) {
-        let ((shape, q), forms, offset) = match tensor.checked_sub(1) {
-            None => (self.input, self.forms.input, self.activations.input),
-            Some(layer) => {
-                let Layer {
-                    output, output_q, ..
-                } = self.layers[layer];
-                let offset = self.activations.layers[layer];
-                ((output, output_q), self.forms.layers[layer], offset)
-            }
+    const fn graph(&self) -> Graph<'_> {
+        Graph {
+            input: self.input.0,
+            layers: self.layers,
+        }
+    }
+
+    fn shape(&self, tensor: usize) -> Shape {
+        self.graph().shape(tensor)
+    }
+
+    /// Rows of a tensor that lie in the arena.
+    fn room(&self, tensor: usize) -> u16 {
+        match self.bands[tensor].rows {
+            0 => self.shape(tensor).h,
+            rows => rows,
+        }
+    }
+
+    /// Where some rows of a tensor lie in one of its forms, if `first` is the first one that lies in the arena.
+    #[inline(never)]
+    fn rows_span(&self, tensor: usize, form: Form, (rows, first): (&Range<u16>, u16)) -> Span {
+        let (shape, q) = match tensor.checked_sub(1) {
+            None => self.input,
+            Some(layer) => (self.layers[layer].output, self.layers[layer].output_q),
         };
-        let (form, len) = (form(forms), shape.len());
-        let before = forms.before(form).bytes(len as u32);
-        let span = Span {
-            start: (self.blocks.ram_bytes + offset + before) as usize,
-            len,
+        let row = usize::from(shape.w) * usize::from(shape.c);
+        let room = usize::from(self.room(tensor)) * row;
+        let before = (self.blocks.ram_bytes + self.activations[tensor]) as usize
+            + self.forms[tensor].before(form).bytes(room as u32) as usize;
+        let skipped = usize::from(rows.start - first) * row;
+        Span {
+            start: before + skipped * form.element_bytes() as usize,
+            len: rows.len() * row,
             form,
             q,
-        };
-        (shape, span)
+        }
     }
 
-    /// Runs one layer into every form of its output.
+    /// Runs one layer into every form of its output, from whole tensors to a whole one.
     ///
     /// # Panics
     /// When there is no such layer, or the arena is too small.
     pub fn run(&self, layer: usize, arena: &mut [u8]) {
-        for form in self.forms.layers[layer].iter() {
-            self.run_into(layer, form, arena);
+        let turn = Turn {
+            reads: 0..self.shape(self.layers[layer].inputs[0].into()).h,
+            makes: 0..self.layers[layer].output.h,
+            first: &|_| 0,
+        };
+        for form in self.forms[layer + 1].iter() {
+            self.run_into(layer, form, &turn, arena);
+        }
+    }
+
+    /// Runs a cascade: makes the tensors from the first to the last one, of which all but the last are bands.
+    /// `put_row` writes a row of the network's input; `watch` is given the tensor of each turn, and the turn.
+    ///
+    /// # Panics
+    /// When there are no such tensors, or the arena is too small.
+    pub(crate) fn run_cascade(
+        &self,
+        tensors: [usize; 2],
+        progress: &mut PerTensorViewMut<'_, Progress>,
+        arena: &mut [u8],
+        put_row: &dyn Fn(u16, &mut ViewMut<'_>),
+        watch: &mut dyn FnMut(usize, &mut dyn FnMut()),
+    ) {
+        let [first, last] = tensors;
+        for tensor in first..=last {
+            progress[tensor] = Progress::default();
+        }
+        let sums = |tensor: usize| self.bands[tensor].sums;
+        let mut cascade = Cascade::new(self.graph(), tensors, &sums);
+        while let Some(tensor) = cascade.next(progress) {
+            let taken = progress[tensor].turns;
+            let makes = cascade.made(tensor, taken)..cascade.made(tensor, taken + 1);
+            if makes.end - progress[tensor].first > self.room(tensor) {
+                let oldest = cascade.oldest_needed(tensor, progress);
+                let held = progress[tensor].first;
+                self.drop_rows(tensor, held..makes.start, oldest, arena);
+                progress[tensor].first = oldest;
+            }
+            let first = |tensor: usize| match self.bands[tensor].rows {
+                0 => 0,
+                _ => progress[tensor].first,
+            };
+            match tensor.checked_sub(1) {
+                None => watch(tensor, &mut || {
+                    for form in self.forms[0].iter() {
+                        let span = self.rows_span(0, form, (&makes, first(0)));
+                        put_row(taken, &mut span.view_mut(&mut arena[span.range()]));
+                    }
+                }),
+                Some(layer) => {
+                    let turns = cascade.turns(layer);
+                    let turn = Turn {
+                        reads: turns.reads(taken),
+                        makes,
+                        first: &first,
+                    };
+                    watch(tensor, &mut || {
+                        if turns.sums {
+                            self.sum_up(layer, taken, &turn, arena);
+                        } else {
+                            for form in self.forms[tensor].iter() {
+                                self.run_into(layer, form, &turn, arena);
+                            }
+                        }
+                    });
+                }
+            }
+            cascade.take(progress);
+        }
+    }
+
+    /// Drops the rows of a band before `oldest`: moves the others to its beginning.
+    #[inline(never)]
+    fn drop_rows(&self, tensor: usize, held: Range<u16>, oldest: u16, arena: &mut [u8]) {
+        let kept = oldest..held.end;
+        for form in self.forms[tensor].iter() {
+            let from = self.rows_span(tensor, form, (&kept, held.start));
+            let to = self.rows_span(tensor, form, (&kept, oldest));
+            shift(arena, from.range(), to.start);
         }
     }
 
     #[inline(never)]
-    fn run_into(&self, layer: usize, form: Form, arena: &mut [u8]) {
+    fn run_into(&self, layer: usize, form: Form, turn: &Turn<'_>, arena: &mut [u8]) {
         let level = self.levels[layer];
-        let target = self.shape_and_span(layer + 1, |_| form).1;
+        let target = layer + 1;
+        let rows = (&turn.makes, (turn.first)(target));
+        let target = self.rows_span(target, form, rows);
         // alive at the same step, so inputs never overlap the output; weights lie before both
         let written = target.range();
         let (before, rest) = arena.split_at_mut(written.start);
         let (output, after) = rest.split_at_mut(written.len());
         let (before, after): (&[u8], &[u8]) = (before, after);
-        let Layer { op, inputs, .. } = &self.layers[layer];
+        let of = &self.layers[layer];
         let mut views = [View::F32(&[]); 2];
-        let mut input = Shape::vector(0);
-        for (view, tensor) in views.iter_mut().zip(inputs) {
-            let form = |forms: Forms| op.input_need(level).or(forms.widest()).unwrap_or(Form::F32);
-            let (shape, source) = self.shape_and_span((*tensor).into(), form);
+        for (view, tensor) in views.iter_mut().zip(&of.inputs) {
+            let tensor = usize::from(*tensor);
+            let rows = (&turn.reads, (turn.first)(tensor));
+            let form = of.op.reads(level, self.forms[tensor]);
+            let source = self.rows_span(tensor, form, rows);
             let Range { start, end } = source.range();
             *view = source.view(if start < written.start {
                 &before[start..end]
             } else {
                 &after[start - written.end..end - written.end]
             });
-            input = shape;
         }
         let blocks = match self.blocks.places[layer] {
             Place::Ram => before,
             Place::Flash => self.blocks.mapped,
         };
+        let input = self.shape(of.inputs[0].into());
         let step = Step {
-            layer: &self.layers[layer],
-            input,
+            layer: of,
+            op: of.op.of_rows(&turn.makes, input),
+            input: input.with_rows(&turn.reads),
+            output: of.output.with_rows(&turn.makes),
             level,
             block: &blocks[self.blocks.starts[layer] as usize..],
         };
         step.run(views, &mut target.view_mut(output));
     }
+
+    /// Adds a row to the sums of a pool, and writes their means in its last turn.
+    #[inline(never)]
+    fn sum_up(&self, layer: usize, taken: u16, turn: &Turn<'_>, arena: &mut [u8]) {
+        let of = &self.layers[layer];
+        let source = usize::from(of.inputs[0]);
+        let input = self.shape(source);
+        let Op::AvgPool {
+            window,
+            count_padding,
+        } = of.op
+        else {
+            return;
+        };
+        let geometry = Geometry::whole(window, input, of.output);
+        let form = of.op.reads(self.levels[layer], self.forms[source]);
+        let row = self.rows_span(source, form, (&turn.reads, (turn.first)(source)));
+        // behind the rows in all their forms
+        let room = usize::from(self.room(source)) * usize::from(input.w) * usize::from(input.c);
+        let start = self.blocks.ram_bytes
+            + self.activations[source]
+            + self.forms[source].bytes(room as u32);
+        let start = start as usize;
+        let end = start + 4 * usize::from(of.output.w) * usize::from(of.output.c);
+        let (before, sums) = arena.split_at_mut(start);
+        let sums = &mut sums[..end - start];
+        let row = row.view(&before[row.range()]);
+        let steps = match row {
+            View::F32(_) => None,
+            View::I8(_, q) => Some(q),
+        };
+        pool::add_row(&geometry, taken == 0, row, sums);
+        if turn.makes.is_empty() {
+            return;
+        }
+        for form in self.forms[layer + 1].iter() {
+            let rows = (&turn.makes, (turn.first)(layer + 1));
+            let target = self.rows_span(layer + 1, form, rows);
+            let written = target.range();
+            let (before, rest) = arena.split_at_mut(written.start);
+            let (output, after) = rest.split_at_mut(written.len());
+            let sums: &[u8] = if start < written.start {
+                &before[start..end]
+            } else {
+                &after[start - written.end..end - written.end]
+            };
+            let output = &mut target.view_mut(output);
+            let means = Means::new(&geometry, count_padding, of.activation);
+            means.put_row(&geometry, steps, sums, output);
+        }
+    }
 }
 
-/// One layer about to run.
+/// One layer about to run, all of it or some rows.
 struct Step<'a> {
     layer: &'a Layer,
-    /// The shape of each input.
+    /// With the padding that is left beside the rows.
+    op: Op,
+    /// The shape of the rows of each input.
     input: Shape,
+    /// The shape of the rows that are made.
+    output: Shape,
     level: Level,
     /// Begins with its own.
     block: &'a [u8],
@@ -188,14 +375,9 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn run(&self, [a, b]: [View<'_>; 2], target: &mut ViewMut<'_>) {
-        let Layer {
-            op,
-            activation,
-            output,
-            ..
-        } = *self.layer;
-        let input = self.input;
-        match op {
+        let activation = self.layer.activation;
+        let (input, output) = (self.input, self.output);
+        match self.op {
             Op::Conv2d { window, groups } => {
                 let geometry = Geometry {
                     window,

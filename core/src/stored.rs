@@ -1,12 +1,13 @@
 //! Optimal plans in the image: a device that cannot afford a search looks its plan up.
 //!
 //! The plans stand by rising bytes and falling price: each is optimal for all budgets from its own
-//! bytes in all up to those of the next, with the weights in RAM. They are postcard: their number (`u16`), and for each plan the
+//! bytes in all up to those of the next, with the weights in RAM and the smallest arena. They are postcard: their number (`u16`), and for each plan the
 //! difference from the one before (the first: from the first item of every layer and no bytes): bytes
 //! more (`u32`), number of items that are others (`u16`), and layer (`u16`) and item (`u8`) of those.
 
 use heapless::Vec;
 
+use crate::arena::Lifetimes;
 use crate::level::Level;
 use crate::mckp::Status;
 use crate::network::Network;
@@ -75,7 +76,7 @@ impl<'a, const N: usize, const K: usize> StoredPlans<'a, N, K> {
         self.count as usize
     }
 
-    /// The plan of least price that takes at most `bytes` of RAM in all.
+    /// The plan of least price that takes at most `bytes` of RAM in all, in the schedule of fewest turns.
     ///
     /// # Errors
     /// [`LimitsTooSmall`] with the least that would do.
@@ -83,7 +84,7 @@ impl<'a, const N: usize, const K: usize> StoredPlans<'a, N, K> {
         let mut walk = self.walk();
         while walk.step(bytes).is_some() {}
         if walk.left < self.count {
-            return Ok(walk.plan());
+            return Ok(walk.plan(bytes));
         }
         // the first plan takes the fewest
         let _ = walk.step(u64::MAX);
@@ -131,9 +132,11 @@ impl<const N: usize, const K: usize> Walk<'_, N, K> {
             && self.chosen().all(|item| item.is_some())
     }
 
-    fn plan(&self) -> Plan<N> {
+    /// The plan, in `bytes` of RAM.
+    fn plan(&self, bytes: u64) -> Plan<N> {
         let weights = self.chosen().flatten().map(|item| u64::from(item.bytes));
-        let arena = self.total.saturating_sub(weights.sum()) as u32;
+        let weights: u64 = weights.sum();
+        let most = bytes.saturating_sub(weights).min(u32::MAX.into()) as u32;
         let rows = self.network.prices.rows.iter().zip(&self.items);
         let level = rows.map(|(row, item)| row.get(usize::from(*item)).map(|item| item.level));
         let levels: Vec<Option<Level>, N> = level.collect();
@@ -142,9 +145,17 @@ impl<const N: usize, const K: usize> Walk<'_, N, K> {
             None => Place::Flash,
         };
         let places = levels.iter().map(place).collect();
+        let forms = self.network.least_forms(|layer| {
+            let level = levels[layer].unwrap_or(Level::Fp32);
+            Some(level.input_form())
+        });
+        let lifetimes = Lifetimes::new(self.network);
+        let scheduled = lifetimes.within(&forms, most);
+        let (schedule, placement) = scheduled.unwrap_or_else(|| lifetimes.smallest(&forms));
         Plan {
             status: Status::Optimal,
-            ..Plan::of(self.network, levels, places, arena)
+            turns: lifetimes.turns(&schedule),
+            ..Plan::of(self.network, levels, places, (schedule, placement.bytes()))
         }
     }
 }

@@ -306,8 +306,13 @@ impl<'b, P: Read + Write> Server<'b, P> {
             board::feed();
             let (((), ticks), stack_bytes) = stack.measure(|| clock.measure(&mut *step));
             // there is room for the input and every layer
-            costs[tensor] = Cost { ticks, stack_bytes };
-            *cost_count = tensor + 1;
+            while *cost_count <= tensor {
+                costs[*cost_count] = Cost::default();
+                *cost_count += 1;
+            }
+            let cost = &mut costs[tensor];
+            cost.ticks += ticks;
+            cost.stack_bytes = cost.stack_bytes.max(stack_bytes);
             total += ticks;
         })?;
         Ok(Response::Inferred {

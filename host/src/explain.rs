@@ -14,7 +14,7 @@ pub struct Neighbours {
     pub better: Option<HostPlan>,
     /// The plan for 1,024 more than the limit, if it has a lower price, or the same price and fewer cycles.
     pub next_kib: Option<HostPlan>,
-    /// The best plan that takes less; `None` where no layout does.
+    /// The best plan that takes less than these levels and places can; `None` where no layout does.
     pub smaller: Option<HostPlan>,
 }
 
@@ -35,7 +35,11 @@ pub fn neighbours(
     let next_kib = search::plan(network, planner, more, effort).ok();
     let all = (limits.with(measure, u64::MAX), measure);
     let better = search::cheapest(network, planner, all, plan.price - 1, effort);
-    let less = plan.amount(measure).checked_sub(1);
+    let least = match measure {
+        Measure::Ram => planner.in_smallest_arena(network, plan.clone()),
+        Measure::Cycles | Measure::Weights => plan.clone(),
+    };
+    let less = least.amount(measure).checked_sub(1);
     Neighbours {
         better: better.map(|(plan, _)| plan),
         next_kib: next_kib.filter(|next| (next.price, next.cycles) < (plan.price, plan.cycles)),

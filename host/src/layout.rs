@@ -83,7 +83,7 @@ pub fn bytes_and_price(network: &HostNetwork, layout: &[Level]) -> (u64, f64) {
 pub struct Bytes {
     /// Bytes of resident weights.
     pub weights: u64,
-    /// Bytes of the activation arena.
+    /// Bytes of the smallest activation arena.
     pub arena: u64,
 }
 
@@ -93,7 +93,7 @@ impl Bytes {
     pub fn of(network: &HostNetwork, lifetimes: &Lifetimes<MAX_LAYERS>, layout: &[Level]) -> Self {
         Self {
             weights: bytes_and_price(network, layout).0,
-            arena: lifetimes.place(&network.forms(layout)).bytes().into(),
+            arena: lifetimes.smallest(&network.forms(layout)).1.bytes().into(),
         }
     }
 

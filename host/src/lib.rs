@@ -40,6 +40,7 @@ pub mod import;
 pub mod latency;
 pub mod layout;
 pub mod loss;
+pub mod memory;
 pub mod metric;
 pub mod name;
 pub mod needed;

@@ -130,6 +130,13 @@ fn stored_plans(image: &HostImage<'_>) -> Vec<HostPlan> {
             break;
         };
         most = plan.ram_bytes().checked_sub(1);
+        // of the schedules of one plan the smallest counts
+        if plans
+            .last()
+            .is_some_and(|last: &HostPlan| last.levels == plan.levels)
+        {
+            plans.pop();
+        }
         plans.push(plan);
     }
     plans.reverse();

@@ -1,6 +1,7 @@
 //! Searches on a workstation: limited, watched and interruptible.
 
 use bitbudget_core::network::Network;
+use bitbudget_core::place::Places;
 use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan, Planner};
 
 /// The most nodes of a search unless its caller says otherwise.
@@ -160,8 +161,9 @@ pub fn cheapest<const N: usize, const L: usize, const K: usize, const D: usize>(
 /// The best plans for all limits on one measure.
 #[derive(Clone, Debug)]
 pub struct Staircase<const N: usize> {
-    /// From the smallest to the best, by rising amount: each is the best for all limits from its own amount
-    /// up to that of the next. The price falls from each to the next, or stays and the cycles fall.
+    /// From the smallest to the best, by rising amount: each is as good as any for all limits from its own amount
+    /// up to that of the next. The price falls from each to the next, or stays and the cycles fall. Where the amount
+    /// is RAM, each has the smallest arena that its levels and places leave.
     pub plans: Vec<Plan<N>>,
     /// Whether all of them are proven optimal, and that there is no other.
     pub proven: bool,
@@ -183,9 +185,13 @@ pub fn staircase<const N: usize, const L: usize, const K: usize, const D: usize>
     while let Some(amount) = next {
         let found = plan(network, planner, limits.with(measure, amount), effort);
         proven &= planner.is_done();
-        let Ok(plan) = found else {
+        let Ok(mut plan) = found else {
             break;
         };
+        // where no place is free, RAM beyond the smallest arena buys nothing but fewer turns
+        if measure == Measure::Ram && planner.places() != Places::Best {
+            plan = planner.in_smallest_arena(network, plan);
+        }
         next = plan.amount(measure).checked_sub(1);
         // of plans that are as good and as fast the smaller one counts
         let needless = |last: &Plan<N>| last.price >= plan.price && last.cycles >= plan.cycles;

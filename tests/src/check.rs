@@ -36,7 +36,7 @@ impl Compared {
 pub fn check(model: &Model, levels: &[Option<Level>], input: Input<'_>, compared: &mut Compared) {
     let bytes = model.emit();
     let image = TestImage::parse(&bytes).expect("a sound image");
-    let mut arena = Arena::new(model.total_bytes(levels) as usize);
+    let mut arena = Arena::new(model.whole_bytes(levels) as usize);
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
     engine.load(plan_of(levels)).expect("room enough");
     let output = engine.infer(input).expect("an input that fits").to_vec();

@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod generate;
 pub mod instances;
 pub mod model;
+pub mod networks;
 pub mod oracle;
 pub mod shared;
 pub mod tamper;

@@ -4,10 +4,12 @@ use bitbudget::encode::Encoder;
 use bitbudget::graph::{self, Graph, GraphLayer};
 use bitbudget::grid::Grid;
 use bitbudget_core::arena::Lifetimes;
+use bitbudget_core::cascade::Schedule;
+use bitbudget_core::form::Forms;
 use bitbudget_core::image::{self, Image};
 use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::mckp::Status;
-use bitbudget_core::network::Network;
+use bitbudget_core::network::{Network, PerTensor};
 use bitbudget_core::place::Place;
 use bitbudget_core::plan::{Plan, Planner};
 use bitbudget_core::price::PriceItem;
@@ -189,15 +191,41 @@ impl Model {
         items.map(|item| u64::from(item.bytes)).sum()
     }
 
-    /// Bytes of the activation arena at these levels.
+    /// Bytes of the smallest activation arena at these levels.
     #[must_use]
     pub fn arena_bytes(&self, levels: &[Option<Level>]) -> u64 {
-        let levels: Vec<Level> = levels.iter().map(|l| l.unwrap_or(Level::Fp32)).collect();
-        let forms = self.network.forms(&levels);
-        Lifetimes::new(&self.network).place(&forms).bytes().into()
+        let lifetimes = Lifetimes::new(&self.network);
+        lifetimes.smallest(&self.forms(levels)).1.bytes().into()
     }
 
-    /// All the RAM that an engine takes at these levels.
+    /// All the RAM that an engine takes at these levels in a schedule, with the weights in RAM.
+    ///
+    /// # Panics
+    /// When a layer has no such level.
+    #[must_use]
+    pub fn ram_bytes(&self, levels: &[Option<Level>], schedule: &Schedule<LAYERS>) -> u64 {
+        let forms = self.forms(levels);
+        let placement = Lifetimes::new(&self.network).place(&forms, schedule);
+        self.weight_bytes(levels) + u64::from(placement.bytes())
+    }
+
+    /// As [`Self::ram_bytes`], with every tensor whole.
+    ///
+    /// # Panics
+    /// When a layer has no such level.
+    #[must_use]
+    pub fn whole_bytes(&self, levels: &[Option<Level>]) -> u64 {
+        self.ram_bytes(levels, &Schedule::WHOLE)
+    }
+
+    /// The forms of the tensors at these levels.
+    #[must_use]
+    pub fn forms(&self, levels: &[Option<Level>]) -> PerTensor<Forms, LAYERS> {
+        let levels: Vec<Level> = levels.iter().map(|l| l.unwrap_or(Level::Fp32)).collect();
+        self.network.forms(&levels)
+    }
+
+    /// All the RAM that an engine takes at these levels at least, with the weights in RAM.
     ///
     /// # Panics
     /// When a layer has no such level.
@@ -263,6 +291,8 @@ pub fn plan_of<const N: usize>(levels: &[Option<Level>]) -> Plan<N> {
     Plan {
         levels: levels.iter().copied().collect(),
         places: levels.iter().map(place).collect(),
+        schedule: Schedule::WHOLE,
+        turns: 0,
         weight_bytes: 0,
         ram_weight_bytes: 0,
         arena_bytes: 0,

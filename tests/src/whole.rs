@@ -1,12 +1,71 @@
 //! Every layout of a small model with every choice of places: what planners are compared with.
 
+use bitbudget_core::arena::Lifetimes;
+use bitbudget_core::cascade::Schedule;
+use bitbudget_core::form::Forms;
 use bitbudget_core::level::Level;
+use bitbudget_core::network::{Network, PerTensor};
 use bitbudget_core::place::{Cycles, Places};
-use bitbudget_core::plan::Limits;
+use bitbudget_core::plan::{Limits, TURN_CYCLES};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
 use crate::model::Model;
+
+/// Schedules of a small network, all of them if they are no more than `most`: each tensor that may be a band is
+/// one or is not.
+#[must_use]
+pub fn schedules<const N: usize, const K: usize>(
+    network: &Network<N, K>,
+    most: usize,
+) -> Vec<Schedule<N>> {
+    let lifetimes = Lifetimes::new(network);
+    let mut schedules = vec![Vec::new()];
+    for tensor in 0..network.layers.len() {
+        let mut longer = Vec::new();
+        for bands in &schedules {
+            longer.push([&bands[..], &[tensor]].concat());
+        }
+        schedules.extend(longer);
+        // those that no further band can make right
+        schedules.retain(|bands: &Vec<usize>| {
+            let ends = Schedule::<N>::of_bands(bands.iter().copied());
+            let run_ended = |first_last: &[usize; 2]| first_last[1] <= tensor;
+            let mut ended = ends.cascades().filter(run_ended);
+            ended.all(|[first, last]| lifetimes.allows(&Schedule::<N>::of_bands(first..last)))
+        });
+        if schedules.len() > most {
+            let step = schedules.len().div_ceil(most);
+            schedules = schedules.into_iter().step_by(step).collect();
+        }
+    }
+    let schedules = schedules.into_iter().map(Schedule::of_bands);
+    schedules
+        .filter(|schedule| lifetimes.allows(schedule))
+        .collect()
+}
+
+/// Bytes of the arena and turns of schedules, of those that no other one beats in both.
+#[must_use]
+pub fn arenas<const N: usize>(
+    lifetimes: &Lifetimes<N>,
+    schedules: &[Schedule<N>],
+    forms: &PerTensor<Forms, N>,
+) -> Vec<(u64, u32)> {
+    let of = |schedule: &Schedule<N>| {
+        let bytes = lifetimes.place(forms, schedule).bytes();
+        (bytes.into(), lifetimes.turns(schedule))
+    };
+    let mut arenas: Vec<(u64, u32)> = schedules.iter().map(of).collect();
+    arenas.sort_unstable();
+    let mut fewest = u32::MAX;
+    arenas.retain(|(_, turns)| {
+        let is_fewer = *turns < fewest;
+        fewest = fewest.min(*turns);
+        is_fewer
+    });
+    arenas
+}
 
 /// Gives every item cycles, those in flash mostly the larger ones.
 pub fn give_cycles(model: &mut Model, rng: &mut SmallRng) {
@@ -20,7 +79,7 @@ pub fn give_cycles(model: &mut Model, rng: &mut SmallRng) {
     }
 }
 
-/// A layout with places, as all of them are gone through: what it takes and costs.
+/// A layout with places and a schedule, as all of them are gone through: what it takes and costs.
 #[derive(Clone, Debug)]
 pub struct Whole {
     /// By layer.
@@ -29,6 +88,8 @@ pub struct Whole {
     pub ram: u64,
     /// Cycles of an inference.
     pub cycles: u64,
+    /// The turns of its cascades.
+    pub turns: u32,
     /// Bytes of all blocks.
     pub weights: u64,
     /// Sum of the prices.
@@ -36,6 +97,12 @@ pub struct Whole {
 }
 
 impl Whole {
+    /// Cycles with those of turns.
+    #[must_use]
+    pub fn effort(&self) -> u64 {
+        self.cycles + u64::from(self.turns) * TURN_CYCLES
+    }
+
     /// Whether it is within limits.
     #[must_use]
     pub fn is_within(&self, limits: &Limits) -> bool {
@@ -46,23 +113,25 @@ impl Whole {
     }
 }
 
-/// Every layout with every choice of places that a rule leaves.
+/// Every layout with every choice of places that a rule leaves, and every schedule worth while.
 ///
 /// # Panics
 /// When a layer has no such level.
 #[must_use]
 pub fn all(model: &Model, places: Places) -> Vec<Whole> {
     let mut all = Vec::new();
+    let lifetimes = Lifetimes::new(&model.network);
+    let schedules = schedules(&model.network, 1 << 10);
     for levels in model.layouts() {
         let weighted: Vec<usize> = (0..levels.len()).filter(|i| levels[*i].is_some()).collect();
-        let arena = model.arena_bytes(&levels);
+        let arenas = arenas(&lifetimes, &schedules, &model.forms(&levels));
         let sets = match places {
             Places::Ram => [(1 << weighted.len()) - 1].to_vec(),
             Places::Flash => [0].to_vec(),
             Places::Best => (0..1_u32 << weighted.len()).collect(),
         };
         for set in sets {
-            let (mut ram, mut cycles) = (arena, 0);
+            let (mut ram, mut cycles) = (0, 0);
             for (bit, &layer) in weighted.iter().enumerate() {
                 let mut row = model.network.prices.rows[layer].iter();
                 let item = row.find(|item| Some(item.level) == levels[layer]);
@@ -74,13 +143,14 @@ pub fn all(model: &Model, places: Places) -> Vec<Whole> {
                     cycles += u64::from(item.cycles.flash);
                 }
             }
-            all.push(Whole {
+            all.extend(arenas.iter().map(|(arena, turns)| Whole {
                 levels: levels.clone(),
-                ram,
+                ram: ram + arena,
                 cycles,
+                turns: *turns,
                 weights: model.weight_bytes(&levels),
                 price: model.price(&levels),
-            });
+            }));
         }
     }
     all

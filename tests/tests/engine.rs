@@ -22,7 +22,7 @@ fn infer(engine: &mut TestEngine<'_>, sample: &[u8]) -> Vec<u32> {
 fn fresh(model: &Model, levels: &[Option<Level>], sample: &[u8]) -> Vec<u32> {
     let bytes = model.emit();
     let image = TestImage::parse(&bytes).expect("a sound image");
-    let mut arena = Arena::new(model.total_bytes(levels) as usize);
+    let mut arena = Arena::new(model.whole_bytes(levels) as usize);
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
     engine.load(plan_of(levels)).expect("room enough");
     infer(&mut engine, sample)
@@ -49,7 +49,7 @@ fn change(
     planner: &mut TestPlanner,
     model: &Model,
 ) {
-    let most = model.total_bytes(&model.all_at(Level::Fp32));
+    let most = model.whole_bytes(&model.all_at(Level::Fp32));
     let nodes = if rng.random_bool(0.2) { 3 } else { u64::MAX };
     let before = engine.plan().cloned();
     let changed = match rng.random_range(0..4) {
@@ -83,7 +83,7 @@ fn plans_leave_no_trace_of_the_plans_before() {
         let model = generate::model(rng.random(), style, rng.random_range(1..=10));
         let bytes = model.emit();
         let image = TestImage::parse(&bytes).expect("a sound image");
-        let most = model.total_bytes(&model.all_at(Level::Fp32)) as usize;
+        let most = model.whole_bytes(&model.all_at(Level::Fp32)) as usize;
         let len = most + rng.random_range(0..200);
         let mut arena = Arena::new(len);
         let mut planner = Box::new(TestPlanner::new(image.network()));
@@ -101,7 +101,8 @@ fn plans_leave_no_trace_of_the_plans_before() {
                 continue;
             };
             assert_eq!(engine.spare().len(), len - plan.ram_bytes() as usize);
-            assert_eq!(plan.ram_bytes(), model.total_bytes(&plan.levels));
+            let ram = model.ram_bytes(&plan.levels, &plan.schedule);
+            assert_eq!(plan.ram_bytes(), ram);
             mark(&mut engine, !step);
             let output = infer(&mut engine, &sample);
             assert_eq!(output, fresh(&model, &plan.levels, &sample), "step {step}");
@@ -120,7 +121,7 @@ fn a_plan_takes_all_its_bytes_and_no_more() {
             model.all_at(Level::Int(Width::Int8, Rounding::Nearest)),
             model.all_at(Level::Fp32),
         );
-        let [least, most] = [&low, &high].map(|levels| model.total_bytes(levels));
+        let [least, most] = [&low, &high].map(|levels| model.whole_bytes(levels));
         if least == most {
             continue;
         }
@@ -158,7 +159,7 @@ fn activations_reach_the_end_of_the_arena() {
         let high = model.all_at(Level::Fp32);
         let bytes = model.emit();
         let image = TestImage::parse(&bytes).expect("a sound image");
-        let mut arena = Arena::new(model.total_bytes(&high) as usize);
+        let mut arena = Arena::new(model.whole_bytes(&high) as usize);
         let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
         engine.load(plan_of(&high)).expect("room enough");
         let sample = sample(&mut rng, &model);

@@ -495,10 +495,10 @@ fn random_networks_are_served_as_well_as_by_any_levels() {
 /// A search that is cut short says so, and what it has found fits.
 #[test]
 fn what_a_short_search_finds_fits_and_is_not_called_proven() {
-    let digits = digits_at(&[Level::Fp32, Level::Fp16, INT8, INT4]);
+    let digits = digits_at(&[Level::Fp32, INT8, INT4, INT2]);
     let network = &digits.1.network;
     let names = &digits.1.names;
-    let points = [160 << 10, 80 << 10, 45 << 10].map(|ram| Point {
+    let points = [45 << 10, 33 << 10, 27 << 10].map(|ram| Point {
         limits: Limits::ram(ram),
         places: Places::Ram,
     });

@@ -2,21 +2,21 @@
 
 use bitbudget::board::Board;
 use bitbudget::capacity;
-use bitbudget::layout::{self, Bytes};
+use bitbudget::layout;
 use bitbudget::profile::Options;
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::Image;
 use bitbudget_core::level::Level;
 use bitbudget_core::place::{Place, Places};
-use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan, Planner};
+use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan, Planner, TURN_CYCLES};
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::storage::Mapped;
 use bitbudget_tests::arena::Arena;
 use bitbudget_tests::builder::Style;
 use bitbudget_tests::model::{LAYERS, LEVELS, TestImage, TestPlanner};
 use bitbudget_tests::whole::{Whole, all, give_cycles};
-use bitbudget_tests::{digits, generate};
+use bitbudget_tests::{digits, generate, whole};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -84,8 +84,8 @@ fn plans_equal_exhaustive_search_over_levels_and_places() {
                 assert_eq!(plan.price, price, "seed {seed}, {limits}");
                 let mut alike: Vec<_> = within().collect();
                 alike.retain(|whole| whole.levels[..] == plan.levels[..]);
-                let best = alike.iter().map(|whole| (whole.cycles, whole.ram)).min();
-                assert_eq!(best, Some((plan.cycles, plan.ram_bytes())), "seed {seed}");
+                let best = alike.iter().map(|whole| whole.effort()).min();
+                assert_eq!(best, Some(plan.effort()), "seed {seed} {limits}");
                 assert_eq!(plan.cycles_bound, plan.cycles);
                 planned += 1;
             }
@@ -111,16 +111,28 @@ fn plans_of_the_digits_equal_exhaustive_search() {
         row.retain(|item| item.level == Level::Fp32 || few.contains(&item.level));
     }
     let lifetimes = Lifetimes::new(&network);
-    // RAM, cycles and price
-    let mut all: Vec<(u64, u64, i64)> = Vec::new();
+    let schedules = whole::schedules(&network, 1 << 10);
+    // by the forms of tensors
+    let mut arenas: Vec<(_, Vec<(u64, u32)>)> = Vec::new();
+    // bytes in RAM and cycles of a choice of places
+    type Set = (u64, u64);
+    // price, index of the arenas, every choice of places
+    let mut all: Vec<(i64, usize, Vec<Set>)> = Vec::new();
     for levels in layout::all_layouts(&network) {
         let rows = network.prices.rows.iter().zip(&levels);
         let items = rows.filter_map(|(row, level)| row.iter().find(|item| item.level == *level));
         let items: Vec<_> = items.collect();
         let price = items.iter().map(|item| i64::from(item.price)).sum();
-        let arena = Bytes::of(&network, &lifetimes, &levels).arena;
-        for set in 0..1_u32 << items.len() {
-            let (mut ram, mut cycles) = (arena, 0);
+        let forms = network.forms(&levels);
+        let known = arenas.iter().position(|(of, _)| *of == forms);
+        let known = known.unwrap_or_else(|| {
+            let of_forms = whole::arenas(&lifetimes, &schedules, &forms);
+            arenas.push((forms, of_forms));
+            arenas.len() - 1
+        });
+        let sets = 0..1_u32 << items.len();
+        let sets = sets.map(|set| {
+            let (mut ram, mut cycles) = (0, 0);
             for (bit, item) in items.iter().enumerate() {
                 let place = match set >> bit & 1 {
                     0 => Place::Flash,
@@ -129,31 +141,42 @@ fn plans_of_the_digits_equal_exhaustive_search() {
                 cycles += u64::from(item.cycles.at(place));
                 ram += u64::from(if place == Place::Ram { item.bytes } else { 0 });
             }
-            all.push((ram, cycles, price));
-        }
+            (ram, cycles)
+        });
+        all.push((price, known, sets.collect()));
     }
     let mut planner = capacity::planner(Places::Best, &network);
     let mut rng = SmallRng::seed_from_u64(65);
     let mut planned = 0;
     for round in 0..60 {
-        let (ram, ..) = all[rng.random_range(0..all.len())];
-        let (_, cycles, _) = all[rng.random_range(0..all.len())];
+        let (_, known, sets) = &all[rng.random_range(0..all.len())];
+        let (ram, cycles) = sets[rng.random_range(0..sets.len())];
+        let arenas_of = &arenas[*known].1;
+        let ram = ram + arenas_of[rng.random_range(0..arenas_of.len())].0;
         let limits = match round % 3 {
             0 => Limits::ram(ram),
             1 => Limits::ram(ram).with(Measure::Cycles, cycles),
             _ => Limits::NONE.with(Measure::Cycles, cycles),
         };
-        let within = all.iter().filter(|(ram, cycles, _)| {
-            let fits =
-                |amount: &u64, limit: Option<u64>| limit.is_none_or(|limit| *amount <= limit);
-            fits(ram, limits.ram_bytes) && fits(cycles, limits.cycles)
-        });
-        let best = within
-            .map(|(ram, cycles, price)| (*price, *cycles, *ram))
-            .min();
+        let mut best: Option<(i64, u64)> = None;
+        for (price, known, sets) in &all {
+            if best.is_some_and(|(least, _)| least < *price) {
+                continue;
+            }
+            for (bytes, cycles) in sets {
+                for (arena, turns) in &arenas[*known].1 {
+                    let within = limits.ram_bytes.is_none_or(|ram| bytes + arena <= ram)
+                        && limits.cycles.is_none_or(|most| *cycles <= most);
+                    let found = (*price, cycles + u64::from(*turns) * TURN_CYCLES);
+                    if within && best.is_none_or(|best| found < best) {
+                        best = Some(found);
+                    }
+                }
+            }
+        }
         let plan = planner.plan(&network, limits, u64::MAX).ok();
         planned += u32::from(plan.is_some());
-        let found = plan.map(|plan| (plan.price, plan.cycles, plan.ram_bytes()));
+        let found = plan.map(|plan| (plan.price, plan.effort()));
         assert_eq!(found, best, "{limits}");
     }
     assert!(planned > 40, "{planned}");
@@ -204,8 +227,8 @@ fn more_ram_never_makes_a_plan_worse() {
             };
             if let Some(before) = before {
                 assert!(plan.price <= before.price);
-                assert!(plan.price < before.price || plan.cycles <= before.cycles);
-                faster += u32::from(plan.price == before.price && plan.cycles < before.cycles);
+                assert!(plan.price < before.price || plan.effort() <= before.effort());
+                faster += u32::from(plan.price == before.price && plan.effort() < before.effort());
             }
             before = Some(plan);
         }

@@ -1,6 +1,7 @@
 //! Plans held against every layout there is.
 
 use bitbudget::search::{Effort, staircase};
+use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure};
@@ -38,7 +39,7 @@ fn check_budgets(rng: &mut SmallRng, model: &Model, most: usize) {
     let bytes = model.emit();
     let image = TestImage::parse(&bytes).expect("a sound image");
     let layouts = model.layouts();
-    let totals = layouts.iter().map(|levels| model.total_bytes(levels));
+    let totals = layouts.iter().map(|levels| model.whole_bytes(levels));
     let mut arena = Arena::new(totals.max().unwrap_or(0) as usize);
     let mut planner = Box::new(TestPlanner::new(image.network()));
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
@@ -95,7 +96,8 @@ fn check_plans(
             u64::from(plan.weight_bytes),
             model.weight_bytes(&plan.levels)
         );
-        assert_eq!(plan.ram_bytes(), model.total_bytes(&plan.levels));
+        let ram = model.ram_bytes(&plan.levels, &plan.schedule);
+        assert_eq!(plan.ram_bytes(), ram);
         assert!(plan.is_within(&limits));
         assert!(plan.is_optimal() || nodes < u64::MAX);
     }
@@ -137,7 +139,7 @@ fn budgets_below_everything_name_the_smallest() {
         let model = generate::model(seed, Style::Real, 8);
         let bytes = model.emit();
         let image = TestImage::parse(&bytes).expect("a sound image");
-        let mut arena = Arena::new(model.total_bytes(&model.all_at(Level::Fp32)) as usize);
+        let mut arena = Arena::new(model.whole_bytes(&model.all_at(Level::Fp32)) as usize);
         let mut planner = Box::new(TestPlanner::new(image.network()));
         let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
         for of in [Limits::ram, Limits::weights] {
@@ -200,8 +202,13 @@ fn staircases_of_large_inputs_equal_exhaustive_search() {
         for seed in 0..12 {
             let model = on_large_input(seed, pixels);
             let layouts = model.layouts().into_iter();
+            let lifetimes = Lifetimes::new(&model.network);
+            let total = |levels: &[Option<Level>]| {
+                let arena = lifetimes.smallest(&model.forms(levels)).1.bytes();
+                model.weight_bytes(levels) + u64::from(arena)
+            };
             let mut all: Vec<(u64, i64)> = layouts
-                .map(|levels| (model.total_bytes(&levels), model.price(&levels)))
+                .map(|levels| (total(&levels), model.price(&levels)))
                 .collect();
             all.sort_unstable();
             // from the smallest up: those of lower price than all smaller ones
@@ -218,6 +225,52 @@ fn staircases_of_large_inputs_equal_exhaustive_search() {
             let found = found.plans.iter();
             let found: Vec<_> = found.map(|plan| (plan.ram_bytes(), plan.price)).collect();
             assert_eq!(found, steps, "{pixels} pixels, seed {seed}");
+        }
+    }
+}
+
+/// A softmax keeps its input in FP32: then an INT8 reader of the same tensor adds to it.
+#[test]
+fn tensors_that_a_softmax_reads_as_well_are_counted() {
+    let mut rng = SmallRng::seed_from_u64(92);
+    let levels = [Level::Fp32, Level::Int(Width::Int8, Rounding::Nearest)];
+    for seed in 0..12 {
+        let mut builder = Builder::new(seed, Style::Real, Shape::new(4, 4, 2));
+        builder.levels = levels.to_vec();
+        let mut tensor = 0;
+        while builder.len() < 16 {
+            let channels = builder.shape(tensor).c;
+            let conv = builder.conv(tensor, Window::square(1, 1, 0), 1, channels);
+            tensor = match builder.rng.random_range(0..4) {
+                0 => {
+                    let softmax = builder.softmax(tensor);
+                    builder.add(conv, softmax)
+                }
+                _ => conv,
+            };
+        }
+        let model = builder.finish();
+        let lifetimes = Lifetimes::new(&model.network);
+        let total = |levels: &Vec<Option<Level>>| {
+            let arena = lifetimes.smallest(&model.forms(levels)).1.bytes();
+            (
+                model.weight_bytes(levels) + u64::from(arena),
+                model.price(levels),
+            )
+        };
+        let all: Vec<(u64, i64)> = model.layouts().iter().map(total).collect();
+        let mut planner = Box::new(TestPlanner::new(&model.network));
+        for _ in 0..40 {
+            let bytes = all[rng.random_range(0..all.len())].0;
+            let within = all.iter().filter(|(total, _)| *total <= bytes);
+            let least = within.map(|(_, price)| *price).min();
+            let plan = planner.plan(&model.network, Limits::ram(bytes), u64::MAX);
+            let plan = plan.expect("it fits");
+            assert_eq!(
+                (Some(plan.price), plan.is_optimal()),
+                (least, true),
+                "seed {seed}"
+            );
         }
     }
 }

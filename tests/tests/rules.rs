@@ -188,7 +188,10 @@ fn stored_plans_are_those_that_a_search_finds() {
                         let searched = searched.expect("it fits");
                         assert_eq!(found.price, searched.price);
                         assert_eq!(found.price, model.price(&found.levels));
-                        assert_eq!(found.ram_bytes(), model.total_bytes(&found.levels));
+                        assert_eq!(
+                            found.ram_bytes(),
+                            model.ram_bytes(&found.levels, &found.schedule)
+                        );
                         assert!(found.ram_bytes() <= budget);
                         check_plan(&found, &layouts);
                     }

@@ -1,5 +1,7 @@
 //! Plans for all the RAM, arena and all, against every layout of real networks.
 
+use std::collections::HashMap;
+
 use bitbudget::capacity::{HostImage, HostNetwork, MAX_LAYERS, MAX_LEVELS};
 use bitbudget::dataset::Dataset;
 use bitbudget::graph::Graph;
@@ -9,6 +11,7 @@ use bitbudget::profile::{Options, Profile};
 use bitbudget::search::{Effort, staircase};
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::engine::{Engine, EngineError};
+use bitbudget_core::form::Form;
 use bitbudget_core::plan::{Limits, Measure, Planner};
 use bitbudget_core::shape::Shape;
 use bitbudget_tests::arena::Arena;
@@ -49,9 +52,14 @@ fn all_layouts(network: &HostNetwork) -> Vec<(u64, i64)> {
         let items = rows.filter_map(|(row, level)| row.iter().find(|item| item.level == *level));
         items.map(|item| i64::from(item.price)).sum()
     };
-    let total = |layout: &layout::Layout| {
-        let bytes = Bytes::of(network, &lifetimes, layout);
-        bytes.weights + bytes.arena
+    // by the forms in which the layers read
+    let mut arenas: HashMap<Vec<Form>, u64> = HashMap::new();
+    let mut total = |layout: &layout::Layout| {
+        let forms = layout.iter().map(|level| level.input_form()).collect();
+        let arena = arenas
+            .entry(forms)
+            .or_insert_with(|| Bytes::of(network, &lifetimes, layout).arena);
+        layout::bytes_and_price(network, layout).0 + *arena
     };
     let layouts = layout::all_layouts(network);
     let mut all: Vec<_> = layouts.iter().map(|l| (total(l), price(l))).collect();

@@ -12,8 +12,8 @@
 //! # Classes
 //!
 //! A completion's surcharge must not rise. It does not where both groups keep their classes. Its lower
-//! bound does not either where one group at most gets a class that can raise it, that group is settled,
-//! and the bound for the groups that are decided stays within what the partial layout has anyhow.
+//! bound does not either where one group at most gets a class that can raise it, and what that adds stays
+//! within what the partial layout has anyhow.
 
 use core::cmp::Reverse;
 
@@ -47,8 +47,7 @@ impl<const N: usize> Exchange<'_, N> {
         for (group, new) in groups.into_iter().zip(new) {
             classes[group] = new;
         }
-        let within = self.surcharge.is_settled(group, classes)
-            && self.surcharge.at_least(classes) <= self.at_least;
+        let within = self.surcharge.keeps_within(self.at_least, group, classes);
         for (group, before) in groups.into_iter().zip(before) {
             classes[group] = before;
         }

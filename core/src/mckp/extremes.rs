@@ -92,9 +92,10 @@ impl Surcharge<GROUPS> for Neighbours {
         sizes[usize::from(class)] > *sizes.iter().min().unwrap()
     }
 
-    fn is_settled(&self, group: usize, classes: &[u8; GROUPS]) -> bool {
+    fn keeps_within(&self, most: u32, group: usize, classes: &[u8; GROUPS]) -> bool {
         let last = (group + 1).min(self.sizes.len() - 1);
-        (group.saturating_sub(1)..=last).all(|g| classes[g] != OPEN)
+        let mut around = group.saturating_sub(1)..=last;
+        around.all(|g| classes[g] != OPEN) && self.at_least(classes) <= most
     }
 
     fn at_least(&self, classes: &[u8; GROUPS]) -> u32 {

@@ -20,10 +20,10 @@ pub trait Surcharge<const N: usize> {
     /// Whether a group of this class can have a higher [`Self::at_least`] than an open one.
     fn can_raise(&self, group: usize, class: u8) -> bool;
 
-    /// Whether what the class of `group` adds is known: whatever becomes of the groups that are open,
-    /// [`Self::at_least`] is at most the larger of what it is now and what it would be then with `group`
-    /// open.
-    fn is_settled(&self, group: usize, classes: &[u8; N]) -> bool;
+    /// Whether what the class of `group` adds is known to stay within `most`: whatever becomes of the groups that
+    /// are open, [`Self::at_least`] is at most the larger of `most` and of what it would be then with `group`
+    /// open, or with any class there.
+    fn keeps_within(&self, most: u32, group: usize, classes: &[u8; N]) -> bool;
 
     /// At most the surcharge of every layout that has these classes; at least [`Self::of_class`] of
     /// each, and never less for one more class that is decided.
@@ -47,7 +47,7 @@ impl<const N: usize> Surcharge<N> for () {
         false
     }
 
-    fn is_settled(&self, _: usize, _: &[u8; N]) -> bool {
+    fn keeps_within(&self, _: u32, _: usize, _: &[u8; N]) -> bool {
         true
     }
 

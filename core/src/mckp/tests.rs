@@ -292,9 +292,10 @@ impl super::Surcharge<CHAIN> for Chain {
         self.size(group, class) > self.size(group, super::OPEN)
     }
 
-    fn is_settled(&self, group: usize, classes: &[u8; CHAIN]) -> bool {
+    fn keeps_within(&self, most: u32, group: usize, classes: &[u8; CHAIN]) -> bool {
         let last = (group + 1).min(self.sizes.len() - 1);
-        (group.saturating_sub(1)..=last).all(|g| classes[g] != super::OPEN)
+        let mut around = group.saturating_sub(1)..=last;
+        around.all(|g| classes[g] != super::OPEN) && self.at_least(classes) <= most
     }
 
     fn at_least(&self, classes: &[u8; CHAIN]) -> u32 {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::form::Form;
+use crate::form::{Form, Forms};
 use crate::level::Level;
 use crate::quant::{QParams, Rounding};
 use crate::shape::{Shape, Window};
@@ -17,6 +17,7 @@ pub(crate) mod direct;
 pub(crate) mod geometry;
 pub(crate) mod pool;
 pub(crate) mod reshape;
+pub(crate) mod rows;
 pub(crate) mod softmax;
 pub(crate) mod sums;
 pub(crate) mod table;
@@ -246,6 +247,13 @@ impl Op {
             Self::Softmax => Some(Form::F32),
             Self::Add | Self::MaxPool { .. } | Self::AvgPool { .. } | Self::Reshape => None,
         }
+    }
+
+    /// The form in which it reads an input that is stored in these.
+    #[must_use]
+    pub(crate) fn reads(&self, level: Level, forms: Forms) -> Form {
+        let need = self.input_need(level);
+        need.or(forms.widest()).unwrap_or(Form::F32)
     }
 
     /// Products summed for one output element; 0 without weights, and the largest number where

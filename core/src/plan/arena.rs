@@ -1,10 +1,10 @@
 //! The activation arena as the solver sees it: a surcharge of the forms in which layers read.
 
-use crate::arena::Lifetimes;
-use crate::form::Form;
+use crate::arena::{Lifetimes, Span};
+use crate::form::{Form, Forms};
 use crate::level::Level;
 use crate::mckp::{OPEN, Surcharge};
-use crate::network::Network;
+use crate::network::{Network, PerTensor};
 use crate::quant::Rounding;
 
 /// How a layer and those tied to it read their inputs, as far as the arena is concerned.
@@ -14,23 +14,25 @@ pub(super) struct Reader {
     pub(super) leader: u16,
     /// By form of the input: the least arena of any layout with it; nothing for layers that follow.
     least: [u32; Form::ALL.len()],
-    /// Whether other layers with weights read the same tensor. Only then the rounding counts.
+    /// Whether other layers that ask for a form read the same tensor. Only then the rounding counts.
     is_shared: bool,
-    /// The first and the last step in which a tensor lives whose form the level may decide; in the wrong
-    /// order where there is none.
-    steps: [u16; 2],
+    /// The tensors whose forms the level may decide.
+    decides: Span,
+    /// That of this layer's output among [`Lifetimes::cut_limits`].
+    cut_limit: u32,
 }
 
 impl Reader {
     pub(super) fn new<const N: usize, const K: usize>(
         network: &Network<N, K>,
         lifetimes: &Lifetimes<N>,
+        cut_limits: &PerTensor<u32, N>,
         layer: usize,
     ) -> Self {
         let leader = network.prices.leader(layer);
         let reader = Self {
             leader: leader as u16,
-            steps: [u16::MAX, 0],
+            cut_limit: cut_limits[layer + 1],
             ..Self::default()
         };
         if leader != layer || !network.layers[layer].op.has_weights() {
@@ -46,13 +48,13 @@ impl Reader {
             let mut others = network.layers.iter().enumerate();
             others.any(|(other, reader)| {
                 let reads = reader.inputs.iter().any(|tensor| inputs.contains(tensor));
-                other != layer && reader.op.has_weights() && reads
+                other != layer && reader.op.input_need(Level::Fp32).is_some() && reads
             })
         };
         Self {
             least: Form::ALL.map(least),
             is_shared: network.prices.followers(layer).any(is_shared),
-            steps: lifetimes.steps_of(&network.decided_by(follows)),
+            decides: lifetimes.span_of(&network.decided_by(follows)),
             ..reader
         }
     }
@@ -102,6 +104,13 @@ impl<'a, const N: usize, const K: usize> Arena<'a, N, K> {
     }
 }
 
+impl<const N: usize, const K: usize> Arena<'_, N, K> {
+    /// The forms of tensors where the layers' levels are of these classes.
+    pub(super) fn forms(&self, classes: &[u8; N]) -> PerTensor<Forms, N> {
+        self.network.least_forms(|layer| self.form(classes, layer))
+    }
+}
+
 impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
     fn of_class(&self, group: usize, class: u8) -> u32 {
         self.readers[group].least[usize::from(class)]
@@ -112,21 +121,39 @@ impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
         self.readers[group].is_shared || class == Form::F32.index()
     }
 
-    fn is_settled(&self, group: usize, classes: &[u8; N]) -> bool {
-        let [first, last] = self.readers[group].steps;
-        let mut open = self.readers.iter().zip(classes);
-        !open.any(|(other, class)| {
-            *class == OPEN && other.steps[0] <= last && first <= other.steps[1]
-        })
+    fn keeps_within(&self, most: u32, group: usize, classes: &[u8; N]) -> bool {
+        let decides = self.readers[group].decides;
+        let forms = self.forms(classes);
+        let cuts = (1..self.readers.len()).filter(|tensor| {
+            let bytes = self.lifetimes.whole_bytes(*tensor, forms[*tensor]);
+            bytes <= self.readers[*tensor - 1].cut_limit
+        });
+        // between the nearest cuts around what the level decides
+        let before = cuts
+            .clone()
+            .take_while(|t| *t < decides.first.into())
+            .last();
+        let behind = cuts
+            .clone()
+            .find(|tensor| *tensor >= decides.last_read.into());
+        let first = before.map_or(0, |cut| cut + 1);
+        let last = behind.unwrap_or(self.readers.len());
+        let is_open = |(other, class): (&Reader, &u8)| {
+            let decides = other.decides;
+            let from = before.unwrap_or(0);
+            *class == OPEN && usize::from(decides.first) <= last && from <= decides.last.into()
+        };
+        !self.readers.iter().zip(classes).any(is_open)
+            && self.lifetimes.live_bytes_of(&forms, [first, last]) <= most
     }
 
     fn at_least(&self, classes: &[u8; N]) -> u32 {
-        let forms = self.network.least_forms(|layer| self.form(classes, layer));
+        let forms = self.forms(classes);
         self.lifetimes.live_bytes(&forms)
     }
 
     fn of(&self, classes: &[u8; N]) -> u32 {
-        let forms = self.network.least_forms(|layer| self.form(classes, layer));
-        self.lifetimes.place(&forms).bytes()
+        let forms = self.forms(classes);
+        self.lifetimes.smallest(&forms).1.bytes()
     }
 }

@@ -3,6 +3,10 @@
 //! The plan for some limits is one of least price. Of its levels' places, where they are free
 //! ([`Places::Best`](crate::place::Places::Best)), it has those of fewest cycles, and of these those that take least RAM. So RAM that
 //! no better level can use buys time.
+//!
+//! What the arena takes at least is what decides which levels fit: that of the best [`Schedule`]. The plan's own
+//! schedule has the fewest turns that the RAM allows; where blocks in RAM would need more of them,
+//! [`TURN_CYCLES`] are set against the cycles that they save.
 
 mod arena;
 mod items;
@@ -17,12 +21,17 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::arena::Lifetimes;
+use crate::cascade::Schedule;
 use crate::form::Form;
 use crate::level::Level;
 use crate::mckp::Status;
 use crate::network::Network;
 use crate::place::Place;
 use crate::price::PriceItem;
+
+/// About what a turn costs beside the layer's own cycles: where schedules and places compete for RAM, they are
+/// compared by it.
+pub const TURN_CYCLES: u64 = 4_000;
 
 /// A level and a place per layer, what they take and what they cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,16 +40,20 @@ pub struct Plan<const N: usize> {
     pub levels: Vec<Option<Level>, N>,
     /// Where the weights of every layer lie; for layers without weights, [`Place::Flash`].
     pub places: Vec<Place, N>,
+    /// The tensors that exist only as bands of rows.
+    pub schedule: Schedule<N>,
     /// Bytes of all blocks, wherever they lie.
     pub weight_bytes: u32,
     /// Bytes of those that lie in RAM.
     pub ram_weight_bytes: u32,
     /// Bytes of the activation arena.
     pub arena_bytes: u32,
-    /// Cycles of an inference, as far as the image knows those of its layers.
+    /// Cycles of an inference, as far as the image knows those of its layers; without those of [`Self::turns`].
     pub cycles: u64,
     /// Proven lower bound on the cycles of these levels at any places within the limits.
     pub cycles_bound: u64,
+    /// The turns in which layers make tensors row by row; 0 where every tensor is whole.
+    pub turns: u32,
     /// Sum of the prices, in units of the price matrix.
     pub price: i64,
     /// Proven lower bound on the price of any plan within the limits.
@@ -52,7 +65,7 @@ pub struct Plan<const N: usize> {
 }
 
 impl<const N: usize> Plan<N> {
-    /// The plan of levels that no planner chose, all weights in one place. Its bounds are its own price and
+    /// The plan of levels that no planner chose, all weights in one place and every tensor whole. Its bounds are its own price and
     /// cycles; levels outside the price matrix count no price and no cycles.
     #[must_use]
     pub fn of_levels<const K: usize>(
@@ -69,20 +82,24 @@ impl<const N: usize> Plan<N> {
             let level = levels.get(layer).copied().flatten();
             Some(level.unwrap_or(Level::Fp32).input_form())
         });
-        let arena_bytes = Lifetimes::new(network).place(&forms).bytes();
-        Self::of(network, levels, places, arena_bytes)
+        let schedule = Schedule::WHOLE;
+        let placement = Lifetimes::whole(network).place(&forms, &schedule);
+        Self::of(network, levels, places, (schedule, placement.bytes()))
     }
 
-    /// The plan of these levels and places. Its bounds are its own price and cycles.
+    /// The plan of these levels and places, and of a schedule with the bytes of its arena. Its bounds are its own
+    /// price and cycles.
     pub(crate) fn of<const K: usize>(
         network: &Network<N, K>,
         levels: Vec<Option<Level>, N>,
         places: Vec<Place, N>,
-        arena_bytes: u32,
+        (schedule, arena_bytes): (Schedule<N>, u32),
     ) -> Self {
         let mut plan = Self {
             levels,
             places,
+            schedule,
+            turns: 0,
             weight_bytes: 0,
             ram_weight_bytes: 0,
             arena_bytes,
@@ -110,6 +127,12 @@ impl<const N: usize> Plan<N> {
         }
         (plan.bound, plan.cycles_bound) = (plan.price, plan.cycles);
         plan
+    }
+
+    /// Cycles of an inference, with those of its turns.
+    #[must_use]
+    pub const fn effort(&self) -> u64 {
+        self.cycles + self.turns as u64 * TURN_CYCLES
     }
 
     /// All the RAM that the engine takes under this plan.
@@ -168,11 +191,12 @@ impl<const N: usize, const K: usize> Network<N, K> {
             .sum()
     }
 
-    /// Bytes of the activation arena when every layer is FP32; with the weights, where RAM is their place,
+    /// Bytes of the activation arena when every layer is FP32 and every tensor whole; with the weights, where RAM is their place,
     /// what percentages of all the RAM refer to.
     #[must_use]
     pub fn fp32_arena_bytes(&self) -> u64 {
         let forms = self.least_forms(|_| Some(Form::F32));
-        Lifetimes::new(self).place(&forms).bytes().into()
+        let lifetimes = Lifetimes::whole(self);
+        lifetimes.place(&forms, &Schedule::WHOLE).bytes().into()
     }
 }

@@ -1,14 +1,17 @@
-//! Which blocks lie in RAM: those that save most cycles in the room that a plan leaves.
+//! What the RAM that a plan leaves is used for: tensors that are whole, which saves turns, and blocks in RAM,
+//! those that save most cycles.
 //!
-//! A 0/1 knapsack problem, solved by depth-first branch and bound over the blocks by falling cycles saved
+//! A schedule leaves so much room for blocks. Which ones to choose is a 0/1 knapsack problem, solved by depth-first branch and bound over the blocks by falling cycles saved
 //! per byte (Horowitz & Sahni 1974, "Computing partitions with applications to the knapsack problem"):
 //! most cycles saved first, then fewest bytes.
 
 use heapless::Vec;
 
-use super::Plan;
-use crate::network::Network;
-use crate::place::Place;
+use super::{Limits, Plan, TURN_CYCLES};
+use crate::arena::Lifetimes;
+use crate::form::Forms;
+use crate::network::{Network, PerTensor};
+use crate::place::{Place, Places};
 use crate::sort::sort_by;
 
 /// After so many nodes the blocks found so far are taken.
@@ -30,19 +33,28 @@ struct Blocks {
 struct Chosen<const N: usize> {
     /// The layers.
     layers: Vec<u16, N>,
+    /// Their bytes.
+    bytes: u64,
+    /// The cycles that they save.
+    saved: u64,
     /// No choice saves more cycles.
     most_saved: u64,
 }
 
-/// Chooses among `blocks` those that save most cycles in `room` bytes, and of those choices one of fewest
-/// bytes, as far as [`MOST_NODES`] nodes tell.
-fn choose<const N: usize>(mut blocks: Vec<Blocks, N>, room: u64) -> Chosen<N> {
+/// Sorts blocks as [`choose`] takes them.
+fn sort<const N: usize>(blocks: &mut Vec<Blocks, N>) {
     let saved = |a: &Blocks, b: &Blocks| u64::from(a.saved) * u64::from(b.bytes);
-    sort_by(&mut blocks, |a, b| {
+    sort_by(blocks, |a, b| {
         (saved(b, a), a.layer) < (saved(a, b), b.layer)
     });
+}
+
+/// Chooses among blocks that are [sorted](sort) those that save most cycles in `room` bytes, and of those choices
+/// one of fewest bytes, as far as [`MOST_NODES`] nodes tell.
+#[inline(never)]
+fn choose<const N: usize>(blocks: &Vec<Blocks, N>, room: u64) -> Chosen<N> {
     let mut search = Search::<N> {
-        blocks: &blocks,
+        blocks,
         room,
         now: Taken::new(),
         best: Taken::new(),
@@ -58,6 +70,8 @@ fn choose<const N: usize>(mut blocks: Vec<Blocks, N>, room: u64) -> Chosen<N> {
         layers: taken
             .filter_map(|(b, taken)| taken.then_some(b.layer))
             .collect(),
+        bytes: search.best.bytes,
+        saved: search.best.saved,
         most_saved,
     }
 }
@@ -177,25 +191,101 @@ impl<const N: usize> Search<'_, N> {
     }
 }
 
-impl<const N: usize> Plan<N> {
-    /// The plan of the same levels with those blocks in RAM that save most cycles, if so much RAM may be taken.
-    pub(super) fn with_best_places<const L: usize>(
-        self,
-        network: &Network<N, L>,
-        room: u64,
-    ) -> Self {
-        let prices = &network.prices;
-        let leader = |layer: usize| prices.leader(layer);
-        let mut slowest = 0;
-        let mut blocks: Vec<Blocks, N> = Vec::new();
-        for (layer, level) in self.levels.iter().enumerate() {
+/// The most schedules with which blocks are chosen.
+const MOST_SCHEDULES: u32 = 16;
+
+/// A plan's levels, for which places and a schedule are to be found.
+pub(super) struct Placing<'a, const N: usize, const L: usize> {
+    pub(super) network: &'a Network<N, L>,
+    pub(super) lifetimes: &'a Lifetimes<N>,
+    /// The forms of tensors at the plan's levels.
+    pub(super) forms: &'a PerTensor<Forms, N>,
+    pub(super) limits: Limits,
+}
+
+impl<const N: usize, const L: usize> Placing<'_, N, L> {
+    /// The plan of the same levels in the schedule of fewest turns and, where places are free, with those blocks
+    /// in RAM that save most cycles: so that cycles and turns together cost least ([`Plan::effort`]).
+    #[inline(never)]
+    pub(super) fn best(&self, mut plan: Plan<N>, places: Places) -> Plan<N> {
+        let is_free = places == Places::Best;
+        let blocks = match is_free {
+            true => self.blocks(&plan),
+            false => Vec::new(),
+        };
+        let saved = blocks.iter().map(|block| u64::from(block.saved));
+        let slowest = self.slowest(&plan, is_free);
+        let fewest = slowest - saved.sum::<u64>();
+        let fixed = if is_free { 0 } else { plan.ram_weight_bytes };
+        let room = self.limits.ram_bytes.unwrap_or(u64::MAX);
+        let room = room.saturating_sub(fixed.into());
+        let is_slow = |cycles: u64| self.limits.cycles.is_some_and(|limit| cycles > limit);
+        let mut most = room;
+        let mut bound = u64::MAX;
+        let mut least = (u64::MAX, u64::MAX);
+        for tried in 0..=MOST_SCHEDULES {
+            let most_bytes = most.min(u32::MAX.into()) as u32;
+            let within = match tried {
+                MOST_SCHEDULES => None,
+                _ => self.lifetimes.within(self.forms, most_bytes),
+            };
+            let is_last = within.is_none();
+            let (schedule, placement) =
+                within.unwrap_or_else(|| self.lifetimes.smallest(self.forms));
+            let (turns, bytes) = (self.lifetimes.turns(&schedule), placement.bytes());
+            let of_turns = u64::from(turns) * TURN_CYCLES;
+            if fewest + of_turns >= least.0 {
+                break;
+            }
+            let chosen = choose(&blocks, room.saturating_sub(bytes.into()));
+            let fastest = slowest - chosen.most_saved;
+            if !is_slow(fastest) {
+                bound = bound.min(fastest + of_turns);
+            }
+            let cycles = slowest - chosen.saved;
+            let ram = u64::from(fixed) + chosen.bytes + u64::from(bytes);
+            if (cycles + of_turns, ram) < least && !is_slow(cycles) {
+                least = (cycles + of_turns, ram);
+                if is_free {
+                    self.set_places(&mut plan, &chosen);
+                }
+                (plan.schedule, plan.turns, plan.arena_bytes) = (schedule, turns, bytes);
+            } else if is_last && least.0 == u64::MAX {
+                // a search that was cut may have found less than the solver, whose places are the plan's
+                (plan.schedule, plan.turns, plan.arena_bytes) = (schedule, turns, bytes);
+            }
+            let is_found = least.0 != u64::MAX;
+            if is_last || blocks.is_empty() && is_found || bytes == 0 {
+                break;
+            }
+            most = u64::from(bytes) - 1;
+        }
+        let of_turns = u64::from(plan.turns) * TURN_CYCLES;
+        plan.cycles_bound = bound.saturating_sub(of_turns).min(plan.cycles);
+        plan
+    }
+
+    /// Cycles with all blocks in flash if places are free, as they are otherwise.
+    fn slowest(&self, plan: &Plan<N>, is_free: bool) -> u64 {
+        if !is_free {
+            return plan.cycles;
+        }
+        let items = plan.levels.iter().enumerate();
+        let items = items.filter_map(|(layer, level)| self.network.item_at(layer, *level));
+        items.map(|item| u64::from(item.cycles.flash)).sum()
+    }
+
+    /// The blocks that save cycles in RAM.
+    fn blocks(&self, plan: &Plan<N>) -> Vec<Blocks, N> {
+        let prices = &self.network.prices;
+        let mut blocks = Vec::new();
+        for (layer, level) in plan.levels.iter().enumerate() {
             let row = &prices.rows[layer];
             let at = row.iter().position(|item| Some(item.level) == *level);
-            let (Some(at), true) = (at, leader(layer) == layer) else {
+            let (Some(at), true) = (at, prices.leader(layer) == layer) else {
                 continue;
             };
             let tied = prices.tied_item(layer, at);
-            slowest += u64::from(tied.cycles.flash);
             let saved = tied.cycles.flash.saturating_sub(tied.cycles.ram);
             if saved > 0 {
                 // there is room for all layers
@@ -206,30 +296,33 @@ impl<const N: usize> Plan<N> {
                 });
             }
         }
-        let chosen = choose(blocks, room.saturating_sub(self.arena_bytes.into()));
-        let places = self.levels.iter().enumerate().map(|(layer, level)| {
-            let is_chosen = chosen.layers.contains(&(leader(layer) as u16));
-            match is_chosen && level.is_some() {
+        sort(&mut blocks);
+        blocks
+    }
+
+    /// Takes the chosen blocks to RAM, and no others.
+    fn set_places(&self, plan: &mut Plan<N>, chosen: &Chosen<N>) {
+        let places = plan.levels.iter().enumerate().map(|(layer, level)| {
+            let leader = self.network.prices.leader(layer) as u16;
+            match level.is_some() && chosen.layers.contains(&leader) {
                 true => Place::Ram,
                 false => Place::Flash,
             }
         });
-        let placed = Self::of(
-            network,
-            self.levels.clone(),
-            places.collect(),
-            self.arena_bytes,
-        );
-        let cycles_bound = slowest - chosen.most_saved;
-        // a search that was cut may have found less than the solver
-        let best = match placed.cycles <= self.cycles {
-            true => placed,
-            false => self,
-        };
-        Self {
-            cycles_bound,
-            ..best
-        }
+        plan.places = places.collect();
+        let bytes = plan.levels.iter().zip(&plan.places).enumerate();
+        let bytes = bytes.filter(|(_, (_, place))| **place == Place::Ram);
+        let bytes = bytes.filter_map(|(layer, (level, _))| {
+            let item = self.network.item_at(layer, *level);
+            item.map(|item| item.bytes)
+        });
+        plan.ram_weight_bytes = bytes.sum();
+        let cycles = plan.levels.iter().zip(&plan.places).enumerate();
+        let cycles = cycles.filter_map(|(layer, (level, place))| {
+            let item = self.network.item_at(layer, *level);
+            item.map(|item| u64::from(item.cycles.at(*place)))
+        });
+        plan.cycles = cycles.sum();
     }
 }
 
@@ -257,6 +350,8 @@ mod tests {
     fn choices_equal_exhaustive_search() {
         for seed in 0..400 {
             let all = blocks(seed, seed as u16 % 15);
+            let mut sorted = all.clone();
+            sort(&mut sorted);
             for room in [0, 7, 20, 41, u64::MAX] {
                 let mut best = (0, 0);
                 for set in 0..1_u32 << all.len() {
@@ -271,12 +366,13 @@ mod tests {
                         best = (saved, bytes);
                     }
                 }
-                let chosen = choose(all.clone(), room);
+                let chosen = choose(&sorted, room);
                 let taken = all.iter().filter(|b| chosen.layers.contains(&b.layer));
                 let sums = taken.fold((0, 0), |(saved, bytes), b| {
                     (saved + u64::from(b.saved), bytes + u64::from(b.bytes))
                 });
                 assert_eq!((sums, chosen.most_saved), (best, best.0), "{seed} {room}");
+                assert_eq!((chosen.saved, chosen.bytes), best);
             }
         }
     }
@@ -289,7 +385,7 @@ mod tests {
             saved: u32::MAX / 64,
         };
         let all: Vec<Blocks, 64> = (0..60).map(block).collect();
-        let chosen = choose(all, 30 * u64::from(u32::MAX / 64) + 5);
+        let chosen = choose(&all, 30 * u64::from(u32::MAX / 64) + 5);
         assert_eq!(chosen.layers.len(), 30);
     }
 }

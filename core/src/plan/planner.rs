@@ -4,9 +4,11 @@ use heapless::Vec;
 
 use super::arena::{Arena, Reader};
 use super::items::Items;
+use super::placement::Placing;
 use super::{CapacityError, Limits, LimitsTooSmall, Measure, Plan};
 use crate::arena::Lifetimes;
-use crate::mckp::{Item, Least, Solution, Solver, Surcharge};
+use crate::cascade::Schedule;
+use crate::mckp::{Item, Least, Solution, Solver};
 use crate::network::Network;
 use crate::place::{Place, Places};
 
@@ -94,13 +96,14 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
                 "a layer has more levels than the planner has room for"
             );
         }
-        self.lifetimes = Lifetimes::new(network);
+        self.lifetimes.set_network(network);
+        let cut_limits = self.lifetimes.cut_limits(&network.least_forms(|_| None));
         self.readers.clear();
         for layer in 0..network.layers.len() {
             // there is room for all layers
             let _ = self
                 .readers
-                .push(Reader::new(network, &self.lifetimes, layer));
+                .push(Reader::new(network, &self.lifetimes, &cut_limits, layer));
         }
         self.places = places;
         self.smallest = None;
@@ -346,6 +349,24 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
         }
     }
 
+    /// A plan with the smallest arena instead of the fewest turns.
+    #[must_use]
+    pub fn in_smallest_arena<const L: usize>(
+        &self,
+        network: &Network<N, L>,
+        plan: Plan<N>,
+    ) -> Plan<N> {
+        let arena = Arena::new(network, &self.lifetimes, &self.readers);
+        let forms = arena.forms(&arena.classes(&plan.levels));
+        let (schedule, placement) = self.lifetimes.smallest(&forms);
+        Plan {
+            turns: self.lifetimes.turns(&schedule),
+            schedule,
+            arena_bytes: placement.bytes(),
+            ..plan
+        }
+    }
+
     /// That there is no plan, or that none is known.
     fn too_small(&self, proven: bool) -> LimitsTooSmall {
         let mut smallest = Limits::NONE;
@@ -368,6 +389,7 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
     }
 
     /// The plan of a solution.
+    #[inline(never)]
     fn solved<const L: usize>(
         &self,
         network: &Network<N, L>,
@@ -385,15 +407,16 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
             let _ = levels.push(item.map(|item| item.level));
             let _ = places.push(place);
         }
-        let arena_bytes = match self.limits.ram_bytes {
-            Some(_) => solution.surcharge,
-            None => arena.of(&arena.classes(&levels)),
+        let forms = arena.forms(&arena.classes(&levels));
+        // its schedule comes with its places
+        let plan = Plan::of(network, levels, places, (Schedule::WHOLE, 0));
+        let placed = Placing {
+            network,
+            lifetimes: &self.lifetimes,
+            forms: &forms,
+            limits: self.limits,
         };
-        let mut plan = Plan::of(network, levels, places, arena_bytes);
-        if self.places == Places::Best {
-            let room = self.limits.ram_bytes.unwrap_or(u64::MAX);
-            plan = plan.with_best_places(network, room);
-        }
+        let plan = placed.best(plan, self.places);
         Plan {
             bound: solution.bound,
             nodes: solution.nodes,

@@ -20,9 +20,9 @@ use super::CHUNK_BYTES;
 use crate::crc::CRC32;
 
 /// The version of the messages.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// The most bytes of a message: a chunk, or a plan of 256 layers.
-pub const MAX_MESSAGE: usize = CHUNK_BYTES + 352;
+pub const MAX_MESSAGE: usize = CHUNK_BYTES + 392;
 /// The most bytes of a frame, with the zero that ends it.
 pub const MAX_FRAME: usize = RAW_BYTES + RAW_BYTES / 254 + 2;
 
@@ -200,6 +200,7 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cascade::Schedule;
     use crate::level::Level;
     use crate::mckp::Status;
     use crate::place::Place;
@@ -244,6 +245,8 @@ mod tests {
             plan: Plan {
                 levels: core::iter::repeat_n(level, 256).collect(),
                 places: core::iter::repeat_n(Place::Flash, 256).collect(),
+                schedule: Schedule::of_bands(0..256),
+                turns: u32::MAX,
                 weight_bytes: u32::MAX,
                 ram_weight_bytes: u32::MAX,
                 arena_bytes: u32::MAX,

@@ -1,8 +1,10 @@
 //! Charts as SVG.
 
 use bitbudget::decimal::{fixed, signed};
+use bitbudget::memory::{Memory, TensorBlock};
 use miette::miette;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const SIZE: (u32, u32) = (760, 420);
 /// Height of the panel of cycles.
@@ -33,6 +35,80 @@ pub(crate) fn lines(places: &[String], series: &[(String, Vec<f64>)]) -> miette:
     draw_lines(&mut svg, places, series)
         .map_err(|e| miette!("the chart could not be drawn: {e}"))?;
     Ok(svg)
+}
+
+/// The tensors' blocks in the arena over the run of the layers, whole or as bands.
+pub(crate) fn memory(names: &[String], memory: &Memory) -> miette::Result<String> {
+    let mut svg = String::new();
+    draw_memory(&mut svg, names, memory)
+        .map_err(|e| miette!("the picture could not be drawn: {e}"))?;
+    Ok(svg)
+}
+
+fn draw_memory(
+    svg: &mut String,
+    names: &[String],
+    memory: &Memory,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let most = f64::from(memory.arena_bytes).max(1.0) / KIB;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .x_label_area_size(104)
+        .y_label_area_size(64)
+        .build_cartesian_2d((0..names.len() - 1).into_segmented(), 0.0..most * 1.12)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(BLACK.mix(0.12))
+        .y_desc("address in the arena in KiB")
+        .disable_x_axis()
+        .y_label_formatter(&|kib| fixed(*kib, if most < 4.0 { 1 } else { 0 }))
+        .draw()?;
+    // names stand upright, below the axis
+    let upright = TextStyle::from(("sans-serif", 12).into_font())
+        .transform(FontTransform::Rotate90)
+        .pos(Pos::new(HPos::Left, VPos::Center));
+    for (tensor, name) in names.iter().enumerate() {
+        let (x, y) = chart.backend_coord(&(SegmentValue::CenterOf(tensor), 0.0));
+        root.draw(&Text::new(name.clone(), (x, y + 6), upright.clone()))?;
+    }
+    let block = |block: &TensorBlock| {
+        let [first, last] = block.made;
+        let end = match last + 1 < names.len() {
+            true => SegmentValue::Exact(last + 1),
+            false => SegmentValue::Last,
+        };
+        let ends = [block.offset, block.offset + block.bytes].map(|at| f64::from(at) / KIB);
+        [(SegmentValue::Exact(first), ends[0]), (end, ends[1])]
+    };
+    for (is_band, label, colour) in [(false, "whole", COLOURS[0]), (true, "band", COLOURS[1])] {
+        let blocks = memory.blocks.iter();
+        let of_kind = blocks.filter(|block| block.band_rows.is_some() == is_band);
+        let boxes = of_kind.flat_map(|of| {
+            let ends = block(of);
+            [
+                Rectangle::new(ends.clone(), colour.mix(0.45).filled()),
+                Rectangle::new(ends, colour.stroke_width(1)),
+            ]
+        });
+        chart
+            .draw_series(boxes)?
+            .label(label)
+            .legend(move |(x, y)| {
+                Rectangle::new([(x, y - 5), (x + 16, y + 5)], colour.mix(0.45).filled())
+            });
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .border_style(BLACK.mix(0.2))
+        .background_style(WHITE)
+        .draw()?;
+    root.present()?;
+    Ok(())
 }
 
 const COLOURS: [RGBColor; 6] = [

@@ -346,6 +346,14 @@ impl Source {
         })
     }
 
+    /// The name of a tensor: of the layer that makes it.
+    pub(crate) fn tensor_name(&self, tensor: usize) -> &str {
+        match tensor.checked_sub(1) {
+            None => "input",
+            Some(layer) => &self.names[layer],
+        }
+    }
+
     /// A plan as JSON.
     pub(crate) fn json(&self, plan: &HostPlan) -> Value {
         let rows = self.rows(plan).into_iter().map(|row| {
@@ -358,8 +366,14 @@ impl Source {
                 "cycles": self.has_cycles.then_some(row.cycles),
             })
         });
+        let cascades = plan.schedule.cascades().map(|[first, last]| {
+            let tensors = (first..=last).map(|tensor| self.tensor_name(tensor));
+            tensors.collect::<Vec<_>>()
+        });
         json!({
             "layers": rows.collect::<Vec<_>>(),
+            "cascades": cascades.collect::<Vec<_>>(),
+            "turns": plan.turns,
             "weight_bytes": plan.weight_bytes,
             "arena_bytes": plan.arena_bytes,
             "ram_bytes": plan.ram_bytes(),

@@ -6,6 +6,8 @@ use bitbudget::budget::BudgetText;
 use bitbudget::capacity::HostPlan;
 use bitbudget::decimal::signed;
 use bitbudget::explain::{self, Neighbours};
+use bitbudget::file::{self, Content};
+use bitbudget::memory::Memory;
 use bitbudget_core::place::Places;
 use bitbudget_core::plan::{Limits, Measure};
 use clap::{Args, ValueEnum};
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 use super::network_file::{RuleArgs, Source, UnknownCycles, place_name};
 use super::target::{BoardCostArgs, TargetArgs};
 use super::watch::SearchArgs;
-use super::{Outcome, report, watch};
+use super::{Outcome, chart, report, watch};
 
 /// Choose every layer's level, and the place of its weights, within limits
 ///
@@ -58,6 +60,12 @@ pub(crate) struct Plan {
     /// Tell what more and less would change
     #[arg(long)]
     explain: bool,
+    /// Show which activations are alive in each step, whole or as a band of rows
+    #[arg(long)]
+    memory: bool,
+    /// Write a picture of that
+    #[arg(long, value_name = "NAME.svg")]
+    svg: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -95,6 +103,9 @@ struct TooLow {
 
 impl Plan {
     pub(crate) fn run(self) -> Outcome {
+        if let Some(path) = &self.svg {
+            file::check_output(path, Content::SVG, &[&self.file])?;
+        }
         let target = self.board.of(&self.target.get())?;
         let mut source = Source::open(&self.file, &self.rules.rules(), &target)?;
         source.effort = self.search.effort();
@@ -130,11 +141,21 @@ impl Plan {
         };
         let over = (limits, measure);
         let neighbours = self.explain.then(|| source.neighbours(over, &plan));
+        let memory = Memory::of(&source.network, &plan);
+        if let Some(path) = &self.svg {
+            let names =
+                (0..memory.blocks.len()).map(|tensor| source.tensor_name(tensor).to_owned());
+            let chart = chart::memory(&names.collect::<Vec<_>>(), &memory)?;
+            file::write(path, chart.as_bytes())?;
+        }
         if self.json {
             let mut json = source.json(&plan);
             json["budget_bytes"] = limits.get(measure).into();
             json["limits"] = report::limits_json(&limits);
             json["optimal"] = proven.into();
+            if self.memory {
+                json["memory"] = memory_json(&source, &memory);
+            }
             if let Some(neighbours) = &neighbours {
                 json["explain"] = explained_json(&source, measure, &plan, neighbours);
             }
@@ -160,6 +181,9 @@ impl Plan {
             plan.ram_weight_bytes,
             plan.arena_bytes,
         );
+        if !plan.schedule.is_whole() {
+            say!("{}", by_rows(&source, &plan));
+        }
         if source.has_cycles {
             say!("{}", cycles(&source, &plan, &limits));
         }
@@ -178,6 +202,10 @@ impl Plan {
                 (false, false) => format!("{open} within --node-limit"),
             },
         );
+        if self.memory {
+            say!("");
+            print_memory(&source, &memory);
+        }
         if let Some(neighbours) = &neighbours {
             say!("");
             explain(&source, over, &plan, neighbours);
@@ -204,6 +232,67 @@ fn print_layers(source: &Source, plan: &HostPlan) {
         table.add_row(cells);
     }
     report::print_table(&table);
+}
+
+/// The columns of the longest bar.
+const BAR: usize = 40;
+
+/// The activations that are alive in each step, with bars.
+fn print_memory(source: &Source, memory: &Memory) {
+    let key = format!("{:BAR$}", "# whole, - bands");
+    let mut table = report::table(&["step", "whole", "bands", "bytes", &key]);
+    let width = |bytes: u32| {
+        let most = u64::from(memory.arena_bytes.max(1));
+        (u64::from(bytes) * BAR as u64).div_ceil(most) as usize
+    };
+    for step in &memory.steps {
+        let [first, last] = step.tensors.map(|tensor| source.tensor_name(tensor));
+        let name = match first == last {
+            true => first.to_owned(),
+            false => format!("{first} to {last}"),
+        };
+        let (whole, all) = (width(step.whole_bytes), width(step.bytes()));
+        let bar = "#".repeat(whole) + &"-".repeat(all.saturating_sub(whole));
+        let numbers = [step.whole_bytes, step.band_bytes, step.bytes()];
+        let numbers = numbers.iter().map(u32::to_string);
+        let bar = format!("{bar:BAR$}");
+        table.add_row([name].into_iter().chain(numbers).chain([bar]));
+    }
+    report::print_table(&table);
+}
+
+fn memory_json(source: &Source, memory: &Memory) -> Value {
+    let steps = memory.steps.iter().map(|step| {
+        let [first, last] = step.tensors;
+        let tensors = (first..=last).map(|tensor| {
+            let block = &memory.blocks[tensor];
+            json!({
+                "name": source.tensor_name(tensor),
+                "offset": block.offset,
+                "bytes": block.bytes,
+                "band_rows": block.band_rows,
+            })
+        });
+        json!({
+            "tensors": tensors.collect::<Vec<_>>(),
+            "whole_bytes": step.whole_bytes,
+            "band_bytes": step.band_bytes,
+        })
+    });
+    steps.collect()
+}
+
+/// The line about cascades.
+fn by_rows(source: &Source, plan: &HostPlan) -> String {
+    let cascades = plan.schedule.cascades().map(|[first, last]| {
+        let name = |tensor: usize| source.tensor_name(tensor);
+        format!("{} to {}", name(first), name(last))
+    });
+    let cascades = cascades.collect::<Vec<_>>().join(", ");
+    report::printable(&format!(
+        "by rows {cascades}, in {} turns: only the last of these is whole",
+        plan.turns
+    ))
 }
 
 /// The line about cycles.
