@@ -19,6 +19,7 @@ use crate::op::Activation;
 use crate::op::table::Table;
 use crate::place::Place;
 use crate::plan::{Limits, LimitsTooSmall, Plan, Planner};
+use crate::quant::{QParams, Rounding};
 use crate::step::{Blocks, Steps, shift};
 use crate::storage::Mapped;
 use crate::tensor::{View, ViewMut};
@@ -41,6 +42,14 @@ impl Input<'_> {
         match self {
             Self::U8(raw) => Self::U8(&raw[range]),
             Self::F32(raw) => Self::F32(&raw[range]),
+        }
+    }
+
+    /// Whether tables of what bytes become in each channel are made sooner than all of it.
+    const fn is_worth_tables(&self, channels: u16) -> bool {
+        match self {
+            Self::U8(raw) => channels as usize <= TABLES && raw.len() > channels as usize * LEN,
+            Self::F32(_) => false,
         }
     }
 
@@ -472,10 +481,16 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             let end = plan.schedule.end_of(tensor);
             if end > tensor {
                 let mut progress = PerTensor::<Progress, N>::new(Progress::default(), last);
+                let form = self.layout.forms[0].widest();
+                let tables = (tensor == 0 && input.is_worth_tables(channels))
+                    .then(|| tables(&network.preprocess, channels, network.input_q, form?))
+                    .flatten();
                 let put_row = |row: u16, output: &mut ViewMut<'_>| {
                     let start = usize::from(row) * row_len;
                     let row = input.part(start..start + row_len);
-                    put_sample(row, &network.preprocess, channels, output);
+                    if !look_up_row(row, tables.as_ref(), channels, output) {
+                        put_sample(row, &network.preprocess, channels, output);
+                    }
                 };
                 steps.run_cascade(
                     [tensor, end],
@@ -538,6 +553,59 @@ fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: 
             output.put_each(0, (0..input.len()).map(real), Activation::None);
         }
     }
+}
+
+/// The most channels for which rows of pixels are looked up.
+const TABLES: usize = 4;
+
+/// What a raw pixel becomes in INT8, by channel.
+struct Tables {
+    of_channels: [Table<i8>; TABLES],
+    rounding: Rounding,
+}
+
+/// The tables of some channels for an input in a form; `None` for floats.
+#[inline(never)]
+fn tables(preprocess: &Preprocess, channels: u16, q: QParams, form: Form) -> Option<Tables> {
+    let Form::I8(rounding) = form else {
+        return None;
+    };
+    let mut of_channels = [Table::new(); TABLES];
+    for (channel, table) in of_channels.iter_mut().enumerate().take(channels.into()) {
+        let reals = preprocess.reals_of_bytes(channel);
+        table.fill(|_, results| {
+            ViewMut::I8(results, q, rounding).put(0, &reals, Activation::None);
+        });
+    }
+    Some(Tables {
+        of_channels,
+        rounding,
+    })
+}
+
+/// Looks a row of pixels up, if there are tables for this output.
+#[inline(never)]
+fn look_up_row(
+    row: Input<'_>,
+    tables: Option<&Tables>,
+    channels: u16,
+    output: &mut ViewMut<'_>,
+) -> bool {
+    let (Input::U8(raw), ViewMut::I8(to, _, rounding), Some(tables)) = (row, output, tables) else {
+        return false;
+    };
+    if *rounding != tables.rounding {
+        return false;
+    }
+    let channels = usize::from(channels);
+    let pixels = to
+        .chunks_exact_mut(channels)
+        .zip(raw.chunks_exact(channels));
+    for (to, raw) in pixels {
+        let all = to.iter_mut().zip(raw).zip(&tables.of_channels);
+        all.for_each(|((to, raw), table)| *to = table.get(raw.cast_signed()));
+    }
+    true
 }
 
 /// Writes, channel by channel, what each raw pixel becomes: of all values, `convert` makes a table of their

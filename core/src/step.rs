@@ -215,7 +215,11 @@ impl Steps<'_> {
         let mut cascade = Cascade::new(self.graph(), tensors, &sums);
         while let Some(tensor) = cascade.next(progress) {
             let taken = progress[tensor].turns;
-            let makes = cascade.made(tensor, taken)..cascade.made(tensor, taken + 1);
+            let turns = tensor.checked_sub(1).map(|layer| cascade.turns(layer));
+            let makes = match &turns {
+                None => taken..taken + 1,
+                Some(turns) => turns.made(taken)..turns.made(taken + 1),
+            };
             if makes.end - progress[tensor].first > self.room(tensor) {
                 let oldest = cascade.oldest_needed(tensor, progress);
                 let held = progress[tensor].first;
@@ -226,15 +230,15 @@ impl Steps<'_> {
                 0 => 0,
                 _ => progress[tensor].first,
             };
-            match tensor.checked_sub(1) {
+            match turns {
                 None => watch(tensor, &mut || {
                     for form in self.forms[0].iter() {
                         let span = self.rows_span(0, form, (&makes, first(0)));
                         put_row(taken, &mut span.view_mut(&mut arena[span.range()]));
                     }
                 }),
-                Some(layer) => {
-                    let turns = cascade.turns(layer);
+                Some(turns) => {
+                    let layer = tensor - 1;
                     let turn = Turn {
                         reads: turns.reads(taken),
                         makes,

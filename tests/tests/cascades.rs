@@ -6,8 +6,9 @@ use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::level::Level;
 use bitbudget_core::plan::Plan;
 use bitbudget_core::quant::{Rounding, Width};
+use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
-use bitbudget_tests::builder::Style;
+use bitbudget_tests::builder::{Builder, Style};
 use bitbudget_tests::generate::{self, levels, sample};
 use bitbudget_tests::model::{LAYERS, LEVELS, Model, TestImage, plan_of};
 use bitbudget_tests::{networks, whole};
@@ -93,6 +94,33 @@ fn cascades_of_a_thousand_random_graphs_give_the_bits_of_whole_tensors() {
     }
     println!("{cascades} cascades, {summed} sums of rows");
     assert!(cascades > 2_000 && summed > 100, "{cascades} {summed}");
+}
+
+/// Pixels of inputs so large are looked up in tables.
+#[test]
+fn rows_of_large_inputs_are_those_of_the_whole_input() {
+    let mut rng = SmallRng::seed_from_u64(93);
+    for seed in 0..60 {
+        let channels = 1 + seed as u16 % 6;
+        let mut builder = Builder::new(seed, Style::Real, Shape::new(18, 17, channels));
+        builder.levels = Level::ALL.to_vec();
+        let a = builder.conv(0, Window::square(3, 1, 1), 1, 4);
+        let b = builder.conv(a, Window::square(3, 2, 1), 1, 5);
+        let c = builder.avg_pool(b, generate::global(builder.shape(b)), false);
+        builder.dense(c, 3);
+        let model = builder.finish();
+        let bytes = model.emit();
+        let image = TestImage::parse(&bytes).expect("a sound image");
+        let (levels, sample) = (levels(&mut rng, &model), sample(&mut rng, &model));
+        let (schedule, _) = lifetimes(&model).smallest(&model.forms(&levels));
+        assert!(schedule.is_band(0));
+        let expected = run(&image, &levels, &Schedule::WHOLE, &sample);
+        assert_eq!(
+            run(&image, &levels, &schedule, &sample),
+            expected,
+            "seed {seed}"
+        );
+    }
 }
 
 #[test]

@@ -175,7 +175,7 @@ impl<'l, const N: usize> Costs<'l, N> {
                 let bytes = self.bands[last] - self.bands[first] + self.whole[last];
                 let cannot_improve = match goal {
                     Goal::Bytes => bytes >= least,
-                    Goal::Turns { most } => bytes > most,
+                    Goal::Turns { most } => bytes > most || least == 0,
                 };
                 if cannot_improve {
                     break;

@@ -42,8 +42,8 @@ const EXCHANGE_GROUPS: usize = 16;
 /// In a core of so few groups choices are exchanged for those of the same class only: to look at all
 /// exchanges takes longer than to visit what they save.
 const CLASS_GROUPS: usize = 12;
-/// Whether an exchange may end with a pair of classes is looked up for so many classes.
-const FEW_CLASSES: usize = 4;
+/// For so many classes an exchange is not asked twice whether it may end with a pair of them.
+const FEW_CLASSES: u8 = 4;
 /// After how many nodes the table gets new multipliers, with one limit and with several.
 const REFINE_NODES: [u64; 2] = [32, 8];
 /// From so many nodes on, at every power of two, the incumbent is polished.
@@ -586,23 +586,24 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
             let other = usize::from(other);
             let (first, second) = (&groups[other], &groups[index]);
             let item = search.items[other];
-            // what classes the exchange may end with
-            let mut known = [[None; FEW_CLASSES]; FEW_CLASSES];
+            // pairs of classes with which no exchange may end, by bit
+            let mut refused = 0_u16;
             improves(first, item, second, choice, by_class, |a, b| {
                 let own = [&first.choice(item), &choice];
-                if !(a.allowed && b.allowed) {
-                    return exchange.allows([other, index], own, [a, b], &mut search.classes);
+                let is_allowed = a.allowed && b.allowed;
+                let [x, y] = [a.class, b.class];
+                let is_few = is_allowed && x.max(y) < FEW_CLASSES;
+                let pair = if is_few {
+                    1 << (x * FEW_CLASSES + y)
+                } else {
+                    0
+                };
+                if refused & pair != 0 {
+                    return false;
                 }
-                let [x, y] = [a, b].map(|choice| usize::from(choice.class));
-                let known = known.get_mut(x).and_then(|known| known.get_mut(y));
-                let known_allows = known.as_ref().and_then(|known| **known);
-                known_allows.unwrap_or_else(|| {
-                    let allows = exchange.allows([other, index], own, [a, b], &mut search.classes);
-                    if let Some(known) = known {
-                        *known = Some(allows);
-                    }
-                    allows
-                })
+                let allows = exchange.allows([other, index], own, [a, b], &mut search.classes);
+                refused |= if allows { 0 } else { pair };
+                allows
             })
         })
     }
