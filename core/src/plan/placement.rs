@@ -248,6 +248,7 @@ impl<const N: usize, const L: usize> Placing<'_, N, L> {
                 least = (cycles + of_turns, ram);
                 if is_free {
                     self.set_places(&mut plan, &chosen);
+                    plan.cycles = cycles;
                 }
                 (plan.schedule, plan.turns, plan.arena_bytes) = (schedule, turns, bytes);
             } else if is_last && least.0 == u64::MAX {
@@ -310,19 +311,7 @@ impl<const N: usize, const L: usize> Placing<'_, N, L> {
             }
         });
         plan.places = places.collect();
-        let bytes = plan.levels.iter().zip(&plan.places).enumerate();
-        let bytes = bytes.filter(|(_, (_, place))| **place == Place::Ram);
-        let bytes = bytes.filter_map(|(layer, (level, _))| {
-            let item = self.network.item_at(layer, *level);
-            item.map(|item| item.bytes)
-        });
-        plan.ram_weight_bytes = bytes.sum();
-        let cycles = plan.levels.iter().zip(&plan.places).enumerate();
-        let cycles = cycles.filter_map(|(layer, (level, place))| {
-            let item = self.network.item_at(layer, *level);
-            item.map(|item| u64::from(item.cycles.at(*place)))
-        });
-        plan.cycles = cycles.sum();
+        plan.ram_weight_bytes = chosen.bytes as u32;
     }
 }
 
