@@ -13,60 +13,19 @@ use crate::block::BLOCK_ALIGN;
 use crate::cascade::Progress;
 use crate::form::{Form, Forms};
 use crate::image::Image;
+use crate::input::{Source, Writer};
 use crate::level::Level;
-use crate::network::{PerTensor, Preprocess};
-use crate::op::Activation;
-use crate::op::table::Table;
+use crate::network::PerTensor;
 use crate::place::Place;
 use crate::plan::{Limits, LimitsTooSmall, Plan, Planner};
-use crate::quant::{QParams, Rounding};
 use crate::step::{Blocks, Steps, shift};
 use crate::storage::Mapped;
-use crate::tensor::{View, ViewMut};
+use crate::tensor::View;
+
+pub use crate::input::Input;
 
 /// The alignment in bytes that the lent arena must have.
 pub const ARENA_ALIGN: usize = 8;
-
-/// One sample in `[H, W, C]` order.
-#[derive(Clone, Copy, Debug)]
-pub enum Input<'a> {
-    /// Raw pixels; the image's preprocessing makes them real.
-    U8(&'a [u8]),
-    /// Raw values that are no bytes; the same preprocessing applies.
-    F32(&'a [f32]),
-}
-
-impl Input<'_> {
-    /// Some of its values.
-    fn part(self, range: Range<usize>) -> Self {
-        match self {
-            Self::U8(raw) => Self::U8(&raw[range]),
-            Self::F32(raw) => Self::F32(&raw[range]),
-        }
-    }
-
-    /// Whether tables of what bytes become in each channel are made sooner than all of it.
-    const fn is_worth_tables(&self, channels: u16) -> bool {
-        match self {
-            Self::U8(raw) => channels as usize <= TABLES && raw.len() > channels as usize * LEN,
-            Self::F32(_) => false,
-        }
-    }
-
-    const fn len(&self) -> usize {
-        match self {
-            Self::U8(raw) => raw.len(),
-            Self::F32(raw) => raw.len(),
-        }
-    }
-
-    fn raw(&self, i: usize) -> f32 {
-        match self {
-            Self::U8(raw) => raw[i].into(),
-            Self::F32(raw) => raw[i],
-        }
-    }
-}
 
 /// Why the engine could not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -450,6 +409,22 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         self.infer_watched(input, |_, step| step())
     }
 
+    /// As [`Self::infer`], for a sample that comes row by row from a camera or a sensor: `fill` is given the number
+    /// of a row, and writes its raw pixels, `[W, C]`. It is asked for the rows in order, for each one once. A row
+    /// is written where the tensor lies: no other memory is taken for the sample.
+    ///
+    /// Where the plan has the input as a band of rows, `fill` is asked for a row when the layers that read it come
+    /// to need it, and not for rows at the end that no layer reads.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPlan`].
+    pub fn infer_rows(
+        &mut self,
+        mut fill: impl FnMut(u16, &mut [u8]),
+    ) -> Result<&[f32], EngineError> {
+        self.run(Source::Rows(&mut fill), &mut |_, step| step())
+    }
+
     /// As [`Self::infer`], step by step, for measuring: `watch` is given the number of the tensor that a step
     /// makes, and the step, which it must call once.
     ///
@@ -463,52 +438,44 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         input: Input<'_>,
         mut watch: impl FnMut(usize, &mut dyn FnMut()),
     ) -> Result<&[f32], EngineError> {
+        let (expected, found) = (self.image.network().input.len(), input.len());
+        if self.plan.is_some() && expected != found {
+            return Err(EngineError::InputLen { expected, found });
+        }
+        self.run(Source::Sample(input), &mut watch)
+    }
+
+    /// Runs the network on a sample of the input's size.
+    fn run(
+        &mut self,
+        source: Source<'_>,
+        watch: &mut dyn FnMut(usize, &mut dyn FnMut()),
+    ) -> Result<&[f32], EngineError> {
         let network = self.image.network();
         let Some(plan) = &self.plan else {
             return Err(EngineError::NoPlan);
         };
-        let (expected, found) = (network.input.len(), input.len());
-        if expected != found {
-            return Err(EngineError::InputLen { expected, found });
-        }
         let steps = self.layout.steps(self.image, &self.placement, &self.bands);
         let arena = &mut *self.arena;
-        let row_len = usize::from(network.input.w) * usize::from(network.input.c);
-        let channels = network.input.c;
+        let mut writer = Writer::new(
+            source,
+            &network.preprocess,
+            (network.input, network.input_q),
+            self.layout.forms[0].widest(),
+            plan.schedule.is_band(0),
+        );
         let last = network.layers.len();
         let mut tensor = 0;
         while tensor <= last {
             let end = plan.schedule.end_of(tensor);
             if end > tensor {
                 let mut progress = PerTensor::<Progress, N>::new(Progress::default(), last);
-                let form = self.layout.forms[0].widest();
-                let tables = (tensor == 0 && input.is_worth_tables(channels))
-                    .then(|| tables(&network.preprocess, channels, network.input_q, form?))
-                    .flatten();
-                let put_row = |row: u16, output: &mut ViewMut<'_>| {
-                    let start = usize::from(row) * row_len;
-                    let row = input.part(start..start + row_len);
-                    if !look_up_row(row, tables.as_ref(), channels, output) {
-                        put_sample(row, &network.preprocess, channels, output);
-                    }
-                };
-                steps.run_cascade(
-                    [tensor, end],
-                    &mut progress.as_view_mut(),
-                    arena,
-                    &put_row,
-                    &mut watch,
-                );
+                let progress = &mut progress.as_view_mut();
+                steps.run_cascade([tensor, end], progress, arena, &mut writer, watch);
             } else if let Some(layer) = tensor.checked_sub(1) {
                 watch(tensor, &mut || steps.run(layer, arena));
             } else {
-                watch(0, &mut || {
-                    for form in self.layout.forms[0].iter() {
-                        let span = steps.span(0, form);
-                        let mut output = span.view_mut(&mut arena[span.range()]);
-                        put_sample(input, &network.preprocess, channels, &mut output);
-                    }
-                });
+                watch(0, &mut || writer.put_all(&steps.input_spans(None), arena));
             }
             tensor = end + 1;
         }
@@ -531,103 +498,3 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         Some(span.view(&self.arena[span.range()]))
     }
 }
-
-/// Writes a sample as a tensor of so many channels. Generic code is built as its user wishes, this as the
-/// kernels are.
-#[inline(never)]
-fn put_sample(input: Input<'_>, preprocess: &Preprocess, channels: u16, output: &mut ViewMut<'_>) {
-    let channels = usize::from(channels);
-    match (input, output) {
-        (Input::U8(raw), ViewMut::I8(to, q, rounding)) if raw.len() > channels * LEN => {
-            look_up(raw, preprocess, channels, to, |reals, results| {
-                ViewMut::I8(results, *q, *rounding).put(0, reals, Activation::None);
-            });
-        }
-        (Input::U8(raw), ViewMut::F32(to)) if raw.len() > channels * LEN => {
-            look_up(raw, preprocess, channels, to, |reals, results| {
-                results.copy_from_slice(reals);
-            });
-        }
-        (input, output) => {
-            let real = |i: usize| preprocess.real(input.raw(i), i % channels);
-            output.put_each(0, (0..input.len()).map(real), Activation::None);
-        }
-    }
-}
-
-/// The most channels for which rows of pixels are looked up.
-const TABLES: usize = 4;
-
-/// What a raw pixel becomes in INT8, by channel.
-struct Tables {
-    of_channels: [Table<i8>; TABLES],
-    rounding: Rounding,
-}
-
-/// The tables of some channels for an input in a form; `None` for floats.
-#[inline(never)]
-fn tables(preprocess: &Preprocess, channels: u16, q: QParams, form: Form) -> Option<Tables> {
-    let Form::I8(rounding) = form else {
-        return None;
-    };
-    let mut of_channels = [Table::new(); TABLES];
-    for (channel, table) in of_channels.iter_mut().enumerate().take(channels.into()) {
-        let reals = preprocess.reals_of_bytes(channel);
-        table.fill(|_, results| {
-            ViewMut::I8(results, q, rounding).put(0, &reals, Activation::None);
-        });
-    }
-    Some(Tables {
-        of_channels,
-        rounding,
-    })
-}
-
-/// Looks a row of pixels up, if there are tables for this output.
-#[inline(never)]
-fn look_up_row(
-    row: Input<'_>,
-    tables: Option<&Tables>,
-    channels: u16,
-    output: &mut ViewMut<'_>,
-) -> bool {
-    let (Input::U8(raw), ViewMut::I8(to, _, rounding), Some(tables)) = (row, output, tables) else {
-        return false;
-    };
-    if *rounding != tables.rounding {
-        return false;
-    }
-    let channels = usize::from(channels);
-    let pixels = to
-        .chunks_exact_mut(channels)
-        .zip(raw.chunks_exact(channels));
-    for (to, raw) in pixels {
-        let all = to.iter_mut().zip(raw).zip(&tables.of_channels);
-        all.for_each(|((to, raw), table)| *to = table.get(raw.cast_signed()));
-    }
-    true
-}
-
-/// Writes, channel by channel, what each raw pixel becomes: of all values, `convert` makes a table of their
-/// reals. Not inlined: its memory is on the stack.
-#[inline(never)]
-fn look_up<T: Copy + Default>(
-    raw: &[u8],
-    preprocess: &Preprocess,
-    channels: usize,
-    to: &mut [T],
-    convert: impl Fn(&[f32], &mut [T]),
-) {
-    let mut table = Table::new();
-    for channel in 0..channels {
-        let reals = preprocess.reals_of_bytes(channel);
-        table.fill(|_, results| convert(&reals, results));
-        let pixels = to
-            .chunks_exact_mut(channels)
-            .zip(raw.chunks_exact(channels));
-        pixels.for_each(|(to, raw)| to[channel] = table.get(raw[channel].cast_signed()));
-    }
-}
-
-/// Results of a table.
-const LEN: usize = Table::<i8>::LEN;

@@ -2,12 +2,13 @@
 
 use core::ops::Range;
 
-use bytemuck::{cast_slice, cast_slice_mut};
+use heapless::Vec;
 
 use crate::arena::Band;
 use crate::block;
 use crate::cascade::{Cascade, Graph, Progress};
 use crate::form::{Form, Forms};
+use crate::input::Writer;
 use crate::level::{Level, WeightFormat};
 use crate::network::{Layer, PerTensorView, PerTensorViewMut};
 use crate::op::geometry::Geometry;
@@ -17,52 +18,8 @@ use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
 use crate::place::Place;
 use crate::quant::QParams;
 use crate::shape::Shape;
+use crate::span::Span;
 use crate::tensor::{View, ViewMut};
-
-/// Where a tensor, or some rows of it, lies in the arena in one of its forms.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    /// The first byte; of a whole tensor, and of floats, a multiple of four.
-    pub start: usize,
-    /// Elements.
-    pub len: usize,
-    /// How they are stored.
-    pub form: Form,
-    /// The tensor's INT8 map.
-    pub q: QParams,
-}
-
-impl Span {
-    /// Its bytes.
-    #[must_use]
-    pub const fn range(&self) -> Range<usize> {
-        self.start..self.start + self.len * self.form.element_bytes() as usize
-    }
-
-    /// The tensor in these bytes.
-    ///
-    /// # Panics
-    /// When they are not as many as its range, or not aligned to its elements.
-    #[must_use]
-    pub fn view<'b>(&self, bytes: &'b [u8]) -> View<'b> {
-        match self.form {
-            Form::F32 => View::F32(cast_slice(bytes)),
-            Form::I8(_) => View::I8(cast_slice(bytes), self.q),
-        }
-    }
-
-    /// As [`Self::view`], to be written.
-    ///
-    /// # Panics
-    /// As [`Self::view`].
-    #[must_use]
-    pub fn view_mut<'b>(&self, bytes: &'b mut [u8]) -> ViewMut<'b> {
-        match self.form {
-            Form::F32 => ViewMut::F32(cast_slice_mut(bytes)),
-            Form::I8(rounding) => ViewMut::I8(cast_slice_mut(bytes), self.q, rounding),
-        }
-    }
-}
 
 /// Where the layers' blocks of weights lie.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +97,17 @@ impl Steps<'_> {
         self.rows_span(tensor, form, (&rows, 0))
     }
 
+    /// Where the network's input, or some rows of it, lies in each of its forms, widest first.
+    pub(crate) fn input_spans(
+        &self,
+        rows: Option<(&Range<u16>, u16)>,
+    ) -> Vec<Span, { Form::ALL.len() }> {
+        let whole = 0..self.input.0.h;
+        let rows = rows.unwrap_or((&whole, 0));
+        let forms = self.forms[0].iter();
+        forms.map(|form| self.rows_span(0, form, rows)).collect()
+    }
+
     const fn graph(&self) -> Graph<'_> {
         Graph {
             input: self.input.0,
@@ -195,7 +163,7 @@ impl Steps<'_> {
     }
 
     /// Runs a cascade: makes the tensors from the first to the last one, of which all but the last are bands.
-    /// `put_row` writes a row of the network's input; `watch` is given the tensor of each turn, and the turn.
+    /// `writer` writes the rows of the network's input; `watch` is given the tensor of each turn, and the turn.
     ///
     /// # Panics
     /// When there are no such tensors, or the arena is too small.
@@ -204,7 +172,7 @@ impl Steps<'_> {
         tensors: [usize; 2],
         progress: &mut PerTensorViewMut<'_, Progress>,
         arena: &mut [u8],
-        put_row: &dyn Fn(u16, &mut ViewMut<'_>),
+        writer: &mut Writer<'_, '_>,
         watch: &mut dyn FnMut(usize, &mut dyn FnMut()),
     ) {
         let [first, last] = tensors;
@@ -232,10 +200,8 @@ impl Steps<'_> {
             };
             match turns {
                 None => watch(tensor, &mut || {
-                    for form in self.forms[0].iter() {
-                        let span = self.rows_span(0, form, (&makes, first(0)));
-                        put_row(taken, &mut span.view_mut(&mut arena[span.range()]));
-                    }
+                    let spans = self.input_spans(Some((&makes, first(0))));
+                    writer.put_row(taken, &spans, arena);
                 }),
                 Some(turns) => {
                     let layer = tensor - 1;

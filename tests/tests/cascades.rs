@@ -45,6 +45,19 @@ fn run(
         outputs.push(output.iter().map(|x| x.to_bits()).collect::<Vec<_>>());
     }
     assert_eq!(outputs[0], outputs[1]);
+    // and row by row, as a camera has it
+    let row_len = sample.len() / usize::from(image.network().input.h);
+    let mut rows = sample.chunks_exact(row_len).enumerate();
+    let output = engine.infer_rows(|row, to| {
+        let (expected, pixels) = rows.next().expect("as many as there are");
+        assert_eq!(usize::from(row), expected);
+        to.copy_from_slice(pixels);
+    });
+    let output = output.expect("an output");
+    let bits = output.iter().map(|x| x.to_bits());
+    assert!(bits.eq(outputs[0].iter().copied()), "{schedule:?}");
+    // the last rows of a band may be such as no layer reads
+    assert!(rows.next().is_none() || schedule.is_band(0));
     let mut short = Arena::new(needed - 1);
     let mut engine = TestEngine::new(image, short.lend()).expect("an engine");
     let refused = EngineError::ArenaTooSmall {
