@@ -51,8 +51,7 @@ impl<const N: usize> Schedule<N> {
     /// Whether this tensor is a band.
     #[must_use]
     pub fn is_band(&self, tensor: usize) -> bool {
-        let byte = self.bands.get(tensor / 8);
-        byte.is_some_and(|byte| byte >> (tensor % 8) & 1 == 1)
+        self.bands().contains(tensor)
     }
 
     /// Whether every tensor is whole.
@@ -64,8 +63,12 @@ impl<const N: usize> Schedule<N> {
     /// The last tensor of the cascade that makes this one: the tensor itself if it is whole.
     #[must_use]
     pub fn end_of(&self, tensor: usize) -> usize {
-        let mut later = tensor..=tensor.max(8 * self.bands.len());
-        later.find(|t| !self.is_band(*t)).unwrap_or(tensor)
+        self.bands().end_of(tensor)
+    }
+
+    /// The bands alone, of any capacity.
+    pub(crate) fn bands(&self) -> Bands<'_> {
+        Bands(&self.bands)
     }
 
     /// The cascades of more than one tensor: the first one of each, and the last one, which is whole.
@@ -73,6 +76,35 @@ impl<const N: usize> Schedule<N> {
         let starts = (0..8 * self.bands.len())
             .filter(|tensor| self.is_band(*tensor) && (*tensor == 0 || !self.is_band(tensor - 1)));
         starts.map(|first| [first, self.end_of(first)])
+    }
+}
+
+/// The bands of a [`Schedule`] of any capacity: a bit for each tensor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bands<'a>(&'a [u8]);
+
+impl Bands<'_> {
+    pub(crate) fn contains(self, tensor: usize) -> bool {
+        let byte = self.0.get(tensor / 8);
+        byte.is_some_and(|byte| byte >> (tensor % 8) & 1 == 1)
+    }
+
+    /// As [`Schedule::end_of`].
+    pub(crate) fn end_of(self, tensor: usize) -> usize {
+        let mut end = tensor;
+        while self.contains(end) {
+            end += 1;
+        }
+        end
+    }
+
+    /// The first tensor of the cascade that makes this one: the tensor itself if no band is before it.
+    pub(crate) fn start_of(self, tensor: usize) -> usize {
+        let mut start = tensor;
+        while start > 0 && self.contains(start - 1) {
+            start -= 1;
+        }
+        start
     }
 }
 
@@ -169,11 +201,12 @@ impl<'a> Cascade<'a> {
             }
             let needed = turns.reads(turn).end;
             let inputs = &self.graph.layers[layer].inputs;
-            let missing = inputs
-                .iter()
-                .map(|t| usize::from(*t))
-                .find(|t| (first..last).contains(t) && self.made(*t, progress[*t].turns) < needed);
-            let Some(missing) = missing else {
+            let inputs = inputs.iter().map(|t| usize::from(*t));
+            let missing = inputs.filter(|t| {
+                (first..last).contains(t) && self.made(*t, progress[*t].turns) < needed
+            });
+            // branches in the order of the layers
+            let Some(missing) = missing.min() else {
                 return Some(at);
             };
             progress[missing].asker = at as u16;

@@ -122,14 +122,14 @@ pub fn resnet8_residual() -> HostNetwork {
     chain.square(3, 1, 16);
     for (channels, stride) in [(16, 1), (32, 2), (64, 2)] {
         let before = chain.at;
-        chain.square(3, stride, channels);
-        chain.square(3, 1, channels);
-        let branch = chain.at;
-        chain.at = before;
         if stride > 1 {
             chain.square(1, stride, channels);
         }
-        chain.add(branch);
+        let shortcut = chain.at;
+        chain.at = before;
+        chain.square(3, stride, channels);
+        chain.square(3, 1, channels);
+        chain.add(shortcut);
     }
     chain.pool_and_classify(10)
 }

@@ -4,12 +4,18 @@ mod depthwise;
 mod float;
 pub(crate) mod ops;
 
+use bitbudget_core::level::Level;
+use bitbudget_core::network::{Layer, Preprocess};
 use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::place::Cycles;
+use bitbudget_core::price::{PriceItem, PriceMatrix};
+use bitbudget_core::quant::QParams;
 use bitbudget_core::shape::Shape;
 
 pub(crate) use float::Operands;
 pub use float::{FloatModel, Parameters};
 
+use crate::capacity::HostNetwork;
 use crate::file::fingerprint;
 
 /// A trained network in the operators of the core, with FP32 weights.
@@ -61,6 +67,46 @@ impl Graph {
             None => self.input,
             Some(layer) => self.layers[layer].output,
         }
+    }
+
+    /// The network of these layers, not checked yet: every layer with weights at each of these levels, at no price,
+    /// and the quantizer of each tensor. The host has room for so many layers and levels.
+    pub(crate) fn network(
+        &self,
+        levels: &[Level],
+        qparams: impl Fn(usize) -> QParams,
+    ) -> Box<HostNetwork> {
+        let mut network = Box::new(HostNetwork {
+            input: self.input,
+            input_q: qparams(0),
+            preprocess: Preprocess::default(),
+            layers: heapless::Vec::new(),
+            prices: PriceMatrix {
+                unit: 1.0,
+                rows: heapless::Vec::new(),
+                ties: heapless::Vec::new(),
+            },
+        });
+        for (i, layer) in self.layers.iter().enumerate() {
+            // there is room
+            let _ = network.layers.push(Layer {
+                op: layer.op,
+                inputs: layer.inputs.iter().map(|t| *t as u16).collect(),
+                activation: layer.activation,
+                output: layer.output,
+                output_q: qparams(i + 1),
+            });
+            let levels = levels.iter().filter(|_| layer.weights.is_some());
+            let items = levels.map(|level| PriceItem {
+                level: *level,
+                bytes: network.block_bytes(i, *level).unwrap_or(u32::MAX),
+                price: 0,
+                cycles: Cycles::default(),
+            });
+            let row = items.collect();
+            let _ = network.prices.rows.push(row);
+        }
+        network
     }
 }
 

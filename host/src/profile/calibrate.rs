@@ -2,9 +2,6 @@
 
 use std::sync::Mutex;
 
-use bitbudget_core::network::Layer;
-use bitbudget_core::place::Cycles;
-use bitbudget_core::price::{PriceItem, PriceMatrix};
 use bitbudget_core::quant::{QParams, Width};
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -222,41 +219,11 @@ impl Run<'_> {
         &self,
         calibration: &Calibration,
     ) -> Result<Box<HostNetwork>, ProfileError> {
+        // the capacities were checked
         let graph = &self.batches.model.graph;
-        let mut network = Box::new(HostNetwork {
-            input: graph.input,
-            input_q: calibration.qparams[0],
-            preprocess: self.options.preprocess.clone(),
-            layers: heapless::Vec::new(),
-            prices: PriceMatrix {
-                unit: 1.0,
-                rows: heapless::Vec::new(),
-                ties: heapless::Vec::new(),
-            },
-        });
-        for (i, layer) in graph.layers.iter().enumerate() {
-            // the capacities were checked
-            let _ = network.layers.push(Layer {
-                op: layer.op,
-                inputs: layer.inputs.iter().map(|t| *t as u16).collect(),
-                activation: layer.activation,
-                output: layer.output,
-                output_q: calibration.qparams[i + 1],
-            });
-            let levels = self
-                .options
-                .levels
-                .iter()
-                .filter(|_| layer.weights.is_some());
-            let items = levels.map(|level| PriceItem {
-                level: *level,
-                bytes: network.block_bytes(i, *level).unwrap_or(u32::MAX),
-                price: 0,
-                cycles: Cycles::default(),
-            });
-            let row = items.collect();
-            let _ = network.prices.rows.push(row);
-        }
+        let qparams = |tensor| calibration.qparams[tensor];
+        let mut network = graph.network(&self.options.levels, qparams);
+        network.preprocess = self.options.preprocess.clone();
         network.check()?;
         Ok(network)
     }
