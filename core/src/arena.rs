@@ -8,9 +8,11 @@ mod division;
 
 pub use division::MOST_PLACED;
 
-use crate::cascade::{Cascade, Graph, Progress, Schedule};
+use heapless::{Vec, VecView};
+
+use crate::cascade::{Bands, Cascade, Graph, Progress, Schedule};
 use crate::form::Forms;
-use crate::network::{Network, PerTensor, PerTensorView};
+use crate::network::{Network, PerTensor, PerTensorView, PerTensorViewMut};
 use crate::op::rows::Turns;
 
 /// The most turns of all layers together, in rows, with which tensors may be bands: how many rows a band needs
@@ -59,7 +61,7 @@ struct Lifetime {
 }
 
 /// A tensor's block in the arena, and when it is in use.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Block {
     /// Its bytes: all forms of the tensor, or of the rows of its band, and the sums of rows behind them.
     pub bytes: u32,
@@ -67,6 +69,14 @@ pub struct Block {
     pub first: usize,
     /// The last one.
     pub last: usize,
+}
+
+impl Block {
+    const NONE: Self = Self {
+        bytes: 0,
+        first: 0,
+        last: 0,
+    };
 }
 
 /// Not placed yet.
@@ -79,6 +89,25 @@ impl Lifetime {
 
     fn band_bytes(&self, forms: Forms) -> u32 {
         forms.bytes(self.row_len * u32::from(self.rows)) + self.sums_bytes
+    }
+
+    /// The block of a tensor with this lifetime.
+    fn block(&self, tensor: usize, forms: Forms, bands: Bands<'_>) -> Block {
+        let bytes = match bands.contains(tensor) {
+            true => self.band_bytes(forms),
+            false => self.whole_bytes(forms),
+        };
+        Block {
+            bytes,
+            first: bands.start_of(tensor),
+            last: bands.end_of(self.last.into()),
+        }
+    }
+
+    /// Whether it may be a band in a cascade that ends with tensor `last`: what is made inside of a cascade must
+    /// be read inside of it.
+    fn can_be_band(&self, last: usize) -> bool {
+        self.rows > 0 && usize::from(self.last) <= last
     }
 }
 
@@ -199,20 +228,7 @@ impl<const N: usize> Lifetimes<N> {
     /// When there is no such tensor.
     #[must_use]
     pub fn block(&self, tensor: usize, forms: Forms, schedule: &Schedule<N>) -> Block {
-        let of = self.tensors[tensor];
-        let mut first = tensor;
-        while first > 0 && schedule.is_band(first - 1) {
-            first -= 1;
-        }
-        let bytes = match schedule.is_band(tensor) {
-            true => of.band_bytes(forms),
-            false => of.whole_bytes(forms),
-        };
-        Block {
-            bytes,
-            first,
-            last: schedule.end_of(of.last.into()),
-        }
+        self.tensors[tensor].block(tensor, forms, schedule.bands())
     }
 
     /// Bytes of a tensor that is whole.
@@ -235,11 +251,8 @@ impl<const N: usize> Lifetimes<N> {
     #[must_use]
     pub fn allows(&self, schedule: &Schedule<N>) -> bool {
         schedule.cascades().all(|[first, last]| {
-            last < self.count
-                && (first..last).all(|tensor| {
-                    let of = self.tensors[tensor];
-                    of.rows > 0 && usize::from(of.last) <= last
-                })
+            let mut bands = first..last;
+            last < self.count && bands.all(|tensor| self.tensors[tensor].can_be_band(last))
         })
     }
 
@@ -247,12 +260,10 @@ impl<const N: usize> Lifetimes<N> {
     #[must_use]
     pub fn turns(&self, schedule: &Schedule<N>) -> u32 {
         let cascades = schedule.cascades();
-        cascades.map(|tensors| self.turns_of(tensors)).sum()
-    }
-
-    fn turns_of(&self, [first, last]: [usize; 2]) -> u32 {
-        let turns = (first..=last).map(|tensor| u32::from(self.tensors[tensor].turns));
-        turns.sum()
+        let tensors = cascades.flat_map(|[first, last]| first..=last);
+        tensors
+            .map(|tensor| u32::from(self.tensors[tensor].turns))
+            .sum()
     }
 
     /// Places the tensors: the largest block first, each at the lowest offset where no block lies
@@ -260,11 +271,29 @@ impl<const N: usize> Lifetimes<N> {
     /// Management for Deep Neural Net Inference"). The schedule is one that is [allowed](Self::allows).
     #[must_use]
     pub fn place(&self, forms: &PerTensor<Forms, N>, schedule: &Schedule<N>) -> Placement<N> {
-        let mut blocks = PerTensor::new(Block::default(), self.count - 1);
-        for tensor in 0..self.count {
-            blocks[tensor] = self.block(tensor, forms[tensor], schedule);
-        }
-        Placement::greedy(&blocks, self.count)
+        let mut placement = Placement::empty();
+        placement.bytes = self.place_at(forms, schedule, &mut placement.offsets);
+        placement
+    }
+
+    /// Places the tensors as [`Self::place`] does, at these offsets; the bytes of the arena.
+    fn place_at(
+        &self,
+        forms: &PerTensor<Forms, N>,
+        schedule: &Schedule<N>,
+        offsets: &mut PerTensor<u32, N>,
+    ) -> u32 {
+        let mut blocks = PerTensor::<Block, N>::empty(Block::NONE);
+        let (forms, bands) = (forms.as_view(), schedule.bands());
+        let blocks = &mut blocks.as_view_mut();
+        set_blocks(self.tensors.as_view(), forms, bands, blocks);
+        let mut order = Vec::<u16, N>::new();
+        place(
+            blocks,
+            self.count,
+            order.as_mut_view(),
+            &mut offsets.as_view_mut(),
+        )
     }
 
     /// Which tensors are bands in a schedule, and of how many rows.
@@ -280,6 +309,58 @@ impl<const N: usize> Lifetimes<N> {
         }
         bands
     }
+}
+
+/// The blocks of all tensors in a schedule. As all that knows no capacity, it is built here, as the kernels are.
+fn set_blocks(
+    tensors: PerTensorView<'_, Lifetime>,
+    forms: PerTensorView<'_, Forms>,
+    bands: Bands<'_>,
+    blocks: &mut PerTensorViewMut<'_, Block>,
+) {
+    let layers = tensors.layers.len();
+    blocks.fill(Block::NONE, layers);
+    for tensor in 0..=layers {
+        blocks[tensor] = tensors[tensor].block(tensor, forms[tensor], bands);
+    }
+}
+
+/// Places blocks as [`Lifetimes::place`] says; the bytes of the arena. `order` is room for the blocks by their
+/// offsets, but for the one that is placed last.
+fn place(
+    blocks: &PerTensorViewMut<'_, Block>,
+    count: usize,
+    order: &mut VecView<u16>,
+    offsets: &mut PerTensorViewMut<'_, u32>,
+) -> u32 {
+    offsets.fill(NOWHERE, count - 1);
+    order.clear();
+    let mut bytes = 0;
+    for _ in 0..count {
+        let unplaced = (0..count).filter(|t| offsets[*t] == NOWHERE);
+        let Some(tensor) = unplaced.max_by_key(|t| (blocks[*t].bytes, count - t)) else {
+            break;
+        };
+        let block = blocks[tensor];
+        let mut offset = 0;
+        for other in order.iter() {
+            let (at, with) = (offsets[usize::from(*other)], blocks[usize::from(*other)]);
+            if with.first <= block.last && block.first <= with.last {
+                if at >= offset + block.bytes {
+                    break;
+                }
+                offset = offset.max(at + with.bytes);
+            }
+        }
+        offsets[tensor] = offset;
+        bytes = bytes.max(offset + block.bytes);
+        let behind = order
+            .iter()
+            .take_while(|t| offsets[usize::from(**t)] <= offset);
+        let behind = behind.count();
+        let _ = order.insert(behind, tensor as u16);
+    }
+    bytes
 }
 
 fn graph_of<const N: usize, const K: usize>(network: &Network<N, K>) -> Graph<'_> {
@@ -321,30 +402,6 @@ impl<const N: usize> Placement<N> {
         }
     }
 
-    fn greedy(blocks: &PerTensor<Block, N>, count: usize) -> Self {
-        let mut offsets = PerTensor::new(NOWHERE, count - 1);
-        let mut bytes = 0;
-        for _ in 0..count {
-            let unplaced = (0..count).filter(|t| offsets[*t] == NOWHERE);
-            let Some(tensor) = unplaced.max_by_key(|t| (blocks[*t].bytes, count - t)) else {
-                break;
-            };
-            let block = blocks[tensor];
-            let mut offset = 0;
-            while let Some(end) = (0..count).find_map(|other| {
-                let (at, with) = (offsets[other], blocks[other]);
-                let together = with.first <= block.last && block.first <= with.last;
-                let overlaps = || at < offset + block.bytes && offset < at + with.bytes;
-                (at != NOWHERE && together && overlaps()).then(|| at + with.bytes)
-            }) {
-                offset = end;
-            }
-            offsets[tensor] = offset;
-            bytes = bytes.max(offset + block.bytes);
-        }
-        Self { offsets, bytes }
-    }
-
     /// Size of the arena.
     #[must_use]
     pub const fn bytes(&self) -> u32 {
@@ -371,7 +428,7 @@ mod tests {
         let rounds = if cfg!(miri) { 10 } else { 2_000 };
         for _ in 0..rounds {
             let count = rng.random_range(2..=N + 1);
-            let mut blocks = PerTensor::<Block, N>::new(Block::default(), count - 1);
+            let mut blocks = PerTensor::<Block, N>::new(Block::NONE, count - 1);
             for tensor in 0..count {
                 let first = tensor;
                 blocks[tensor] = Block {
@@ -380,12 +437,16 @@ mod tests {
                     last: rng.random_range(first..=count),
                 };
             }
-            let placed = Placement::greedy(&blocks, count);
+            let mut offsets = PerTensor::<u32, N>::empty(0);
+            let mut order = Vec::<u16, N>::new();
+            let (blocks, offsets) = (&mut blocks, &mut offsets);
+            let (views, order) = (blocks.as_view_mut(), order.as_mut_view());
+            let bytes = place(&views, count, order, &mut offsets.as_view_mut());
             for a in 0..count {
-                let (at, block) = (placed.offsets[a], blocks[a]);
-                assert!(at + block.bytes <= placed.bytes());
+                let (at, block) = (offsets[a], blocks[a]);
+                assert!(at + block.bytes <= bytes);
                 for b in 0..a {
-                    let (other, with) = (placed.offsets[b], blocks[b]);
+                    let (other, with) = (offsets[b], blocks[b]);
                     let together = with.first <= block.last && block.first <= with.last;
                     let apart = at + block.bytes <= other || other + with.bytes <= at;
                     assert!(!together || apart);

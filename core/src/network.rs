@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use heapless::Vec;
+use heapless::{Vec, VecView};
 use serde::{Deserialize, Serialize};
 
 use crate::form::{Form, Forms};
@@ -189,7 +189,20 @@ impl<T> core::ops::Index<usize> for PerTensorView<'_, T> {
 #[derive(Debug)]
 pub(crate) struct PerTensorViewMut<'a, T> {
     input: &'a mut T,
-    layers: &'a mut [T],
+    layers: &'a mut VecView<T>,
+}
+
+impl<T: Copy> PerTensorViewMut<'_, T> {
+    /// Makes all of it `value`, for the input and for `layers` outputs, no more than there is room for.
+    pub(crate) fn fill(&mut self, value: T, layers: usize) {
+        *self.input = value;
+        self.layers.clear();
+        let fits = self.layers.resize(layers, value);
+        debug_assert!(
+            fits.is_ok(),
+            "a network has no more layers than its capacity"
+        );
+    }
 }
 
 impl<T> core::ops::Index<usize> for PerTensorViewMut<'_, T> {
@@ -639,37 +652,67 @@ impl<const N: usize, const K: usize> Network<N, K> {
     /// `weighted(layer)` says in which forms a layer with weights reads its inputs, or else which ones
     /// it could choose from.
     fn propagate(&self, weighted: &dyn Fn(usize) -> (Forms, Forms)) -> PerTensor<Forms, N> {
-        let count = self.layers.len();
-        let mut needed = PerTensor::new(Forms::NONE, count);
-        let mut offered: PerTensor<Forms, N> = PerTensor::new(Forms::NONE, count);
-        let mut followed: PerTensor<Forms, N> = PerTensor::new(Forms::NONE, count);
-        let settled = |needed: Forms, offered: Forms, followed: Forms| {
-            if !needed.is_empty() {
-                return needed;
-            }
-            let form = if offered.is_empty() {
-                followed.widest()
-            } else {
-                offered.narrowest()
-            };
-            form.map_or(Forms::NONE, Forms::from)
-        };
-        needed[count].insert(Form::F32);
-        for (i, layer) in self.layers.iter().enumerate().rev() {
-            needed[i + 1] = settled(needed[i + 1], offered[i + 1], followed[i + 1]);
-            for input in layer.inputs.iter().map(|t| usize::from(*t)) {
-                if layer.op.has_weights() {
-                    let (forms, choice) = weighted(i);
-                    needed[input] = needed[input].union(forms);
-                    offered[input] = offered[input].union(choice);
-                } else if let Some(form) = layer.op.input_need(Level::Fp32) {
-                    needed[input].insert(form);
-                } else {
-                    followed[input] = followed[input].union(needed[i + 1]);
-                }
-            }
-        }
-        needed[0] = settled(needed[0], offered[0], followed[0]);
+        let mut needed = PerTensor::empty(Forms::NONE);
+        let mut wanted = PerTensor::<Wanted, N>::empty(Wanted::NOTHING);
+        let views = (&mut needed.as_view_mut(), &mut wanted.as_view_mut());
+        propagate(&self.layers, weighted, views);
         needed
     }
+}
+
+/// The forms of a tensor that would do, where no reader needs one.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    /// Those from which readers with weights could choose.
+    offered: Forms,
+    /// Those of what operators without weights make of it.
+    followed: Forms,
+}
+
+impl Wanted {
+    const NOTHING: Self = Self {
+        offered: Forms::NONE,
+        followed: Forms::NONE,
+    };
+
+    /// What is needed; if that is nothing, the narrowest form that is offered, or else the widest of those that
+    /// follow.
+    fn settle(self, needed: &mut Forms) {
+        if needed.is_empty() {
+            let form = match self.offered.is_empty() {
+                true => self.followed.widest(),
+                false => self.offered.narrowest(),
+            };
+            *needed = form.map_or(Forms::NONE, Forms::from);
+        }
+    }
+}
+
+/// As [`Network::propagate`], in the memory of what it is given.
+fn propagate(
+    layers: &[Layer],
+    weighted: &dyn Fn(usize) -> (Forms, Forms),
+    (needed, wanted): (
+        &mut PerTensorViewMut<'_, Forms>,
+        &mut PerTensorViewMut<'_, Wanted>,
+    ),
+) {
+    needed.fill(Forms::NONE, layers.len());
+    wanted.fill(Wanted::NOTHING, layers.len());
+    needed[layers.len()].insert(Form::F32);
+    for (i, layer) in layers.iter().enumerate().rev() {
+        wanted[i + 1].settle(&mut needed[i + 1]);
+        for input in layer.inputs.iter().map(|t| usize::from(*t)) {
+            if layer.op.has_weights() {
+                let (forms, choice) = weighted(i);
+                needed[input] = needed[input].union(forms);
+                wanted[input].offered = wanted[input].offered.union(choice);
+            } else if let Some(form) = layer.op.input_need(Level::Fp32) {
+                needed[input].insert(form);
+            } else {
+                wanted[input].followed = wanted[input].followed.union(needed[i + 1]);
+            }
+        }
+    }
+    wanted[0].settle(&mut needed[0]);
 }

@@ -8,9 +8,10 @@ use bitbudget::device::{
 };
 use bitbudget::evaluate::sample;
 use bitbudget::pack;
+use bitbudget_core::cascade::Schedule;
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::place::{Place, Places};
-use bitbudget_core::plan::{CapacityError, Limits, Measure};
+use bitbudget_core::plan::{CapacityError, Limits, Measure, Plan};
 use bitbudget_core::protocol::Refusal;
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::arena::Arena;
@@ -253,6 +254,50 @@ fn outputs_of_random_networks_are_the_hosts() {
             assert_eq!(bits(&output), bits(expected), "{seed}: {:?}", model.network);
         }
     }
+}
+
+/// Random graphs, levels and limits of RAM that layers must run row by row for: the host's plans, and the bits
+/// that its engine gives of whole tensors.
+#[test]
+fn cascades_of_random_graphs_are_the_hosts() {
+    let Some(mut client) = client() else {
+        return;
+    };
+    client.info().expect("an answer");
+    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    let mut rng = SmallRng::seed_from_u64(31);
+    let mut by_rows = 0;
+    for seed in 0..200 {
+        let model = generate::model_at(seed, Style::Real, 4 + seed as usize % 15, &FEW);
+        let bytes = model.emit();
+        let image = HostImage::parse(&bytes).expect("an image");
+        let network = image.network();
+        client.load(&bytes, &|_| {}).expect("room for it");
+        let mut planner = Box::new(HostPlanner::with_places(Places::Flash, network));
+        let least = planner.find_smallest(network).total;
+        let all = planner.plan(network, Limits::NONE, u64::MAX);
+        let all = all.expect("it fits").ram_bytes();
+        let most = rng.random_range(least..=all.max(least));
+        let limits = Limits::ram(if seed % 2 == 0 { least } else { most });
+        let host = planner.plan(network, limits, u64::MAX).expect("a plan");
+        let device = client.replan(limits, Places::Flash, u64::MAX);
+        assert_eq!(device.expect("a plan").plan, host, "seed {seed}");
+        by_rows += u32::from(!host.schedule.is_whole());
+        let raw = generate::sample(&mut rng, &model);
+        let output = client.infer(&Sample::from(Input::U8(&raw)));
+        let (output, _) = output.expect("an output");
+        let mut arena = Arena::new(1 << 20);
+        let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
+        let whole = Plan {
+            schedule: Schedule::WHOLE,
+            ..host
+        };
+        engine.load(whole).expect("room");
+        let expected = engine.infer(Input::U8(&raw)).expect("an output");
+        assert_eq!(bits(&output), bits(expected), "seed {seed}");
+    }
+    println!("{by_rows} plans with cascades");
+    assert!(by_rows > 100, "{by_rows}");
 }
 
 /// A convolution with integer weights, of all channels or of groups, and what it does to borders.

@@ -6,12 +6,12 @@
 //! the best divisions up to an earlier tensor and one cascade behind it (dynamic programming). Blocks may not
 //! fit as closely as their bytes say; then the next best divisions are placed, too.
 
-use heapless::Vec;
+use heapless::{Vec, VecView};
 
-use super::{Lifetimes, Placement};
+use super::{Lifetime, Lifetimes, Placement};
 use crate::cascade::Schedule;
 use crate::form::Forms;
-use crate::network::PerTensor;
+use crate::network::{PerTensor, PerTensorView, PerTensorViewMut};
 
 /// The most divisions that are placed for one answer.
 pub const MOST_PLACED: u32 = 16;
@@ -19,92 +19,120 @@ pub const MOST_PLACED: u32 = 16;
 /// No division.
 const NEVER: u32 = u32::MAX;
 
-/// What divisions are compared by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goal {
-    /// The most bytes that are alive at once.
-    Bytes,
-    /// The turns of all cascades of which none has more bytes alive than this.
-    Turns { most: u32 },
+/// What a tensor adds to cascades.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    /// Its bytes when it is whole.
+    whole: u32,
+    /// The bytes of the bands before it, from the first one on.
+    bands: u32,
+    /// The bytes of the whole tensors before it that are read in its step or later.
+    crossing: u32,
+    /// The turns in which the tensors up to it are made row by row, from the first one on.
+    turns: u32,
+    /// The cost of the best division of the tensors before it.
+    before: u32,
+    /// A cascade that begins with it may begin with the tensor before it, too, if this is not behind its end.
+    last_before: u16,
 }
 
-/// The bytes of tensors in some forms, from one tensor to another one.
-struct Costs<'l, const N: usize> {
-    lifetimes: &'l Lifetimes<N>,
+impl Cost {
+    const NONE: Self = Self {
+        whole: 0,
+        bands: 0,
+        crossing: 0,
+        turns: 0,
+        before: 0,
+        last_before: u16::MAX,
+    };
+
+    /// The most bytes alive while the cascade runs that begins here and ends with a tensor.
+    const fn live_until(&self, end: &Self) -> u32 {
+        self.crossing + end.bands - self.bands + end.whole
+    }
+
+    /// Whether a cascade up to `last` that begins here may begin before it, too.
+    fn can_begin_before(&self, last: usize) -> bool {
+        usize::from(self.last_before) <= last
+    }
+}
+
+/// The costs of tensors in some forms, from one tensor to another one.
+struct Costs<'a> {
+    tensors: PerTensorView<'a, Lifetime>,
+    of: PerTensorViewMut<'a, Cost>,
     first: usize,
     last: usize,
-    /// By tensor: its bytes when it is whole.
-    whole: PerTensor<u32, N>,
-    /// By tensor: the bytes of the bands before it, from the first one on.
-    bands: PerTensor<u32, N>,
-    /// By tensor: the bytes of the whole tensors before it that are read in its step or later.
-    crossing: PerTensor<u32, N>,
 }
 
-impl<'l, const N: usize> Costs<'l, N> {
-    #[inline(never)]
+impl<'a> Costs<'a> {
+    /// The costs, in the memory of `of`.
     fn new(
-        lifetimes: &'l Lifetimes<N>,
-        forms: &PerTensor<Forms, N>,
+        tensors: PerTensorView<'a, Lifetime>,
+        mut of: PerTensorViewMut<'a, Cost>,
+        forms: PerTensorView<'_, Forms>,
         [first, last]: [usize; 2],
     ) -> Self {
-        let zeros = || PerTensor::new(0, lifetimes.count - 1);
-        let mut costs = Self {
-            lifetimes,
-            first,
-            last,
-            whole: zeros(),
-            bands: zeros(),
-            crossing: zeros(),
+        of.fill(Cost::NONE, tensors.layers.len());
+        let mut crossing = 0;
+        // what is not read from there on, until `crossing` is known
+        let end = |of: &mut PerTensorViewMut<'_, Cost>, until: u16, bytes: u32| {
+            let behind = usize::from(until) + 1;
+            if behind <= last {
+                of[behind].crossing += bytes;
+            }
         };
-        // what is not read after each step
-        let mut ends: PerTensor<u32, N> = zeros();
-        let (mut crossing, mut bands) = (0, 0);
         for tensor in 0..first {
-            let of = &lifetimes.tensors[tensor];
-            let until = usize::from(of.last);
-            if until >= first {
-                let bytes = of.whole_bytes(forms[tensor]);
+            let lifetime = &tensors[tensor];
+            if usize::from(lifetime.last) >= first {
+                let bytes = lifetime.whole_bytes(forms[tensor]);
                 crossing += bytes;
-                ends[until] += bytes;
+                end(&mut of, lifetime.last, bytes);
             }
         }
+        let (mut bands, mut turns) = (0, 0);
+        let mut last_before = u16::MAX;
         for tensor in first..=last {
-            let of = &lifetimes.tensors[tensor];
-            let whole = of.whole_bytes(forms[tensor]);
-            costs.whole[tensor] = whole;
-            costs.bands[tensor] = bands;
-            costs.crossing[tensor] = crossing;
-            bands += of.band_bytes(forms[tensor]);
-            crossing = crossing + whole - ends[tensor];
-            ends[usize::from(of.last)] += whole;
+            let lifetime = &tensors[tensor];
+            let whole = lifetime.whole_bytes(forms[tensor]);
+            turns += u32::from(lifetime.turns);
+            crossing -= of[tensor].crossing;
+            of[tensor] = Cost {
+                whole,
+                bands,
+                crossing,
+                turns,
+                before: 0,
+                last_before,
+            };
+            bands += lifetime.band_bytes(forms[tensor]);
+            crossing += whole;
+            end(&mut of, lifetime.last, whole);
+            last_before = match lifetime.rows {
+                0 => u16::MAX,
+                _ => lifetime.last,
+            };
         }
-        costs
-    }
-
-    /// The most bytes alive while one cascade runs.
-    fn live(&self, first: usize, last: usize) -> u32 {
-        self.crossing[first] + self.bands[last] - self.bands[first] + self.whole[last]
-    }
-
-    /// Whether a cascade up to `last` may have this tensor as a band.
-    fn can_be_band(&self, tensor: usize, last: usize) -> bool {
-        let of = &self.lifetimes.tensors[tensor];
-        of.rows > 0 && usize::from(of.last) <= last
+        Self {
+            tensors,
+            of,
+            first,
+            last,
+        }
     }
 
     /// The fewest bytes of this band and all behind it in a cascade; [`NEVER`] where there is none.
     fn least_behind(&self, tensor: usize) -> u32 {
         let (mut least, mut last_read) = (NEVER, 0);
         for last in tensor + 1..=self.last {
-            let of = &self.lifetimes.tensors[last - 1];
-            let bands = self.bands[last] - self.bands[tensor];
+            let of = &self.tensors[last - 1];
+            let bands = self.of[last].bands - self.of[tensor].bands;
             if of.rows == 0 || bands >= least {
                 break;
             }
             last_read = last_read.max(of.last.into());
             if last_read <= last {
-                least = least.min(bands + self.whole[last]);
+                least = least.min(bands + self.of[last].whole);
             }
         }
         least
@@ -114,23 +142,24 @@ impl<'l, const N: usize> Costs<'l, N> {
     fn least_before(&self, tensor: usize) -> u32 {
         let mut least = NEVER;
         for first in (self.first..=tensor).rev() {
-            let bands = self.bands[tensor + 1] - self.bands[first];
-            if self.lifetimes.tensors[first].rows == 0 || bands >= least {
+            let bands = self.of[tensor + 1].bands - self.of[first].bands;
+            if self.tensors[first].rows == 0 || bands >= least {
                 break;
             }
-            least = least.min(bands + self.crossing[first]);
+            least = least.min(bands + self.of[first].crossing);
         }
         least
     }
 
-    /// What a cascade costs; `None` where it has too many bytes.
-    fn cost(&self, goal: Goal, first: usize, last: usize) -> Option<u32> {
-        let live = self.live(first, last);
-        match goal {
-            Goal::Bytes => Some(live),
-            Goal::Turns { most } if live > most => None,
-            Goal::Turns { .. } if first == last => Some(0),
-            Goal::Turns { .. } => Some(self.lifetimes.turns_of([first, last])),
+    /// The turns of a cascade; [`NEVER`] where it has more bytes alive than this.
+    fn turns_within(&self, most: u32, first: usize, last: usize) -> u32 {
+        let (begin, end) = (&self.of[first], &self.of[last]);
+        if begin.live_until(end) > most {
+            NEVER
+        } else if first == last {
+            0
+        } else {
+            end.turns - begin.turns + u32::from(self.tensors[first].turns)
         }
     }
 
@@ -138,159 +167,175 @@ impl<'l, const N: usize> Costs<'l, N> {
     fn next_live(&self, most: u32) -> u32 {
         let mut next = NEVER;
         for last in self.first..=self.last {
-            let mut first = last;
-            loop {
-                let live = self.live(first, last);
+            let end = &self.of[last];
+            for first in (self.first..=last).rev() {
+                let begin = &self.of[first];
+                let live = begin.live_until(end);
                 if live > most {
                     next = next.min(live);
                 }
-                if first == self.first || !self.can_be_band(first - 1, last) {
+                if !begin.can_begin_before(last) {
                     break;
                 }
-                first -= 1;
             }
         }
         next
     }
 
-    /// By tensor: the cost of the best division of all tensors up to it.
-    #[inline(never)]
-    fn best(&self, goal: Goal) -> PerTensor<u32, N> {
-        let mut best = PerTensor::new(NEVER, self.lifetimes.count - 1);
+    /// Finds the fewest bytes of which no cascade of a division has more alive.
+    fn least_live(&mut self) -> u32 {
+        let mut least = 0;
         for last in self.first..=self.last {
-            let mut least = NEVER;
-            let mut first = last;
-            loop {
-                if let Some(cost) = self.cost(goal, first, last) {
-                    let before = match first == self.first {
-                        true => 0,
-                        false => best[first - 1],
-                    };
-                    least = least.min(together(goal, before, cost));
-                }
-                if first == self.first || !self.can_be_band(first - 1, last) {
+            let end = &mut self.of[last];
+            end.before = least;
+            let end = *end;
+            least = NEVER;
+            for first in (self.first..=last).rev() {
+                let begin = &self.of[first];
+                let is_longer = first < last;
+                if is_longer && end.bands - begin.bands + end.whole >= least {
                     break;
                 }
-                first -= 1;
-                let bytes = self.bands[last] - self.bands[first] + self.whole[last];
-                let cannot_improve = match goal {
-                    Goal::Bytes => bytes >= least,
-                    Goal::Turns { most } => bytes > most || least == 0,
-                };
-                if cannot_improve {
+                least = least.min(begin.live_until(&end).max(begin.before));
+                if !begin.can_begin_before(last) {
                     break;
                 }
             }
-            best[last] = least;
         }
-        best
+        least
+    }
+
+    /// Finds the fewest turns of a division of which no cascade has more bytes alive than this.
+    fn fewest_turns(&mut self, most: u32) -> u32 {
+        let mut fewest = 0;
+        for last in self.first..=self.last {
+            let end = &mut self.of[last];
+            end.before = fewest;
+            let end = *end;
+            fewest = NEVER;
+            for first in (self.first..=last).rev() {
+                let begin = &self.of[first];
+                let is_longer = first < last;
+                if is_longer && (fewest == 0 || end.bands - begin.bands + end.whole > most) {
+                    break;
+                }
+                let turns = self.turns_within(most, first, last);
+                fewest = fewest.min(begin.before.saturating_add(turns));
+                if !begin.can_begin_before(last) {
+                    break;
+                }
+            }
+        }
+        fewest
     }
 }
 
-/// The cost of a division and one more cascade; [`NEVER`] if there is none of one of them.
-fn together(goal: Goal, before: u32, cascade: u32) -> u32 {
-    match goal {
-        Goal::Bytes => before.max(cascade),
-        Goal::Turns { .. } => before.saturating_add(cascade),
-    }
+/// Where a cascade begins, and the turns of those behind it.
+#[derive(Clone, Copy, Debug)]
+struct Begin {
+    tensor: u16,
+    behind: u32,
 }
 
 /// A search among the divisions of which no cascade has more than some bytes alive.
-struct Search<'c, 'l, const N: usize> {
-    costs: &'c Costs<'l, N>,
-    forms: &'c PerTensor<Forms, N>,
-    goal: Goal,
-    /// By tensor: the fewest turns up to it.
-    fewest: PerTensor<u32, N>,
+struct Search<'s, 'a> {
+    costs: &'s mut Costs<'a>,
+    /// The bytes alive that no cascade may have more of.
+    most: u32,
+    /// The cascades behind the one in question, the last one first.
+    cascades: &'s mut VecView<Begin>,
+    /// Places the division with these cascades, and one from the first tensor on; the bytes that it takes.
+    /// It is kept if they are fewer than `below`.
+    place: &'s mut dyn FnMut(&[Begin], u32) -> u32,
     /// Placements that may still be tried.
     left: u32,
-    /// The smallest placement that was found, if it takes less than `below`.
-    placed: Option<(Schedule<N>, Placement<N>)>,
+    /// The bytes of the smallest placement that was kept, or those that it must be below.
     below: u32,
 }
 
-impl<'c, 'l, const N: usize> Search<'c, 'l, N> {
-    fn new(costs: &'c Costs<'l, N>, forms: &'c PerTensor<Forms, N>, below: u32) -> Self {
-        Self {
-            costs,
-            forms,
-            goal: Goal::Turns { most: 0 },
-            fewest: PerTensor::empty(NEVER),
-            left: MOST_PLACED,
-            placed: None,
-            below,
-        }
-    }
-
+impl Search<'_, '_> {
     /// Limits the bytes alive; the fewest turns then.
     fn set_most(&mut self, most: u32) -> u32 {
-        self.goal = Goal::Turns { most };
-        self.fewest = self.costs.best(self.goal);
-        self.fewest[self.costs.last]
+        self.most = most;
+        self.costs.fewest_turns(most)
     }
 
     /// Places the divisions of so many turns, until `is_enough` of a placement's bytes; the fewest turns of those
     /// that have more.
-    fn place(&mut self, turns: u32, is_enough: impl Fn(u32) -> bool) -> u32 {
-        let costs = self.costs;
-        // where each cascade begins, and the turns of those behind it
-        let mut cascades: Vec<(u16, u32), N> = Vec::new();
+    fn place(&mut self, turns: u32, enough: u32) -> u32 {
+        let costs = &*self.costs;
+        self.cascades.clear();
         let (mut next, mut behind) = (NEVER, 0);
         let (mut last, mut first) = (costs.last, costs.last + 1);
         while self.left > 0 {
-            let may_begin =
-                first > costs.first && (first > last || costs.can_be_band(first - 1, last));
+            let may_begin = first > last || costs.of[first].can_begin_before(last);
             if !may_begin {
                 // the cascade behind begins earlier
-                let Some((begin, cost)) = cascades.pop() else {
+                let Some(begin) = self.cascades.pop() else {
                     break;
                 };
-                let above = cascades.last();
-                first = begin.into();
-                last = above.map_or(costs.last, |(begin, _)| usize::from(*begin) - 1);
-                behind = cost;
+                let above = self.cascades.last();
+                first = begin.tensor.into();
+                last = above.map_or(costs.last, |above| usize::from(above.tensor) - 1);
+                behind = begin.behind;
                 continue;
             }
             first -= 1;
-            let before = match first == costs.first {
-                true => 0,
-                false => self.fewest[first - 1],
-            };
-            let cost = costs.cost(self.goal, first, last).unwrap_or(NEVER);
-            let now = together(self.goal, behind, cost);
-            let all = together(self.goal, before, now);
+            let now = costs
+                .turns_within(self.most, first, last)
+                .saturating_add(behind);
+            let all = costs.of[first].before.saturating_add(now);
             if all > turns {
                 next = next.min(all);
             } else if first > costs.first {
                 // no more than there are tensors before the last one
-                let _ = cascades.push((first as u16, behind));
+                let _ = self.cascades.push(Begin {
+                    tensor: first as u16,
+                    behind,
+                });
                 behind = now;
                 (last, first) = (first - 1, first);
-            } else if all == turns && is_enough(self.place_one(&cascades)) {
-                break;
+            } else if all == turns {
+                self.left -= 1;
+                let bytes = (self.place)(self.cascades, self.below);
+                self.below = self.below.min(bytes);
+                if bytes <= enough {
+                    break;
+                }
             }
         }
         next
     }
 
-    /// Places the division whose cascades begin at these tensors, the last one first, and at the first tensor;
-    /// the bytes that it takes.
-    fn place_one(&mut self, cascades: &[(u16, u32)]) -> u32 {
-        let mut schedule = Schedule::WHOLE;
-        let begins = |tensor: usize| cascades.iter().any(|(b, _)| usize::from(*b) == tensor);
-        for tensor in self.costs.first..self.costs.last {
-            if !begins(tensor + 1) {
-                schedule.insert(tensor);
+    /// Finds the smallest arena.
+    fn smallest(&mut self) {
+        let least = self.costs.least_live();
+        let mut most = least;
+        let mut tried = NEVER;
+        while self.left > 0 && most < self.below {
+            let turns = self.set_most(most);
+            // others have been placed with fewer bytes alive
+            if turns < tried {
+                tried = turns;
+                self.place(turns, most);
+            }
+            most = self.costs.next_live(most);
+        }
+        if least < self.below {
+            // blocks may fit closer in one that takes more turns
+            let mut turns = self.set_most(self.below - 1);
+            while self.left > 0 && least < self.below && turns != NEVER {
+                turns = self.place(turns, least);
             }
         }
-        let placement = self.costs.lifetimes.place(self.forms, &schedule);
-        let bytes = placement.bytes();
-        self.left -= 1;
-        if bytes < self.below {
-            self.below = bytes;
-            self.placed = Some((schedule, placement));
+    }
+
+    /// Finds the fewest turns within so many bytes, of which the limit is one more.
+    fn within(&mut self, most: u32) {
+        let mut turns = self.set_most(most);
+        while turns != NEVER && self.below > most && self.left > 0 {
+            turns = self.place(turns, most);
         }
-        bytes
     }
 }
 
@@ -302,33 +347,9 @@ impl<const N: usize> Lifetimes<N> {
     /// Never: every tensor can be whole.
     #[must_use]
     pub fn smallest(&self, forms: &PerTensor<Forms, N>) -> (Schedule<N>, Placement<N>) {
-        let last = self.count - 1;
-        let costs = Costs::new(self, forms, [0, last]);
-        let least = costs.best(Goal::Bytes)[last];
-        let mut most = least;
-        let mut search = Search::new(&costs, forms, NEVER);
-        let mut tried = NEVER;
-        while search.left > 0 && most < search.below {
-            let turns = search.set_most(most);
-            // others have been placed with fewer bytes alive
-            if turns < tried {
-                tried = turns;
-                search.place(turns, |bytes| bytes <= most);
-            }
-            most = costs.next_live(most);
-        }
-        if least < search.below {
-            // blocks may fit closer in one that takes more turns
-            let mut turns = search.set_most(search.below - 1);
-            while search.left > 0 && least < search.below && turns != NEVER {
-                turns = search.place(turns, |bytes| bytes <= least);
-            }
-        }
-        let whole = || {
-            let placement = self.place(forms, &Schedule::WHOLE);
-            (Schedule::WHOLE, placement)
-        };
-        search.placed.unwrap_or_else(whole)
+        let whole = || (Schedule::WHOLE, self.place(forms, &Schedule::WHOLE));
+        self.search(forms, NEVER, &|search| search.smallest())
+            .unwrap_or_else(whole)
     }
 
     /// Every tensor whole if that takes at most so many bytes; else the schedule of fewest turns that does, as
@@ -339,13 +360,41 @@ impl<const N: usize> Lifetimes<N> {
         forms: &PerTensor<Forms, N>,
         most: u32,
     ) -> Option<(Schedule<N>, Placement<N>)> {
-        let costs = Costs::new(self, forms, [0, self.count - 1]);
-        let mut search = Search::new(&costs, forms, most.saturating_add(1));
-        let mut turns = search.set_most(most);
-        while turns != NEVER && search.placed.is_none() && search.left > 0 {
-            turns = search.place(turns, |bytes| bytes <= most);
-        }
-        search.placed
+        let below = most.saturating_add(1);
+        self.search(forms, below, &|search| search.within(most))
+    }
+
+    /// The smallest placement below so many bytes that a search finds.
+    fn search(
+        &self,
+        forms: &PerTensor<Forms, N>,
+        below: u32,
+        find: &dyn Fn(&mut Search<'_, '_>),
+    ) -> Option<(Schedule<N>, Placement<N>)> {
+        let mut memory = PerTensor::<Cost, N>::empty(Cost::NONE);
+        let last = self.count - 1;
+        let (tensors, of) = (self.tensors.as_view(), memory.as_view_mut());
+        let mut costs = Costs::new(tensors, of, forms.as_view(), [0, last]);
+        let mut cascades: Vec<Begin, N> = Vec::new();
+        let (mut placed, mut offsets) = (None, PerTensor::empty(0));
+        let mut place = |cascades: &[Begin], below: u32| {
+            let schedule = schedule_of(cascades, last);
+            let bytes = self.place_at(forms, &schedule, &mut offsets);
+            if bytes < below {
+                let offsets = offsets.clone();
+                placed = Some((schedule, Placement { offsets, bytes }));
+            }
+            bytes
+        };
+        find(&mut Search {
+            costs: &mut costs,
+            most: 0,
+            cascades: cascades.as_mut_view(),
+            place: &mut place,
+            left: MOST_PLACED,
+            below,
+        });
+        placed
     }
 
     /// The most bytes that are alive at once when tensors are stored in these forms, in the schedule in which
@@ -356,12 +405,15 @@ impl<const N: usize> Lifetimes<N> {
     }
 
     /// As [`Self::live_bytes`], while the tensors from one to another one are made, of which the last is whole.
-    pub(crate) fn live_bytes_of(
-        &self,
-        forms: &PerTensor<Forms, N>,
-        [first, last]: [usize; 2],
-    ) -> u32 {
-        Costs::new(self, forms, [first, last]).best(Goal::Bytes)[last]
+    ///
+    /// # Panics
+    /// When there are no such tensors.
+    #[must_use]
+    pub fn live_bytes_of(&self, forms: &PerTensor<Forms, N>, tensors: [usize; 2]) -> u32 {
+        let mut memory = PerTensor::<Cost, N>::empty(Cost::NONE);
+        let of = memory.as_view_mut();
+        let mut costs = Costs::new(self.tensors.as_view(), of, forms.as_view(), tensors);
+        costs.least_live()
     }
 
     /// By tensor: the bytes up to which it may as well be whole, if no tensor is in fewer bytes than in these
@@ -369,17 +421,24 @@ impl<const N: usize> Lifetimes<N> {
     /// before is read behind it.
     pub(crate) fn cut_limits(&self, least: &PerTensor<Forms, N>) -> PerTensor<u32, N> {
         let end = self.count - 1;
-        let costs = Costs::new(self, least, [0, end]);
+        let mut memory = PerTensor::<Cost, N>::empty(Cost::NONE);
+        let (tensors, of) = (self.tensors.as_view(), memory.as_view_mut());
+        let costs = Costs::new(tensors, of, least.as_view(), [0, end]);
         let mut limits = PerTensor::new(0, end);
         let mut last_read = 0;
         for tensor in 0..end {
-            let of = self.tensors[tensor];
             if last_read <= tensor {
                 let limit = costs.least_behind(tensor).min(costs.least_before(tensor));
                 limits[tensor] = limit;
             }
-            last_read = last_read.max(of.last.into());
+            last_read = last_read.max(self.tensors[tensor].last.into());
         }
         limits
     }
+}
+
+/// The schedule whose cascades begin at these tensors and at the first one, and end with tensor `last`.
+fn schedule_of<const N: usize>(cascades: &[Begin], last: usize) -> Schedule<N> {
+    let begins = |tensor: usize| cascades.iter().any(|at| usize::from(at.tensor) == tensor);
+    Schedule::of_bands((0..last).filter(|tensor| !begins(tensor + 1)))
 }

@@ -173,8 +173,8 @@ fn evaluate<const N: usize, const K: usize, const D: usize>(
         let choices = choices.filter(|choice| choice.allowed && choice.fits(capacity));
         let values = choices.map(|choice| {
             let mut value = i64::from(choice.price) << problem.shift;
-            for (lambda, cost) in lambda.iter().zip(choice.cost) {
-                value += lambda * i64::from(cost);
+            for (lambda, cost) in lambda.iter().zip(&choice.cost) {
+                value += lambda * i64::from(*cost);
             }
             (value, choice)
         });
@@ -182,8 +182,8 @@ fn evaluate<const N: usize, const K: usize, const D: usize>(
             continue;
         };
         value += least;
-        for (sum, cost) in costs.iter_mut().zip(best.cost) {
-            *sum += i64::from(cost);
+        for (sum, cost) in costs.iter_mut().zip(&best.cost) {
+            *sum += i64::from(*cost);
         }
     }
     Plane {

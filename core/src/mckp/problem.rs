@@ -89,6 +89,7 @@ impl<const K: usize, const D: usize> Group<K, D> {
         &self.choices
     }
 
+    #[inline(always)]
     pub(super) fn choice(&self, item: u8) -> Choice<D> {
         self.choices[usize::from(item)]
     }
@@ -367,8 +368,8 @@ impl<const N: usize, const K: usize, const D: usize> Problem<N, K, D> {
     pub(super) fn cost(&self, items: &[u8; N]) -> [i64; D] {
         let mut sums = [0; D];
         for (group, &item) in self.groups.iter().zip(items) {
-            for (sum, cost) in sums.iter_mut().zip(group.choice(item).cost) {
-                *sum += i64::from(cost);
+            for (sum, cost) in sums.iter_mut().zip(&group.choice(item).cost) {
+                *sum += i64::from(*cost);
             }
         }
         sums
@@ -417,10 +418,10 @@ pub(super) fn priced<const N: usize, const K: usize, const D: usize>(
     choice: &Choice<D>,
 ) -> i64 {
     let mut value = i64::from(choice.price) << problem.shift;
-    for (lambda, cost) in lambda.iter().zip(choice.cost) {
+    for (lambda, cost) in lambda.iter().zip(&choice.cost) {
         // most limits are none, and a product that saturates takes its time
         if *lambda != 0 {
-            value = value.saturating_add(lambda.saturating_mul(cost.into()));
+            value = value.saturating_add(lambda.saturating_mul((*cost).into()));
         }
     }
     value.min(FAR)

@@ -426,7 +426,8 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
 
     /// Selects the groups with more than one choice that the gap allows, and returns the root: what
     /// the others leave; none if they leave nothing. The wider a group's costs spread, the earlier it
-    /// is decided: what is left is then filled up by ever finer grains.
+    /// is decided: what is left is then filled up by ever finer grains. Not inlined: its memory is on the stack.
+    #[inline(never)]
     fn select_core(&mut self) -> Option<Node<D>> {
         let search = &mut *self.search;
         let mut left = self.relaxation.capacity;
@@ -452,15 +453,14 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
                 search.items[index] = best;
                 let choice = group.choice(best);
                 search.classes[index] = choice.class;
-                for (left, cost) in left.iter_mut().zip(choice.cost) {
-                    *left -= i64::from(cost);
+                for (left, cost) in left.iter_mut().zip(&choice.cost) {
+                    *left -= i64::from(*cost);
                 }
             }
         }
         let (problem, relaxation, surcharge) = (&*self.problem, &*self.relaxation, self.surcharge);
         let gap = search.gap;
-        let spread = |&group: &u16| {
-            let index = usize::from(group);
+        let spread = |index: usize| {
             let choices = problem.groups[index].choices().iter();
             let allowed = choices.zip(&relaxation.reduced[index]);
             let allowed = allowed.filter(|(_, reduced)| **reduced <= gap);
@@ -480,10 +480,14 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
                 false => relaxation.lambda[d].cast_unsigned(),
             };
             let width = |d: usize| (high[d] - low[d]).saturating_mul(weight(d));
-            let width = (0..D).map(width).fold(0, u64::saturating_add);
-            (Reverse(width), group)
+            (0..D).map(width).fold(0, u64::saturating_add)
         };
-        sort_by(&mut search.order, |a, b| spread(a) < spread(b));
+        let mut spreads = [0; N];
+        for &group in &search.order {
+            spreads[usize::from(group)] = spread(group.into());
+        }
+        let key = |group: &u16| (Reverse(spreads[usize::from(*group)]), *group);
+        sort_by(&mut search.order, |a, b| key(a) < key(b));
         let core = Core {
             problem: self.problem,
             relaxation: self.relaxation,

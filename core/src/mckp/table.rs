@@ -67,12 +67,19 @@ impl<const N: usize, const K: usize, const D: usize> Core<'_, N, K, D> {
     /// Returns the smallest reduced + mu · cost of a group of the order, and the costs where it is.
     fn smallest(&self, depth: usize, mu: &[i64; D]) -> (i64, &[u32; D]) {
         let dims = self.problem.dims();
-        let values = self
-            .choices(depth)
-            .map(|(reduced, cost)| (reduced + product(mu, cost, dims), cost));
-        values
-            .min_by_key(|(value, _)| *value)
-            .unwrap_or((0, &[0; D]))
+        let group = usize::from(self.order[depth]);
+        let choices = self.problem.groups[group].choices().iter();
+        let mut smallest = (i64::MAX, &[0; D]);
+        // a plain loop: this is what a search does most
+        for (choice, &reduced) in choices.zip(&self.relaxation.reduced[group]) {
+            if reduced <= self.gap {
+                let value = reduced + product(mu, &choice.cost, dims);
+                if value < smallest.0 {
+                    smallest = (value, &choice.cost);
+                }
+            }
+        }
+        smallest
     }
 }
 
@@ -180,12 +187,9 @@ impl<const N: usize, const D: usize> Table<N, D> {
     fn fill_column<const K: usize>(&mut self, core: &Core<'_, N, K, D>, column: usize) {
         self.filled |= 1 << column;
         let mu = self.multipliers[column];
-        let dims = core.problem.dims();
         let mut sum = 0;
         for depth in (0..self.depths).rev() {
-            let values = core.choices(depth);
-            let values = values.map(|(reduced, cost)| reduced + product(&mu, cost, dims));
-            sum += values.min().unwrap_or(0);
+            sum += core.smallest(depth, &mu).0;
             self.sums[depth][column] = sum;
         }
     }
