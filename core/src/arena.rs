@@ -27,12 +27,20 @@ pub struct Placement<const N: usize> {
 }
 
 /// The rows of a tensor that lie in the arena.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Band {
     /// Rows that there is room for; 0: the tensor is whole.
     pub rows: u16,
     /// Whether its only reader sums rows up; the sums lie behind the rows.
     pub sums: bool,
+}
+
+impl Band {
+    /// A whole tensor.
+    pub(crate) const NONE: Self = Self {
+        rows: 0,
+        sums: false,
+    };
 }
 
 /// Length and live range of every tensor: the part of placement that no layout changes.
@@ -299,7 +307,7 @@ impl<const N: usize> Lifetimes<N> {
     /// Which tensors are bands in a schedule, and of how many rows.
     #[must_use]
     pub fn bands(&self, schedule: &Schedule<N>) -> PerTensor<Band, N> {
-        let mut bands = PerTensor::new(Band::default(), self.count - 1);
+        let mut bands = PerTensor::new(Band::NONE, self.count - 1);
         for tensor in (0..self.count).filter(|tensor| schedule.is_band(*tensor)) {
             let of = self.tensors[tensor];
             bands[tensor] = Band {

@@ -8,17 +8,19 @@ use embedded_storage::nor_flash::ReadNorFlash;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use crate::arch::im2col::Im2col;
 use crate::arena::{Band, Lifetimes, Placement};
 use crate::block::BLOCK_ALIGN;
-use crate::cascade::Progress;
+use crate::cascade::{Progress, Schedule};
 use crate::form::{Form, Forms};
 use crate::image::Image;
 use crate::input::{Source, Writer};
 use crate::level::Level;
 use crate::network::PerTensor;
+use crate::op::memory::KernelMemory;
 use crate::place::Place;
 use crate::plan::{Limits, LimitsTooSmall, Plan, Planner};
-use crate::step::{Blocks, Steps, shift};
+use crate::step::{Blocks, Memory, Steps, shift};
 use crate::storage::Mapped;
 use crate::tensor::View;
 
@@ -148,21 +150,21 @@ struct Layout<const N: usize> {
 
 impl<const N: usize> Layout<N> {
     /// No layout: nothing is resident.
-    fn empty(layers: usize) -> Self {
+    const fn empty() -> Self {
         Self {
             levels: Vec::new(),
             places: Vec::new(),
             starts: Vec::new(),
             weight_bytes: 0,
             ram_bytes: 0,
-            forms: PerTensor::new(Forms::NONE, layers),
+            forms: PerTensor::empty(Forms::NONE),
         }
     }
 
     /// The layout of a plan: in RAM blocks lie in the order of their layers, without gaps.
     fn new<const K: usize>(image: &Image<'_, N, K>, plan: &Plan<N>) -> Result<Self, EngineError> {
         let network = image.network();
-        let mut layout = Self::empty(network.layers.len());
+        let mut layout = Self::empty();
         for (layer, row) in network.prices.rows.iter().enumerate() {
             let level = plan.levels.get(layer).copied().flatten();
             let item = network.item_at(layer, level);
@@ -263,17 +265,20 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         if !arena.as_ptr().addr().is_multiple_of(ARENA_ALIGN) {
             return Err(EngineError::Misaligned);
         }
-        Ok(Self {
+        let mut engine = Self {
             image,
             storage,
             blocks_at,
             arena,
-            lifetimes: Lifetimes::new(image.network()),
-            placement: Placement::empty(),
-            bands: PerTensor::new(Band::default(), image.network().layers.len()),
+            lifetimes: const { Lifetimes::empty() },
+            placement: const { Placement::empty() },
+            bands: const { PerTensor::empty(Band::NONE) },
             plan: None,
-            layout: Layout::empty(image.network().layers.len()),
-        })
+            layout: const { Layout::empty() },
+        };
+        // where they are to be: a copy of them would be large
+        engine.lifetimes.set_network(image.network());
+        Ok(engine)
     }
 
     /// Whether weights can be read where the image lies: it is in memory, at a multiple of [`BLOCK_ALIGN`].
@@ -455,8 +460,6 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         let Some(plan) = &self.plan else {
             return Err(EngineError::NoPlan);
         };
-        let steps = self.layout.steps(self.image, &self.placement, &self.bands);
-        let arena = &mut *self.arena;
         let mut writer = Writer::new(
             source,
             &network.preprocess,
@@ -464,23 +467,11 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
             self.layout.forms[0].widest(),
             plan.schedule.is_band(0),
         );
-        let last = network.layers.len();
-        let mut tensor = 0;
-        while tensor <= last {
-            let end = plan.schedule.end_of(tensor);
-            if end > tensor {
-                let mut progress = PerTensor::<Progress, N>::new(Progress::default(), last);
-                let progress = &mut progress.as_view_mut();
-                steps.run_cascade([tensor, end], progress, arena, &mut writer, watch);
-            } else if let Some(layer) = tensor.checked_sub(1) {
-                watch(tensor, &mut || steps.run(layer, arena));
-            } else {
-                watch(0, &mut || writer.put_all(&steps.input_spans(None), arena));
-            }
-            tensor = end + 1;
-        }
-        let output = steps.span(last, Form::F32);
-        Ok(cast_slice(&arena[output.range()]))
+        let schedule = &plan.schedule;
+        let steps = self.layout.steps(self.image, &self.placement, &self.bands);
+        run_steps(&steps, schedule, &mut writer, self.arena, watch);
+        let output = steps.span(network.layers.len(), Form::F32);
+        Ok(cast_slice(&self.arena[output.range()]))
     }
 
     /// The elements of a tensor after an inference, as real numbers and in the form that operators
@@ -496,5 +487,39 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         let steps = self.layout.steps(self.image, &self.placement, &self.bands);
         let span = steps.span(tensor, form);
         Some(span.view(&self.arena[span.range()]))
+    }
+}
+
+/// Runs all steps. Not inlined: what kernels work in lies on the stack beside what the writer took to be made.
+#[inline(never)]
+fn run_steps<const N: usize>(
+    steps: &Steps<'_>,
+    schedule: &Schedule<N>,
+    writer: &mut Writer<'_, '_>,
+    arena: &mut [u8],
+    watch: &mut dyn FnMut(usize, &mut dyn FnMut()),
+) {
+    let kernels = KernelMemory {
+        im2col: &mut Im2col::new(),
+        sums: &mut [0; _],
+        fours: &mut [[0; 4]; _],
+    };
+    let memory = &mut Memory { arena, kernels };
+    let last = steps.layers.len();
+    let mut tensor = 0;
+    while tensor <= last {
+        let end = schedule.end_of(tensor);
+        if end > tensor {
+            let mut progress = PerTensor::<Progress, N>::new(Progress::default(), last);
+            let progress = &mut progress.as_view_mut();
+            steps.run_cascade([tensor, end], progress, memory, writer, watch);
+        } else if let Some(layer) = tensor.checked_sub(1) {
+            watch(tensor, &mut || steps.run(layer, memory));
+        } else {
+            watch(0, &mut || {
+                writer.put_all(&steps.input_spans(None), memory.arena);
+            });
+        }
+        tensor = end + 1;
     }
 }

@@ -12,6 +12,7 @@ use crate::input::Writer;
 use crate::level::{Level, WeightFormat};
 use crate::network::{Layer, PerTensorView, PerTensorViewMut};
 use crate::op::geometry::Geometry;
+use crate::op::memory::KernelMemory;
 use crate::op::pool::Means;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
 use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
@@ -75,6 +76,12 @@ pub(crate) fn shift(bytes: &mut [u8], from: Range<usize>, to: usize) {
             right[..count].copy_from_slice(&left[from + high..][..count]);
         }
     }
+}
+
+/// What steps work in.
+pub(crate) struct Memory<'m> {
+    pub(crate) arena: &'m mut [u8],
+    pub(crate) kernels: KernelMemory<'m>,
 }
 
 /// One turn of a layer: which rows it reads and which ones it makes.
@@ -151,14 +158,14 @@ impl Steps<'_> {
     ///
     /// # Panics
     /// When there is no such layer, or the arena is too small.
-    pub fn run(&self, layer: usize, arena: &mut [u8]) {
+    pub(crate) fn run(&self, layer: usize, memory: &mut Memory<'_>) {
         let turn = Turn {
             reads: 0..self.shape(self.layers[layer].inputs[0].into()).h,
             makes: 0..self.layers[layer].output.h,
             first: &|_| 0,
         };
         for form in self.forms[layer + 1].iter() {
-            self.run_into(layer, form, &turn, arena);
+            self.run_into(layer, form, &turn, memory);
         }
     }
 
@@ -171,7 +178,7 @@ impl Steps<'_> {
         &self,
         tensors: [usize; 2],
         progress: &mut PerTensorViewMut<'_, Progress>,
-        arena: &mut [u8],
+        memory: &mut Memory<'_>,
         writer: &mut Writer<'_, '_>,
         watch: &mut dyn FnMut(usize, &mut dyn FnMut()),
     ) {
@@ -191,7 +198,7 @@ impl Steps<'_> {
             if makes.end - progress[tensor].first > self.room(tensor) {
                 let oldest = cascade.oldest_needed(tensor, progress);
                 let held = progress[tensor].first;
-                self.drop_rows(tensor, held..makes.start, oldest, arena);
+                self.drop_rows(tensor, held..makes.start, oldest, memory.arena);
                 progress[tensor].first = oldest;
             }
             let first = |tensor: usize| match self.bands[tensor].rows {
@@ -201,7 +208,7 @@ impl Steps<'_> {
             match turns {
                 None => watch(tensor, &mut || {
                     let spans = self.input_spans(Some((&makes, first(0))));
-                    writer.put_row(taken, &spans, arena);
+                    writer.put_row(taken, &spans, memory.arena);
                 }),
                 Some(turns) => {
                     let layer = tensor - 1;
@@ -212,10 +219,10 @@ impl Steps<'_> {
                     };
                     watch(tensor, &mut || {
                         if turns.sums {
-                            self.sum_up(layer, taken, &turn, arena);
+                            self.sum_up(layer, taken, &turn, memory.arena);
                         } else {
                             for form in self.forms[tensor].iter() {
-                                self.run_into(layer, form, &turn, arena);
+                                self.run_into(layer, form, &turn, memory);
                             }
                         }
                     });
@@ -237,14 +244,14 @@ impl Steps<'_> {
     }
 
     #[inline(never)]
-    fn run_into(&self, layer: usize, form: Form, turn: &Turn<'_>, arena: &mut [u8]) {
+    fn run_into(&self, layer: usize, form: Form, turn: &Turn<'_>, memory: &mut Memory<'_>) {
         let level = self.levels[layer];
         let target = layer + 1;
         let rows = (&turn.makes, (turn.first)(target));
         let target = self.rows_span(target, form, rows);
         // alive at the same step, so inputs never overlap the output; weights lie before both
         let written = target.range();
-        let (before, rest) = arena.split_at_mut(written.start);
+        let (before, rest) = memory.arena.split_at_mut(written.start);
         let (output, after) = rest.split_at_mut(written.len());
         let (before, after): (&[u8], &[u8]) = (before, after);
         let of = &self.layers[layer];
@@ -274,7 +281,7 @@ impl Steps<'_> {
             level,
             block: &blocks[self.blocks.starts[layer] as usize..],
         };
-        step.run(views, &mut target.view_mut(output));
+        step.run(views, &mut target.view_mut(output), &mut memory.kernels);
     }
 
     /// Adds a row to the sums of a pool, and writes their means in its last turn.
@@ -344,7 +351,7 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn run(&self, [a, b]: [View<'_>; 2], target: &mut ViewMut<'_>) {
+    fn run(&self, [a, b]: [View<'_>; 2], target: &mut ViewMut<'_>, memory: &mut KernelMemory) {
         let activation = self.layer.activation;
         let (input, output) = (self.input, self.output);
         match self.op {
@@ -359,14 +366,14 @@ impl Step<'_> {
                     a,
                     target,
                     |x, w, target| conv2d::float(&geometry, x, w, activation, target),
-                    |x, zero_point, w, output| conv2d::int(&geometry, x, zero_point, w, output),
+                    |x, w, output| conv2d::int(&geometry, x, w, output, memory),
                 );
             }
             Op::Dense => self.weighted(
                 a,
                 target,
                 |x, w, target| dense::float(x, w, activation, target),
-                |x, _, w, output| dense::int(x, w, output),
+                |(x, _), w, output| dense::int(x, w, output, memory),
             ),
             Op::Add => add::run(a, b, activation, target),
             Op::MaxPool { window } => pool::max(
@@ -392,7 +399,7 @@ impl Step<'_> {
         input: View<'_>,
         target: &mut ViewMut<'_>,
         float: impl FnOnce(&[f32], &FloatWeights<'_>, &mut ViewMut<'_>),
-        int: impl FnOnce(&[i8], i8, &IntWeights<'_>, &mut IntOutput<'_, '_>),
+        int: impl FnOnce((&[i8], i8), &IntWeights<'_>, &mut IntOutput<'_, '_>),
     ) {
         let layer = self.layer;
         let channels = usize::from(layer.output.c);
@@ -407,7 +414,7 @@ impl Step<'_> {
                 let weights = block::int(self.block, channels, count, width);
                 let (q_out, activation) = (layer.output_q, layer.activation);
                 let mut output = IntOutput::new(&weights, q_out, activation, target);
-                int(x, q.zero_point, &weights, &mut output);
+                int((x, q.zero_point), &weights, &mut output);
             }
             // the input was asked for in the level's own form
             (View::F32(_), WeightFormat::Int(_))

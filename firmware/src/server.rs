@@ -3,7 +3,7 @@
 use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{Image, ImageError};
 use bitbudget_core::place::Places;
-use bitbudget_core::plan::{Plan, Planner};
+use bitbudget_core::plan::{Limits, Plan, Planner};
 use bitbudget_core::protocol::{
     CHUNK_BYTES, Cost, Element, Failure, ImageInfo, Info, Planned, Refusal, Request, Response,
     Stats, checksum,
@@ -182,14 +182,7 @@ impl<'b, P: Read + Write> Server<'b, P> {
                     node_limit,
                 } => {
                     planner.set_places(places);
-                    let checked = planner.check(image.network(), &limits);
-                    let planned = checked.map_err(Refusal::from).and_then(|()| {
-                        let plan = || planner.plan(image.network(), limits, node_limit);
-                        let (plan, solve_ticks) = self.clock.measure(plan);
-                        let plan = plan.map_err(EngineError::from)?;
-                        info!("plan of {=u64} bytes", plan.ram_bytes());
-                        Ok(self.make_resident(engine, plan, solve_ticks)?)
-                    });
+                    let planned = self.replan(engine, (image, planner), limits, node_limit);
                     planned.map(Response::Planned)
                 }
                 Request::Infer { element } => {
@@ -252,6 +245,23 @@ impl<'b, P: Read + Write> Server<'b, P> {
             };
             self.link.answer(number, outcome);
         }
+    }
+
+    /// Not inlined, so that plans are not in memory while the network runs.
+    #[inline(never)]
+    fn replan(
+        &mut self,
+        engine: &mut Engine<'_, LAYERS, LEVELS>,
+        (image, planner): (&Image<'_, LAYERS, LEVELS>, &mut Planner<LAYERS, ITEMS>),
+        limits: Limits,
+        node_limit: u64,
+    ) -> Result<Planned<LAYERS>, Refusal> {
+        planner.check(image.network(), &limits)?;
+        let plan = || planner.plan(image.network(), limits, node_limit);
+        let (plan, solve_ticks) = self.clock.measure(plan);
+        let plan = plan.map_err(EngineError::from)?;
+        info!("plan of {=u64} bytes", plan.ram_bytes());
+        Ok(self.make_resident(engine, plan, solve_ticks)?)
     }
 
     #[inline(never)]

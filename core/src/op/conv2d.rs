@@ -2,6 +2,7 @@
 
 use crate::arch::pixels::Pixels;
 use crate::op::geometry::Geometry;
+use crate::op::memory::KernelMemory;
 use crate::op::sums::{Sums, Taps};
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
 use crate::op::{Activation, depthwise, direct};
@@ -43,10 +44,10 @@ pub(crate) fn float(
 #[inline(never)]
 pub(crate) fn int(
     geometry: &Geometry,
-    input: &[i8],
-    zero_point: i8,
+    (input, zero_point): (&[i8], i8),
     weights: &IntWeights<'_>,
     output: &mut IntOutput<'_, '_>,
+    memory: &mut KernelMemory<'_>,
 ) {
     let Geometry {
         window,
@@ -60,12 +61,16 @@ pub(crate) fn int(
     let depth = usize::from(from.c) / groups;
     let channels = usize::from(to.c) / groups;
     if geometry.is_depthwise() && window.taps() <= depthwise::MAX_TAPS {
-        return depthwise::int(geometry, input, zero_point, weights, output);
+        return depthwise::int(geometry, (input, zero_point), weights, output, memory);
     }
     if direct::int(geometry, input, zero_point, weights, output) {
         return;
     }
-    let mut sums = Sums::new(weights, output);
+    let mut sums = Sums {
+        weights,
+        output,
+        memory,
+    };
     for group in 0..groups {
         let mut pixel = 0;
         while pixel < pixels {

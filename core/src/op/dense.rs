@@ -5,6 +5,7 @@ use bytemuck::cast_slice;
 use crate::arch::pixels::Pixels;
 use crate::arch::{Int, IntKernels};
 use crate::op::Activation;
+use crate::op::memory::KernelMemory;
 use crate::op::sums::Sums;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights, for_each_block};
 use crate::quant::Width;
@@ -27,7 +28,12 @@ pub(crate) fn float(
 
 /// Multiplies INT8 with integers in 32 bits.
 #[inline(never)]
-pub(crate) fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
+pub(crate) fn int(
+    input: &[i8],
+    weights: &IntWeights<'_>,
+    output: &mut IntOutput<'_, '_>,
+    memory: &mut KernelMemory<'_>,
+) {
     if weights.rows.width == Width::Int8 {
         let (rows, pitch) = (cast_slice(weights.rows.bytes), weights.rows.pitch);
         Int::dots_i8(input, rows, pitch, weights.bias, |channel, sums| {
@@ -35,14 +41,12 @@ pub(crate) fn int(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput
         });
         return;
     }
-    im2col(input, weights, output);
-}
-
-/// As [`int`], for weights of any width. Not inlined: its memory is on the stack.
-#[inline(never)]
-fn im2col(input: &[i8], weights: &IntWeights<'_>, output: &mut IntOutput<'_, '_>) {
+    let mut sums = Sums {
+        weights,
+        output,
+        memory,
+    };
     let channels = 0..weights.bias.len();
-    let mut sums = Sums::new(weights, output);
     sums.run(0, Pixels::One, channels, input.len(), |taps, _| {
         taps.put(input);
     });

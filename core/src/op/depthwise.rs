@@ -1,10 +1,14 @@
 //! Depthwise convolution: every channel has weights of its own.
 
+use bytemuck::cast_slice_mut;
+
 use crate::arch::pixels::Pixels;
 use crate::arch::{Float, FloatKernels, Int, IntKernels, portable};
 use crate::op::Activation;
 use crate::op::geometry::Geometry;
+use crate::op::memory::{self, KernelMemory};
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
+use crate::quant::Width;
 use crate::tensor::ViewMut;
 
 /// The most taps that are taken here.
@@ -12,8 +16,10 @@ pub(crate) const MAX_TAPS: usize = 64;
 
 /// Fours of channels that are worked on at a time, if their weights have room.
 const FOURS: usize = 16;
-/// Room for the weights of fours of channels.
-const WEIGHTS: usize = 160;
+const _: () = assert!(
+    4 * FOURS + memory::FOURS <= memory::CHANNELS * Pixels::MOST,
+    "sums and patch lie side by side"
+);
 
 /// Channels of an eight.
 const EIGHT: usize = 8;
@@ -81,11 +87,16 @@ pub(crate) fn float(
 #[inline(never)]
 pub(crate) fn int(
     geometry: &Geometry,
-    input: &[i8],
-    zero_point: i8,
+    (input, zero_point): (&[i8], i8),
     weights: &IntWeights<'_>,
     output: &mut IntOutput<'_, '_>,
+    memory: &mut KernelMemory<'_>,
 ) {
+    let fours = &mut memory.fours[..];
+    let (sums, patch) = memory.sums.split_at_mut(4 * FOURS);
+    let sums = sums.as_chunks_mut::<4>().0;
+    // the inputs under a window that lies in part on the padding
+    let patch: &mut [i8] = cast_slice_mut(patch);
     let [height, width] = geometry.window.kernel.map(usize::from);
     let taps = height * width;
     let channels = weights.bias.len();
@@ -94,25 +105,33 @@ pub(crate) fn int(
     for (tap, offset) in inside[..taps].iter_mut().enumerate() {
         *offset = (tap / width * pitch + tap % width * channels) as u32;
     }
-    let mut fours = [[0; 4]; WEIGHTS];
-    let mut sums = [[0; 4]; FOURS];
-    let mut patch = [0; 4 * WEIGHTS];
-    let block = 4 * FOURS.min(WEIGHTS / taps);
+    let block = 4 * FOURS.min(memory::FOURS / taps);
     for first in (0..channels).step_by(block) {
         let len = block.min(channels - first);
         let side = len.next_multiple_of(4);
         let fours = &mut fours[..side / 4 * taps];
-        fours.fill([0; 4]);
-        let of_channel = |channel: usize| {
-            let row = weights.rows.row(first + channel, taps);
-            (0..taps).map(|tap| i16::from(portable::weight(row, tap, weights.rows.width)))
-        };
-        spread(len, taps, of_channel, fours);
+        if side > len {
+            fours.fill([0; 4]);
+        }
+        let row = |channel: usize| weights.rows.row(first + channel, taps);
+        match weights.rows.width {
+            Width::Int8 => {
+                let of_channel = |channel| row(channel).iter().map(|w| w.cast_signed().into());
+                spread(len, taps, of_channel, fours);
+            }
+            width @ (Width::Int4 | Width::Int2) => {
+                let of_channel = |channel| {
+                    let row = row(channel);
+                    (0..taps).map(move |tap| portable::weight(row, tap, width).into())
+                };
+                spread(len, taps, of_channel, fours);
+            }
+        }
         let mut bias = [[0; 4]; FOURS];
         bias.as_flattened_mut()[..len].copy_from_slice(&weights.bias[first..first + len]);
         // of taps that were copied side by side
         let mut copied = [0; MAX_TAPS];
-        for (tap, offset) in copied.iter_mut().enumerate() {
+        for (tap, offset) in copied[..taps].iter_mut().enumerate() {
             *offset = (tap * side) as u32;
         }
         geometry.for_each(|pixel, rows, columns| {
@@ -129,7 +148,7 @@ pub(crate) fn int(
                         patch[tap * side..][..len].copy_from_slice(from);
                     }
                 }
-                Int::depthwise(&patch, &copied[..taps], fours, &bias, sums);
+                Int::depthwise(patch, &copied[..taps], fours, &bias, sums);
             }
             output.put(pixel, Pixels::One, first, &sums.as_flattened()[..len]);
         });

@@ -15,6 +15,7 @@ pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod direct;
 pub(crate) mod geometry;
+pub(crate) mod memory;
 pub(crate) mod pool;
 pub(crate) mod reshape;
 pub(crate) mod rows;

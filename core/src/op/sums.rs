@@ -5,31 +5,17 @@ use core::ops::Range;
 use crate::arch::im2col::{Im2col, Rows};
 use crate::arch::pixels::Pixels;
 use crate::arch::{Int, IntKernels};
+use crate::op::memory::{CHANNELS, KernelMemory};
 use crate::op::weights::{IntOutput, IntWeights};
 
-/// Channels whose sums are held at a time.
-const CHANNELS: usize = 64;
-
 /// A layer's sums on their way into its output.
-pub(crate) struct Sums<'a, 'w, 'o> {
-    weights: &'a IntWeights<'a>,
-    output: &'a mut IntOutput<'w, 'o>,
-    im2col: <Int as IntKernels>::Im2col,
-    sums: [i32; CHANNELS * Pixels::MOST],
+pub(crate) struct Sums<'a, 'w, 'o, 'm> {
+    pub(crate) weights: &'a IntWeights<'a>,
+    pub(crate) output: &'a mut IntOutput<'w, 'o>,
+    pub(crate) memory: &'a mut KernelMemory<'m>,
 }
 
-impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
-    /// Ready for the pixels of a layer.
-    #[inline]
-    pub(crate) fn new(weights: &'a IntWeights<'a>, output: &'a mut IntOutput<'w, 'o>) -> Self {
-        Self {
-            weights,
-            output,
-            im2col: Im2col::new(),
-            sums: [0; CHANNELS * Pixels::MOST],
-        }
-    }
-
+impl Sums<'_, '_, '_, '_> {
     /// Sums up and stores `pixels` from `pixel` on, in some channels: `len` products each. `gather(taps, i)`
     /// gives all taps of the i-th pixel in order.
     pub(crate) fn run(
@@ -45,12 +31,13 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
             bytes,
             pitch,
         } = self.weights.rows;
+        let KernelMemory { im2col, sums, .. } = &mut *self.memory;
         let capacity = <Int as IntKernels>::Im2col::capacity(pixels);
         // the taps that the buffer holds
         let mut held = 0..0;
         for first in channels.clone().step_by(CHANNELS) {
             let block = first..channels.end.min(first + CHANNELS);
-            let sums = &mut self.sums[..block.len() * pixels.count()];
+            let sums = &mut sums[..block.len() * pixels.count()];
             let biases = &self.weights.bias[block];
             if pixels == Pixels::One {
                 sums.copy_from_slice(biases);
@@ -63,17 +50,17 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
             for from in (0..len).step_by(capacity) {
                 let wanted = from..len.min(from + capacity);
                 if held != wanted {
-                    self.im2col.begin(pixels);
+                    im2col.begin(pixels);
                     for pixel in 0..pixels.count() {
                         let mut taps = Taps {
-                            im2col: &mut self.im2col,
+                            im2col: &mut *im2col,
                             pixel,
                             wanted: wanted.clone(),
                             at: 0,
                         };
                         gather(&mut taps, pixel);
                     }
-                    self.im2col.seal(wanted.len(), width);
+                    im2col.seal(wanted.len(), width);
                     held = wanted.clone();
                 }
                 let rows = Rows {
@@ -81,7 +68,7 @@ impl<'a, 'w, 'o> Sums<'a, 'w, 'o> {
                     bytes: &bytes[first * pitch + width.row_bytes(from)..],
                     pitch,
                 };
-                self.im2col.dots(wanted.len(), &rows, sums);
+                im2col.dots(wanted.len(), &rows, sums);
             }
             self.output.put(pixel, pixels, first, sums);
         }

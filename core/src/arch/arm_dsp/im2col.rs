@@ -83,6 +83,7 @@ impl DspIm2col {
 }
 
 impl Im2col for DspIm2col {
+    #[inline(always)]
     fn new() -> Self {
         Self {
             words: [0; Self::WORDS],
