@@ -345,8 +345,15 @@ fn place(
     order.clear();
     let mut bytes = 0;
     for _ in 0..count {
-        let unplaced = (0..count).filter(|t| offsets[*t] == NOWHERE);
-        let Some(tensor) = unplaced.max_by_key(|t| (blocks[*t].bytes, count - t)) else {
+        // of equal ones the first
+        let mut largest = None;
+        for tensor in (0..count).filter(|t| offsets[*t] == NOWHERE) {
+            let bytes = blocks[tensor].bytes;
+            if largest.is_none_or(|(_, most)| bytes > most) {
+                largest = Some((tensor, bytes));
+            }
+        }
+        let Some((tensor, _)) = largest else {
             break;
         };
         let block = blocks[tensor];

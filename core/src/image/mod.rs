@@ -270,8 +270,14 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
     #[must_use]
     pub fn block_range(&self, layer: usize, format: WeightFormat) -> Option<Range<usize>> {
         let mut start = *self.offsets.get(layer)? as usize;
-        for stored in self.network.weight_formats(layer) {
-            let bytes = self.network.format_bytes(layer, stored)? as usize;
+        let row = self.network.prices.rows.get(layer)?;
+        for stored in WeightFormat::ALL {
+            let mut items = row.iter();
+            // whose bytes were checked to be the block's
+            let Some(item) = items.find(|item| item.level.weight_format() == stored) else {
+                continue;
+            };
+            let bytes = item.bytes as usize;
             if stored == format {
                 return Some(start..start + bytes);
             }

@@ -53,7 +53,7 @@ impl Sums<'_, '_, '_, '_> {
                     im2col.begin(pixels);
                     for pixel in 0..pixels.count() {
                         let mut taps = Taps {
-                            im2col: &mut *im2col,
+                            im2col,
                             pixel,
                             wanted: wanted.clone(),
                             at: 0,

@@ -173,7 +173,7 @@ const fn mix([a, b, c, d, e, f, g, h]: [u32; 8]) -> Mix {
 }
 
 /// Instructions of calling an operator.
-const CALL: Mix = mix([280, 0, 0, 100, 60, 20, 150, 40]);
+const CALL: Mix = mix([420, 0, 0, 160, 90, 20, 150, 60]);
 
 /// The instructions of a layer with weights at a level; none of a layer without.
 #[must_use]
@@ -317,9 +317,7 @@ impl Sums {
             return channels.and(mix([8, 0, 0, 8, 4, 4, 12, 2]).times(self.channels / 5.0));
         }
         let ends = mix([13, 0, 0, 7, 1, 2, 4, 2]).times(self.channels);
-        // scratch memory is cleared as well
-        let cleared = mix([650, 0, 0, 100, 100, 600, 830, 250]);
-        channels.and(ends).and(self.gathered(width)).and(cleared)
+        channels.and(ends).and(self.gathered(width))
     }
 
     /// The patch of a pixel.
