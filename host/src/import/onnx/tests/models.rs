@@ -77,19 +77,20 @@ fn resnet8_with_skips() {
     let Some(graph) = model("resnet8_residual.onnx") else {
         return;
     };
+    // in the file, `down` stands behind the branch beside it
     let expected = [
         "stem.0 conv2d [0] 32x32x16",
         "convs.0.0 conv2d [1] 32x32x16",
         "convs.1.0 conv2d [2] 32x32x16",
         "add1 add [3, 1] 32x32x16",
         "convs.2.0 conv2d [4] 16x16x32",
-        "convs.3.0 conv2d [5] 16x16x32",
         "down.1 conv2d [4] 16x16x32",
-        "add2 add [6, 7] 16x16x32",
+        "convs.3.0 conv2d [5] 16x16x32",
+        "add2 add [7, 6] 16x16x32",
         "convs.4.0 conv2d [8] 8x8x64",
-        "convs.5.0 conv2d [9] 8x8x64",
         "down.2 conv2d [8] 8x8x64",
-        "add3 add [10, 11] 8x8x64",
+        "convs.5.0 conv2d [9] 8x8x64",
+        "add3 add [11, 10] 8x8x64",
         "avg-pool1 avg-pool [12] 1x1x64",
         "fc dense [13] 1x1x10",
     ];
