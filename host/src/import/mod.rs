@@ -81,10 +81,14 @@ pub fn load(path: &Path) -> Result<Graph, ImportError> {
     let bytes = read(path)?;
     let path = || path.to_path_buf();
     let graph = match Format::of(&path(), &bytes) {
-        Some(Format::Onnx) => onnx::parse(&bytes).map_err(|source| ImportError::Onnx {
-            path: path(),
-            source,
-        }),
+        Some(Format::Onnx) => {
+            let folder = path().parent().map(Path::to_path_buf);
+            let parsed = onnx::parse_beside(&bytes, &folder.unwrap_or_default());
+            parsed.map_err(|source| ImportError::Onnx {
+                path: path(),
+                source,
+            })
+        }
         None => Err(ImportError::Format { path: path() }),
     };
     graph.map(order::by_least_ram)

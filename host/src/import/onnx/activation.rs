@@ -11,7 +11,7 @@ use super::value::{Value, View, dims_text};
 
 /// Relu.
 pub(super) fn relu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
     activate(b, &view, Activation::Relu)
 }
 
@@ -30,7 +30,7 @@ pub(super) fn clip<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
             "it clips to {low}..{high}, only 0..6 and 0..inf are supported"
         ));
     };
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
     match activation {
         Activation::None => Ok(Value::Activation(view)),
         Activation::Relu | Activation::Relu6 => activate(b, &view, activation),
@@ -72,7 +72,10 @@ fn activate(b: &mut Builder<'_>, view: &View, activation: Activation) -> Result<
             (Activation::Relu, Activation::None | Activation::Relu) => Activation::Relu,
         };
     }
-    Ok(Value::Activation(View::new(tensor, view.dims.clone())))
+    Ok(Value::Activation(View {
+        tensor,
+        ..view.clone()
+    }))
 }
 
 /// Softmax over all elements of a sample.

@@ -168,7 +168,10 @@ pub(super) fn arithmetic<'a>(
 }
 
 fn add<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
-    let (left, right) = (b.view(node, 0)?, b.view(node, 1)?);
+    let (left, right) = (b.view_in_any_order(node, 0)?, b.view_in_any_order(node, 1)?);
+    if left.order != right.order {
+        return unsupported("it adds a tensor with the channels first and one with them last");
+    }
     if left.dims != right.dims {
         return unsupported(format!(
             "it adds {} and {}: broadcasting is not supported",
@@ -178,11 +181,13 @@ fn add<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     }
     let mut inputs = vec![left.tensor, right.tensor];
     if b.layers.shape(left.tensor) != b.layers.shape(right.tensor) {
+        // channels first, or not to be had
+        let (left, right) = (b.view(node, 0)?, b.view(node, 1)?);
         inputs = vec![b.layers.materialize(&left)?, b.layers.materialize(&right)?];
     }
     let output = b.layers.shape(inputs[0]);
     let tensor = b.layers.push_plain(Op::Add, inputs, output)?;
-    Ok(Value::Activation(View::new(tensor, left.dims)))
+    Ok(Value::Activation(View { tensor, ..left }))
 }
 
 /// The operation with the constant that is input `index`.

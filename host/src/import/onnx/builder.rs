@@ -3,16 +3,17 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use bitbudget_core::op::Op;
 use bitbudget_core::shape::Shape;
 use rten_onnx::onnx::{GraphProto, TensorProto};
 
 use super::error::{Fault, OnnxError, UnsupportedNode, unsupported};
-use super::layers::{Layers, check_finite};
+use super::layers::{Layers, check_finite, dimension};
 use super::live::Live;
 use super::name;
 use super::node::Node;
 use super::tensor::{Data, Tensor};
-use super::value::{Fill, Value, View};
+use super::value::{Fill, Order, Value, View, dims_text};
 use crate::graph::Graph;
 
 /// The model's input.
@@ -21,6 +22,8 @@ pub(super) struct Input<'a> {
     pub(super) shape: Shape,
     /// Without the batch.
     pub(super) dims: Vec<usize>,
+    /// The order of these.
+    pub(super) order: Order,
     /// The batch size, where it is fixed.
     pub(super) batch: Option<i64>,
     /// Length of the file.
@@ -83,7 +86,8 @@ impl<'a> Builder<'a> {
             batch: input.batch,
             opset,
         };
-        builder.bind(input.name, Value::Activation(View::new(0, input.dims)));
+        let view = View::new(0, input.dims).in_order(input.order, input.shape);
+        builder.bind(input.name, Value::Activation(view));
         Ok(builder)
     }
 
@@ -162,12 +166,24 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Input `index` as a tensor of the graph, without padding.
+    /// Input `index` as a tensor of the graph, without padding, in any order.
+    pub(super) fn view_in_any_order(
+        &mut self,
+        node: &Node<'a>,
+        index: usize,
+    ) -> Result<View, Fault> {
+        match self.value(node, index)? {
+            Value::Activation(view) if view.order == Order::ChannelsLast => Ok(view),
+            Value::Activation(_) | Value::Const(_) | Value::Missing => self.view(node, index),
+        }
+    }
+
+    /// Input `index` as a tensor of the graph, channels first and without padding.
     pub(super) fn view(&mut self, node: &Node<'a>, index: usize) -> Result<View, Fault> {
         self.padded_view(node, index, None)
     }
 
-    /// Input `index` as a tensor of the graph, without padding or padded with `fill`.
+    /// Input `index` as a tensor of the graph, channels first, without padding or padded with `fill`.
     pub(super) fn padded_view(
         &mut self,
         node: &Node<'a>,
@@ -175,6 +191,11 @@ impl<'a> Builder<'a> {
         fill: Option<Fill>,
     ) -> Result<View, Fault> {
         match self.value(node, index)? {
+            Value::Activation(view) if view.order == Order::ChannelsLast => unsupported(format!(
+                "it reads {} with the channels last, which only Transpose, Reshape, ReduceMean, \
+                 ReduceMax, Relu, Clip, Add, Gemm and MatMul can",
+                dims_text(&view.dims)
+            )),
             Value::Activation(view) if view.pad == [0; 4] || fill == Some(view.fill) => Ok(view),
             Value::Activation(view) => unsupported(match view.fill {
                 Fill::Zero => {
@@ -261,6 +282,16 @@ impl<'a> Builder<'a> {
 
     fn output(&mut self, label: &str, output: &'a str) -> Result<usize, Fault> {
         match self.named(label, output)? {
+            Value::Activation(view) if view.order == Order::ChannelsLast => {
+                let shape = self.layers.shape(view.tensor);
+                let own = [shape.h, shape.w, shape.c].map(usize::from);
+                if view.dims == own {
+                    return Ok(view.tensor);
+                }
+                let vector = Shape::vector(dimension(shape.len())?);
+                self.layers
+                    .push_plain(Op::Reshape, vec![view.tensor], vector)
+            }
             Value::Activation(view) if view.pad == [0; 4] => {
                 let shape = self.layers.shape(view.tensor);
                 let is_vector = shape == Shape::vector(shape.c);

@@ -1,10 +1,13 @@
 //! Errors of ONNX models.
 
-use std::fmt;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use crate::import::MAX_FILE_BYTES;
 
 /// The way to export a model that can be imported, for the end of a help text.
 pub(in crate::import) const RE_EXPORT: &str = "with PyTorch: \
-    `torch.onnx.export(model.eval(), example, \"model.onnx\", external_data=False)`";
+    `torch.onnx.export(model.eval(), example, \"model.onnx\")`";
 
 /// The oldest operator set that can be imported.
 pub const OLDEST_OPSET: i64 = 7;
@@ -143,11 +146,73 @@ pub enum OnnxError {
         /// Its name.
         tensor: String,
     },
-    /// A tensor's data lie in another file.
+    /// A tensor's data lie in another file, which is read only for initializers of a model that is a file.
     #[error("the tensor `{tensor}` lies outside the model, in `{location}`")]
-    #[diagnostic(help("export the model into one file, {RE_EXPORT}"))]
+    #[diagnostic(help("export the model into one file: with PyTorch, `external_data=False`"))]
     ExternalData {
         /// Its name.
+        tensor: String,
+        /// The other file.
+        location: String,
+    },
+    /// A tensor's data lie where no file of the model may be.
+    #[error("the tensor `{tensor}` lies in `{location}`, which is not below the model's folder")]
+    #[diagnostic(help("ONNX has data in files below the model's folder, by relative paths"))]
+    ExternalPath {
+        /// Its name.
+        tensor: String,
+        /// The other file.
+        location: String,
+    },
+    /// The file with a tensor's data cannot be read.
+    #[error("cannot read {}, in which the tensor `{tensor}` lies", path.display())]
+    #[diagnostic(help(
+        "a model and the files with its data belong together: copy all of them, under their own names"
+    ))]
+    ExternalRead {
+        /// Its name.
+        tensor: String,
+        /// The other file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The files with tensors' data are longer than any model can be.
+    #[error("with the data file {}, the model is larger than {MAX_FILE_BYTES} bytes", path.display())]
+    ExternalTooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Where a tensor's data lie in their file is not a number.
+    #[error(
+        "the {key} of the tensor `{tensor}` in its data file is `{found}`, expected a number of bytes"
+    )]
+    ExternalNumber {
+        /// Its name.
+        tensor: String,
+        /// `offset` or `length`.
+        key: &'static str,
+        /// The text that is there.
+        found: String,
+    },
+    /// A tensor's data end behind the file that they lie in.
+    #[error("the tensor `{tensor}` ends at byte {end} of `{location}`, which has {found}")]
+    #[diagnostic(help("the file may be cut off, or it is another model's"))]
+    ExternalRange {
+        /// Its name.
+        tensor: String,
+        /// The other file.
+        location: String,
+        /// The byte behind its last one.
+        end: u64,
+        /// Bytes of the file.
+        found: u64,
+    },
+    /// Tensors have more bytes in a file than it has.
+    #[error("up to the tensor `{tensor}`, tensors have more bytes in `{location}` than it has")]
+    #[diagnostic(help("the file is damaged: no byte of it belongs to two tensors"))]
+    ExternalOverlap {
+        /// The tensor that is too much.
         tensor: String,
         /// The other file.
         location: String,

@@ -2,7 +2,8 @@
 //!
 //! ONNX counts tensors `[N, C, H, W]`, the core `[H, W, C]`: the batch disappears, weights are
 //! permuted, and a flattened tensor keeps the core's order because the columns of the dense layer
-//! that reads it are permuted instead. Batch normalization, constant biases, ReLU and padding are
+//! that reads it are permuted instead. A model whose input is `[N, H, W, C]`, as those from TensorFlow are, transposes
+//! it before its first convolution, and back before it flattens: both change only how a tensor is seen. Batch normalization, constant biases, ReLU and padding are
 //! folded into the layer that they belong to.
 
 mod activation;
@@ -12,11 +13,13 @@ mod arithmetic;
 mod builder;
 mod convert;
 mod error;
+mod external;
 mod fold;
 mod layers;
 mod live;
 mod name;
 mod node;
+mod order;
 mod pool;
 mod tensor;
 mod value;
@@ -26,6 +29,7 @@ mod window;
 mod wire;
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use bitbudget_core::shape::Shape;
 use rten_onnx::onnx::{
@@ -40,8 +44,9 @@ pub(super) use error::RE_EXPORT;
 pub use error::{OLDEST_OPSET, OnnxError, UnsupportedNode};
 use live::Live;
 use node::Node;
+use value::Order;
 
-/// The float model in the bytes of an ONNX file.
+/// The float model in the bytes of an ONNX file, all of whose tensors lie in it.
 ///
 /// Every layer of the graph passes [`Op::check`](bitbudget_core::op::Op::check).
 ///
@@ -49,15 +54,29 @@ use node::Node;
 /// When the bytes are damaged or are not ONNX, or when the model uses what the core has no
 /// operators for: [`OnnxError::Unsupported`] lists all of that.
 pub fn parse(bytes: &[u8]) -> Result<Graph, OnnxError> {
+    parse_in(bytes, None)
+}
+
+/// As [`parse`], with the data of tensors that lie in files below the model's folder.
+///
+/// # Errors
+/// As [`parse`], and when such a file is missing, ends early, or is not below the folder.
+pub fn parse_beside(bytes: &[u8], folder: &Path) -> Result<Graph, OnnxError> {
+    parse_in(bytes, Some(folder))
+}
+
+fn parse_in(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, OnnxError> {
     let model = decode(bytes)?;
     let opset = opset(&model.opset_import)?;
-    let graph = model
+    let mut graph = model
         .graph
         .ok_or(OnnxError::MissingPart { part: "graph" })?;
-    let input = input(&graph, bytes.len())?;
+    let beside = folder.map(|folder| external::read_beside(&mut graph, folder));
+    let beside = beside.transpose()?.unwrap_or(0) as usize;
     let output = output(&graph)?;
     let nodes: Vec<Node<'_>> = graph.node.iter().enumerate().map(Node::numbered).collect();
     let nodes = Live::new(nodes, output);
+    let input = input(&graph, &nodes.live, bytes.len().saturating_add(beside))?;
     let mut builder = Builder::new(&graph, &nodes, input, opset)?;
     let mut unsupported = Vec::new();
     for node in &nodes.live {
@@ -132,7 +151,11 @@ fn opset(imports: &[OperatorSetIdProto]) -> Result<i64, OnnxError> {
 }
 
 /// The one input that is not an initializer.
-fn input(graph: &GraphProto, file_bytes: usize) -> Result<Input<'_>, OnnxError> {
+fn input<'g>(
+    graph: &'g GraphProto,
+    nodes: &[Node<'_>],
+    file_bytes: usize,
+) -> Result<Input<'g>, OnnxError> {
     let initializers: HashSet<&str> = graph
         .initializer
         .iter()
@@ -163,7 +186,12 @@ fn input(graph: &GraphProto, file_bytes: usize) -> Result<Input<'_>, OnnxError> 
             },
         });
     }
+    let mut order = Order::ChannelsFirst;
     let (batch, axes) = match dims {
+        [n, h, w, c] if order::is_channels_last(graph, nodes, name(info), dims) => {
+            order = Order::ChannelsLast;
+            (n, vec![('H', h), ('W', w), ('C', c)])
+        }
         [n, c, h, w] => (n, vec![('C', c), ('H', h), ('W', w)]),
         [n, f] => (n, vec![('F', f)]),
         _ => {
@@ -185,8 +213,10 @@ fn input(graph: &GraphProto, file_bytes: usize) -> Result<Input<'_>, OnnxError> 
             })
         })
         .collect::<Result<_, _>>()?;
-    let shape = match sizes[..] {
-        [c, h, w] => Shape::new(h, w, c),
+    let shape = match (sizes.as_slice(), order) {
+        (&[c, h, w], Order::ChannelsFirst) | (&[h, w, c], Order::ChannelsLast) => {
+            Shape::new(h, w, c)
+        }
         _ => Shape::vector(sizes[0]),
     };
     if shape.is_unusable() {
@@ -199,6 +229,7 @@ fn input(graph: &GraphProto, file_bytes: usize) -> Result<Input<'_>, OnnxError> 
         name: name(info),
         shape,
         dims: sizes.into_iter().map(usize::from).collect(),
+        order,
         batch: batch.dim_value,
         file_bytes,
     })

@@ -7,7 +7,7 @@ use super::arguments::{axes, axis, known};
 use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::node::Node;
-use super::value::{Fill, Value, View, dims_text};
+use super::value::{Fill, Order, Value, View, dims_text};
 use super::window::Sliding;
 
 /// MaxPool.
@@ -107,7 +107,7 @@ pub(super) fn reduce<'a>(
     let Some(given) = axes(b, node, 1)?.filter(|axes| !axes.is_empty()) else {
         return unsupported("it has no axes and so mixes the samples of a batch");
     };
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
     let rank = view.dims.len() + 1;
     let mut axes = given
         .iter()
@@ -115,12 +115,32 @@ pub(super) fn reduce<'a>(
         .collect::<Result<Vec<usize>, Fault>>()?;
     axes.sort_unstable();
     axes.dedup();
-    if !axes.iter().copied().eq(2..rank) {
+    let (of_image, example) = match view.order {
+        Order::ChannelsFirst => (2..rank, [2, 3]),
+        Order::ChannelsLast => (1..rank - 1, [1, 2]),
+    };
+    if !axes.iter().copied().eq(of_image) {
         return unsupported(format!(
-            "its axes are {given:?}, only all of the image's ([2, 3]) are supported"
+            "its axes are {given:?}, only all of the image's ({example:?}) are supported"
         ));
     }
-    global(b, &view, reduction, keep)
+    if view.order == Order::ChannelsFirst {
+        return global(b, &view, reduction, keep);
+    }
+    let shape = b.layers.shape(view.tensor);
+    let [h, w, c] = [shape.h, shape.w, shape.c].map(usize::from);
+    if view.dims != [h, w, c] {
+        return unsupported(format!("it reads {}", dims_text(&view.dims)));
+    }
+    let view = View::new(view.tensor, vec![c, h, w]);
+    let reduced = global(b, &view, reduction, false)?;
+    Ok(match reduced {
+        Value::Activation(view) if keep => {
+            let dims = vec![1, 1, c];
+            Value::Activation(View { dims, ..view })
+        }
+        Value::Activation(_) | Value::Const(_) | Value::Missing => reduced,
+    })
 }
 
 fn global(

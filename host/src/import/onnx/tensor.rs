@@ -5,6 +5,7 @@ use std::rc::Rc;
 use rten_onnx::onnx::{DataLocation, DataType, TensorProto};
 
 use super::error::OnnxError;
+use super::external;
 
 /// A constant tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,15 +42,9 @@ impl Tensor {
     /// The tensor in the file; `reader` is the node that asks for it.
     pub(super) fn decode(reader: &str, name: &str, proto: &TensorProto) -> Result<Self, OnnxError> {
         if proto.data_location == Some(DataLocation::EXTERNAL) {
-            let location = proto
-                .external_data
-                .iter()
-                .find(|entry| entry.key.as_deref() == Some("location"));
             return Err(OnnxError::ExternalData {
                 tensor: name.to_owned(),
-                location: location
-                    .and_then(|entry| entry.value.clone())
-                    .unwrap_or_else(|| "?".to_owned()),
+                location: external::location(proto),
             });
         }
         let (dims, len) = checked_dims(name, &proto.dims)?;

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use bitbudget_core::shape::Shape;
+
 use super::tensor::Tensor;
 
 /// One of the model's tensors.
@@ -17,19 +19,30 @@ pub(super) enum Value {
 
 /// A tensor of the graph as the model sees it.
 ///
-/// Row-major over `dims`, the elements are those of the graph's tensor in `[C, H, W]` order: a
-/// flatten or reshape changes the view, not the tensor.
+/// Row-major over `dims`, the elements are those of the graph's tensor in the view's order: a
+/// flatten, a reshape or a transpose changes the view, not the tensor.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     /// Which tensor of the graph.
     pub(super) tensor: usize,
     /// Without the batch, with the padding.
     pub(super) dims: Vec<usize>,
+    /// The order of the tensor's elements; where both are the same, [`Order::ChannelsFirst`].
+    pub(super) order: Order,
     /// Elements around rows and columns that the tensor itself does not have: top, left, bottom,
     /// right.
     pub(super) pad: [usize; 4],
     /// The value of those elements.
     pub(super) fill: Fill,
+}
+
+/// The order in which a view has the elements of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// `[C, H, W]`, as ONNX's convolutions have them.
+    ChannelsFirst,
+    /// `[H, W, C]`, as models from TensorFlow begin and flatten, and as the graph's tensors are.
+    ChannelsLast,
 }
 
 /// The value of padding.
@@ -53,14 +66,24 @@ impl Fill {
 }
 
 impl View {
-    /// The whole tensor `tensor`, seen as `dims`.
+    /// The whole tensor `tensor`, seen as `dims`, channels first.
     pub(super) fn new(tensor: usize, dims: Vec<usize>) -> Self {
         Self {
             tensor,
             dims,
+            order: Order::ChannelsFirst,
             pad: [0; 4],
             fill: Fill::Zero,
         }
+    }
+}
+
+impl View {
+    /// The view in an order, of a tensor of this shape.
+    pub(super) fn in_order(self, order: Order, shape: Shape) -> Self {
+        let is_same = shape.c == 1 || [shape.h, shape.w] == [1, 1];
+        let order = if is_same { Order::ChannelsFirst } else { order };
+        Self { order, ..self }
     }
 }
 

@@ -10,7 +10,7 @@ use super::error::{Fault, unsupported};
 use super::fold;
 use super::node::Node;
 use super::tensor::{Data, Int};
-use super::value::{Value, View, dims_text};
+use super::value::{Order, Value, View, dims_text};
 
 /// Tensors have at most this many dimensions.
 const MAX_RANK: usize = 8;
@@ -20,7 +20,11 @@ fn seen_as(view: &View, dims: Vec<usize>) -> Result<Value, Fault> {
     if dims.len() >= MAX_RANK {
         return unsupported(format!("{} has too many dimensions", dims_text(&dims)));
     }
-    Ok(Value::Activation(View::new(view.tensor, dims)))
+    let order = view.order;
+    Ok(Value::Activation(View {
+        order,
+        ..View::new(view.tensor, dims)
+    }))
 }
 
 /// Identity.
@@ -55,7 +59,7 @@ pub(super) fn cast<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
 /// Flatten.
 pub(super) fn flatten<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let given = node.int("axis", 1)?;
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
     if given != 1 && given != -(view.dims.len() as i64) {
         return unsupported(format!("its axis is {given}, only 1 is supported"));
     }
@@ -70,7 +74,7 @@ pub(super) fn reshape<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value,
         Value::Const(tensor) => fold::reshape(&tensor, &target),
         Value::Missing => Err(Fault::Upstream),
         Value::Activation(_) => {
-            let view = b.view(node, 0)?;
+            let view = b.view_in_any_order(node, 0)?;
             match reshaped(&view.dims, &target, b.batch, keeps_zeros) {
                 Some(dims) => seen_as(&view, dims),
                 None => unsupported(format!(
@@ -136,7 +140,7 @@ pub(super) fn squeeze<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value,
     if let Value::Const(tensor) = &value {
         return fold::squeeze(tensor, given.as_deref());
     }
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
     let Some(given) = given else {
         return unsupported("it has no axes: it would remove a batch of 1");
     };
@@ -164,7 +168,7 @@ pub(super) fn unsqueeze<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Valu
         let dims = fold::unsqueezed(&tensor.dims, &given)?;
         return fold::with_dims(tensor, dims);
     }
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
     let mut with_batch = vec![usize::MAX];
     with_batch.extend(&view.dims);
     let dims = fold::unsqueezed(&with_batch, &given)?;
@@ -174,7 +178,7 @@ pub(super) fn unsqueeze<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Valu
     }
 }
 
-/// Transpose of a constant matrix, or one that moves only dimensions of 1.
+/// Transpose of a constant, of an image from one order to the other, or one that moves only dimensions of 1.
 pub(super) fn transpose<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let given = node.ints("perm")?;
     let value = b.value(node, 0)?;
@@ -196,7 +200,22 @@ pub(super) fn transpose<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Valu
     if let Value::Const(tensor) = &value {
         return fold::transpose(tensor, &permutation);
     }
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
+    let shape = b.layers.shape(view.tensor);
+    let [h, w, c] = [shape.h, shape.w, shape.c].map(usize::from);
+    let seen = |order, dims: [usize; 3]| {
+        let view = View::new(view.tensor, dims.to_vec()).in_order(order, shape);
+        Ok(Value::Activation(view))
+    };
+    match (view.order, &permutation[..]) {
+        (Order::ChannelsFirst, [0, 2, 3, 1]) if view.dims == [c, h, w] => {
+            return seen(Order::ChannelsLast, [h, w, c]);
+        }
+        (Order::ChannelsLast, [0, 3, 1, 2]) if view.dims == [h, w, c] => {
+            return seen(Order::ChannelsFirst, [c, h, w]);
+        }
+        (Order::ChannelsFirst | Order::ChannelsLast, _) => {}
+    }
     let moves_batch = permutation.first() != Some(&0);
     let moved = permutation
         .iter()

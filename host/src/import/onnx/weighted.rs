@@ -10,7 +10,7 @@ use super::error::{Fault, OnnxError, unsupported};
 use super::layers::{check_finite, dimension};
 use super::name;
 use super::node::Node;
-use super::value::{Fill, Value, View, dims_text};
+use super::value::{Fill, Order, Value, View, dims_text};
 use super::window::Sliding;
 use crate::graph::{GraphLayer, Weights};
 
@@ -153,7 +153,7 @@ fn matrix<'a>(b: &mut Builder<'a>, node: &Node<'a>, transposed: bool) -> Result<
 }
 
 /// A dense layer over the last dimension, which must be all there is. The columns are permuted from
-/// the `[C, H, W]` order of a flattened tensor to `[H, W, C]`.
+/// the order of a flattened tensor to `[H, W, C]`.
 fn dense<'a>(
     b: &mut Builder<'a>,
     node: &Node<'a>,
@@ -161,7 +161,7 @@ fn dense<'a>(
     alpha: f32,
     bias: Vec<f32>,
 ) -> Result<Value, Fault> {
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
     let Some(([features], leading)) = view.dims.split_last().map(|(f, rest)| ([*f], rest)) else {
         return unsupported("it reads a scalar for each sample");
     };
@@ -183,7 +183,10 @@ fn dense<'a>(
     for o in 0..matrix.outputs {
         for pixel in 0..height * width {
             weight.extend((0..channels).map(|c| {
-                let f = c * height * width + pixel;
+                let f = match view.order {
+                    Order::ChannelsFirst => c * height * width + pixel,
+                    Order::ChannelsLast => pixel * channels + c,
+                };
                 alpha * matrix.values[o * matrix.strides[0] + f * matrix.strides[1]]
             }));
         }

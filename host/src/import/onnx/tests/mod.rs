@@ -13,7 +13,9 @@ use super::{OnnxError, UnsupportedNode, parse};
 use crate::graph::Graph;
 
 mod errors;
+mod external;
 mod folding;
+mod layouts;
 mod models;
 mod operators;
 mod shapes;

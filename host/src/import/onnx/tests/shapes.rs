@@ -234,7 +234,7 @@ fn views_that_cannot_be() {
             "before the batch",
         ),
         (
-            x().node("Transpose", &["x"], "y", &[("perm", Is(&[0, 2, 3, 1]))]),
+            x().node("Transpose", &["x"], "y", &[("perm", Is(&[0, 1, 3, 2]))]),
             "permutes",
         ),
         (x().node("Transpose", &["x"], "y", &[]), "permutes"),
