@@ -223,7 +223,7 @@ fn plans_keep_to_cycles_and_move_weights() {
     let ms = named["ms"].as_f64().expect("a clock");
     assert!((ms * 180e3 - named["cycles"].as_f64().expect("cycles")).abs() < 1.0);
 
-    let limit = (number(&roomy, "cycles") * 99 / 100).to_string();
+    let limit = (number(&roomy, "cycles") * 995 / 1_000).to_string();
     let faster = plan("x.image", &["--ram", "48KiB", "--cycles", &limit]);
     assert!(number(&faster, "cycles") <= limit.parse().expect("a number"));
     assert!(faster["price"].as_f64() > roomy["price"].as_f64());
