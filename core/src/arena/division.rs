@@ -330,10 +330,11 @@ impl Search<'_, '_> {
         }
     }
 
-    /// Finds the fewest turns within so many bytes, of which the limit is one more.
+    /// Finds the fewest turns within so many bytes.
     fn within(&mut self, most: u32) {
+        let limit = self.below;
         let mut turns = self.set_most(most);
-        while turns != NEVER && self.below > most && self.left > 0 {
+        while turns != NEVER && self.below == limit && self.left > 0 {
             turns = self.place(turns, most);
         }
     }
