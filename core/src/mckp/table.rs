@@ -69,17 +69,18 @@ impl<const N: usize, const K: usize, const D: usize> Core<'_, N, K, D> {
         let dims = self.problem.dims();
         let group = usize::from(self.order[depth]);
         let choices = self.problem.groups[group].choices().iter();
-        let mut smallest = (i64::MAX, &[0; D]);
+        let mut smallest: Option<(i64, &[u32; D])> = None;
         // a plain loop: this is what a search does most
         for (choice, &reduced) in choices.zip(&self.relaxation.reduced[group]) {
             if reduced <= self.gap {
                 let value = reduced + product(mu, &choice.cost, dims);
-                if value < smallest.0 {
-                    smallest = (value, &choice.cost);
+                if smallest.is_none_or(|(least, _)| value < least) {
+                    smallest = Some((value, &choice.cost));
                 }
             }
         }
-        smallest
+        // none once the gap is below 0
+        smallest.unwrap_or((0, &[0; D]))
     }
 }
 
