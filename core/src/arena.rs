@@ -3,6 +3,10 @@
 //! Every tensor has a block that is its own from the step that writes it to the last step that reads it; blocks
 //! that are never alive together may share addresses. A step makes a tensor of those before it, or all the
 //! tensors of a [cascade](crate::cascade), which live throughout it.
+//!
+//! An operator that goes [element by element](crate::op::Op::is_elementwise) makes its output *in place* of an
+//! input that nothing reads later: both have one block, if they are whole, and each is stored in one form, of
+//! elements as wide.
 
 mod division;
 
@@ -11,8 +15,8 @@ pub use division::MOST_PLACED;
 use heapless::{Vec, VecView};
 
 use crate::cascade::{Bands, Cascade, Graph, Progress, Schedule};
-use crate::form::Forms;
-use crate::network::{Network, PerTensor, PerTensorView, PerTensorViewMut};
+use crate::form::{Form, Forms};
+use crate::network::{Layer, Network, PerTensor, PerTensorView, PerTensorViewMut};
 use crate::op::rows::Turns;
 
 /// The most turns of all layers together, in rows, with which tensors may be bands: how many rows a band needs
@@ -66,6 +70,8 @@ struct Lifetime {
     turns: u16,
     /// The last step that reads it; its own number for the output.
     last: u16,
+    /// How many tensors before it is the one in place of which it can be made; 0 if there is none.
+    back: u16,
 }
 
 /// A tensor's block in the arena, and when it is in use.
@@ -77,6 +83,8 @@ pub struct Block {
     pub first: usize,
     /// The last one.
     pub last: usize,
+    /// The tensor that it was made for: an earlier one if the tensor is made in place of it.
+    pub of: usize,
 }
 
 impl Block {
@@ -84,6 +92,7 @@ impl Block {
         bytes: 0,
         first: 0,
         last: 0,
+        of: 0,
     };
 }
 
@@ -109,6 +118,7 @@ impl Lifetime {
             bytes,
             first: bands.start_of(tensor),
             last: bands.end_of(self.last.into()),
+            of: tensor,
         }
     }
 
@@ -145,6 +155,7 @@ impl<const N: usize> Lifetimes<N> {
             rows: 0,
             turns: 0,
             last: 0,
+            back: 0,
         };
         Self {
             tensors: PerTensor::empty(NONE),
@@ -188,21 +199,30 @@ impl<const N: usize> Lifetimes<N> {
                 rows: 0,
                 turns: 0,
                 last: later.or(reader).map_or(tensor, |(i, _)| i + 1) as u16,
+                back: 0,
             };
-            let turns = match tensor.checked_sub(1) {
-                None => shape.h,
+            let (turns, back) = match tensor.checked_sub(1) {
+                None => (shape.h, 0),
                 Some(layer) => {
-                    let source = usize::from(network.layers[layer].inputs[0]);
+                    let Layer { op, inputs, .. } = &network.layers[layer];
+                    let source = usize::from(inputs[0]);
                     let of = Turns {
-                        op: &network.layers[layer].op,
+                        op,
                         input: graph.shape(source),
                         output: shape,
                         sums: self.tensors[source].sums_bytes > 0,
                     };
-                    of.count()
+                    let last_read = |t: &u16| usize::from(self.tensors[usize::from(*t)].last);
+                    let are_different = inputs.windows(2).all(|pair| pair[0] != pair[1]);
+                    let can_replace = op.is_elementwise() && are_different;
+                    // the one made last: often only this layer reads it, and it is stored in one form
+                    let inputs = inputs.iter().filter(|t| last_read(t) == tensor);
+                    let replaced = inputs.max().filter(|_| can_replace);
+                    (of.count(), replaced.map_or(0, |t| tensor as u16 - t))
                 }
             };
             self.tensors[tensor].turns = turns;
+            self.tensors[tensor].back = back;
         }
     }
 
@@ -230,13 +250,25 @@ impl<const N: usize> Lifetimes<N> {
         }
     }
 
-    /// The block of a tensor in a schedule.
-    ///
-    /// # Panics
-    /// When there is no such tensor.
+    /// The blocks of all tensors in a schedule. A tensor that is made in place of another one has that one's.
     #[must_use]
-    pub fn block(&self, tensor: usize, forms: Forms, schedule: &Schedule<N>) -> Block {
-        self.tensors[tensor].block(tensor, forms, schedule.bands())
+    pub fn blocks(
+        &self,
+        forms: &PerTensor<Forms, N>,
+        schedule: &Schedule<N>,
+    ) -> PerTensor<Block, N> {
+        let mut blocks = PerTensor::empty(Block::NONE);
+        let (forms, bands) = (forms.as_view(), schedule.bands());
+        set_blocks(
+            self.tensors.as_view(),
+            forms,
+            bands,
+            &mut blocks.as_view_mut(),
+        );
+        for tensor in 0..self.count {
+            blocks[tensor] = blocks[blocks[tensor].of];
+        }
+        blocks
     }
 
     /// Bytes of a tensor that is whole.
@@ -319,7 +351,15 @@ impl<const N: usize> Lifetimes<N> {
     }
 }
 
-/// The blocks of all tensors in a schedule. As all that knows no capacity, it is built here, as the kernels are.
+/// Whether a tensor in these forms can be made in place of one in those, if both are whole: each has one, and their
+/// elements are as wide.
+const fn share(made: Forms, replaced: Forms) -> bool {
+    let are_floats = [made.contains(Form::F32), replaced.contains(Form::F32)];
+    made.is_single() && replaced.is_single() && are_floats[0] == are_floats[1]
+}
+
+/// The blocks of all tensors in a schedule; those of tensors that are made in place of another one say only which
+/// one's they have. As all that knows no capacity, it is built here, as the kernels are.
 fn set_blocks(
     tensors: PerTensorView<'_, Lifetime>,
     forms: PerTensorView<'_, Forms>,
@@ -329,7 +369,19 @@ fn set_blocks(
     let layers = tensors.layers.len();
     blocks.fill(Block::NONE, layers);
     for tensor in 0..=layers {
-        blocks[tensor] = tensors[tensor].block(tensor, forms[tensor], bands);
+        let block = tensors[tensor].block(tensor, forms[tensor], bands);
+        blocks[tensor] = block;
+        let is_alone = |tensor: usize| block.first == tensor && !bands.contains(tensor);
+        let replaced = tensor - usize::from(tensors[tensor].back);
+        if replaced < tensor
+            && is_alone(tensor)
+            && !bands.contains(replaced)
+            && share(forms[tensor], forms[replaced])
+        {
+            let of = blocks[replaced].of;
+            blocks[tensor].of = of;
+            blocks[of].last = block.last;
+        }
     }
 }
 
@@ -347,7 +399,7 @@ fn place(
     for _ in 0..count {
         // of equal ones the first
         let mut largest = None;
-        for tensor in (0..count).filter(|t| offsets[*t] == NOWHERE) {
+        for tensor in (0..count).filter(|t| offsets[*t] == NOWHERE && blocks[*t].of == *t) {
             let bytes = blocks[tensor].bytes;
             if largest.is_none_or(|(_, most)| bytes > most) {
                 largest = Some((tensor, bytes));
@@ -374,6 +426,9 @@ fn place(
             .take_while(|t| offsets[usize::from(**t)] <= offset);
         let behind = behind.count();
         let _ = order.insert(behind, tensor as u16);
+    }
+    for tensor in 0..count {
+        offsets[tensor] = offsets[blocks[tensor].of];
     }
     bytes
 }
@@ -450,6 +505,7 @@ mod tests {
                     bytes: 4 * rng.random_range(0..50),
                     first,
                     last: rng.random_range(first..=count),
+                    of: tensor,
                 };
             }
             let mut offsets = PerTensor::<u32, N>::empty(0);

@@ -86,6 +86,12 @@ impl Forms {
         self.0 & form.bit() != 0
     }
 
+    /// Whether there is one form in the set, and no more.
+    #[must_use]
+    pub const fn is_single(self) -> bool {
+        self.0.is_power_of_two()
+    }
+
     /// The forms of the set that are before `form` in [`Form::ALL`].
     #[must_use]
     pub const fn before(self, form: Form) -> Self {

@@ -78,6 +78,36 @@ pub(crate) fn shift(bytes: &mut [u8], from: Range<usize>, to: usize) {
     }
 }
 
+/// The arena around what is written. Inputs are alive in the same step, and weights lie before all activations: so
+/// what is read lies before it or after it.
+struct Around<'m> {
+    before: &'m [u8],
+    after: &'m [u8],
+    /// Where `after` begins.
+    end: usize,
+}
+
+impl<'m> Around<'m> {
+    /// What is to be written, and what is around it.
+    fn split(arena: &'m mut [u8], written: Range<usize>) -> (&'m mut [u8], Self) {
+        let (before, rest) = arena.split_at_mut(written.start);
+        let (output, after) = rest.split_at_mut(written.len());
+        let end = written.end;
+        (output, Self { before, after, end })
+    }
+
+    fn get(&self, bytes: Range<usize>) -> &'m [u8] {
+        match bytes.start.checked_sub(self.end) {
+            None => &self.before[bytes],
+            Some(start) => &self.after[start..bytes.end - self.end],
+        }
+    }
+
+    fn view(&self, source: &Span) -> View<'m> {
+        source.view(self.get(source.range()))
+    }
+}
+
 /// What steps work in.
 pub(crate) struct Memory<'m> {
     pub(crate) arena: &'m mut [u8],
@@ -249,27 +279,23 @@ impl Steps<'_> {
         let target = layer + 1;
         let rows = (&turn.makes, (turn.first)(target));
         let target = self.rows_span(target, form, rows);
-        // alive at the same step, so inputs never overlap the output; weights lie before both
-        let written = target.range();
-        let (before, rest) = memory.arena.split_at_mut(written.start);
-        let (output, after) = rest.split_at_mut(written.len());
-        let (before, after): (&[u8], &[u8]) = (before, after);
+        let (output, around) = Around::split(memory.arena, target.range());
         let of = &self.layers[layer];
+        // the output may be made in place of an input; what else is read lies before it or behind it
+        let mut replaced = None;
         let mut views = [View::F32(&[]); 2];
         for (view, tensor) in views.iter_mut().zip(&of.inputs) {
             let tensor = usize::from(*tensor);
             let rows = (&turn.reads, (turn.first)(tensor));
             let form = of.op.reads(level, self.forms[tensor]);
             let source = self.rows_span(tensor, form, rows);
-            let Range { start, end } = source.range();
-            *view = source.view(if start < written.start {
-                &before[start..end]
-            } else {
-                &after[start - written.end..end - written.end]
-            });
+            match source.start == target.start {
+                true => replaced = Some(source.q),
+                false => *view = around.view(&source),
+            }
         }
         let blocks = match self.blocks.places[layer] {
-            Place::Ram => before,
+            Place::Ram => around.before,
             Place::Flash => self.blocks.mapped,
         };
         let input = self.shape(of.inputs[0].into());
@@ -281,7 +307,11 @@ impl Steps<'_> {
             level,
             block: &blocks[self.blocks.starts[layer] as usize..],
         };
-        step.run(views, &mut target.view_mut(output), &mut memory.kernels);
+        let output = &mut target.view_mut(output);
+        match replaced {
+            Some(q) => step.run_in_place(q, views, output),
+            None => step.run(views, output, &mut memory.kernels),
+        }
     }
 
     /// Adds a row to the sums of a pool, and writes their means in its last turn.
@@ -321,15 +351,8 @@ impl Steps<'_> {
         for form in self.forms[layer + 1].iter() {
             let rows = (&turn.makes, (turn.first)(layer + 1));
             let target = self.rows_span(layer + 1, form, rows);
-            let written = target.range();
-            let (before, rest) = arena.split_at_mut(written.start);
-            let (output, after) = rest.split_at_mut(written.len());
-            let sums: &[u8] = if start < written.start {
-                &before[start..end]
-            } else {
-                &after[start - written.end..end - written.end]
-            };
-            let output = &mut target.view_mut(output);
+            let (output, around) = Around::split(arena, target.range());
+            let (sums, output) = (around.get(start..end), &mut target.view_mut(output));
             let means = Means::new(&geometry, count_padding, of.activation);
             means.put_row(&geometry, steps, sums, output);
         }
@@ -391,6 +414,24 @@ impl Step<'_> {
             }
             Op::Reshape => reshape::run(a, activation, target),
             Op::Softmax => softmax::run(a, activation, target),
+        }
+    }
+
+    /// Runs a layer that goes element by element where the elements of one input lie, which is of the INT8
+    /// parameters `q`; there is no view of it.
+    fn run_in_place(&self, q: QParams, [a, b]: [View<'_>; 2], target: &mut ViewMut<'_>) {
+        let activation = self.layer.activation;
+        match self.op {
+            Op::Add => {
+                let other = if a.is_empty() { b } else { a };
+                add::run_in_place(q, other, activation, target);
+            }
+            Op::Reshape => reshape::run_in_place(q, activation, target),
+            Op::Conv2d { .. }
+            | Op::Dense
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::Softmax => {}
         }
     }
 

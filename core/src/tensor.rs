@@ -15,6 +15,14 @@ pub enum View<'a> {
 }
 
 impl View<'_> {
+    /// Whether there is no element.
+    pub(crate) const fn is_empty(&self) -> bool {
+        match self {
+            Self::F32(data) => data.is_empty(),
+            Self::I8(data, _) => data.is_empty(),
+        }
+    }
+
     /// Element `i` as a real number.
     #[must_use]
     pub fn real(&self, i: usize) -> f32 {
@@ -50,6 +58,14 @@ impl ViewMut<'_> {
         self.len() == 0
     }
 
+    /// Its elements, if those there are of a tensor with the INT8 parameters `q`.
+    pub(crate) const fn replaced(&self, q: QParams) -> View<'_> {
+        match self {
+            Self::F32(data) => View::F32(data),
+            Self::I8(data, ..) => View::I8(data, q),
+        }
+    }
+
     /// Stores the activations of real results as the elements from `i` on.
     ///
     /// # Panics
@@ -57,7 +73,10 @@ impl ViewMut<'_> {
     #[inline(never)]
     pub fn put(&mut self, i: usize, reals: &[f32], activation: Activation) {
         match self {
-            Self::F32(data) => activate(&mut data[i..], reals.iter().copied(), activation),
+            Self::F32(data) => {
+                let all = data[i..].iter_mut().zip(reals.iter().copied());
+                activate(all, activation);
+            }
             Self::I8(data, q, rounding) => {
                 let bounds = activation.bounds(*q, *rounding);
                 let to = &mut data[i..][..reals.len()];
@@ -93,10 +112,9 @@ impl ViewMut<'_> {
     }
 }
 
-/// Writes the activation of each real number.
+/// Writes the activation of each real number beside it.
 #[inline]
-pub(crate) fn activate(to: &mut [f32], reals: impl Iterator<Item = f32>, activation: Activation) {
-    let all = to.iter_mut().zip(reals);
+pub(crate) fn activate<'t>(all: impl Iterator<Item = (&'t mut f32, f32)>, activation: Activation) {
     match activation {
         Activation::None | Activation::Relu => {
             // one comparison less: nothing is above the upper end
@@ -153,12 +171,11 @@ impl Requantizer {
         if self.up { -1 } else { 1 }
     }
 
-    /// Writes each `v / 2^shift` as the next element of the tensor, for sums of two products of steps and
-    /// multipliers, which are at most 2^40 in magnitude; they are given with [`Self::sign`].
+    /// Writes each `v / 2^shift` beside it, for sums of two products of steps and multipliers, which are at most
+    /// 2^40 in magnitude; they are given with [`Self::sign`]. [`Self::narrow`] comes after it.
     #[inline]
-    pub(crate) fn shift(&self, sums: impl Iterator<Item = i64>, shift: u8, to: &mut [i8]) {
+    pub(crate) fn shift<'t>(&self, all: impl Iterator<Item = (&'t mut i8, i64)>, shift: u8) {
         let offset = self.clamp.offset;
-        let all = to.iter_mut().zip(sums);
         if (12..=31).contains(&shift) {
             // what is left fits 32 bits, which are cut out of both words
             let offset = (i64::from(offset) << shift) >> 1;
@@ -175,15 +192,11 @@ impl Requantizer {
                 *to = steps.clamp(i8::MIN.into(), i8::MAX.into()) as i8;
             });
         }
-        self.narrow(to);
-        if self.up {
-            to.iter_mut().for_each(|to| *to = !*to);
-        }
     }
 
-    /// Clamps results that are only saturated: a bound that saturation keeps costs nothing.
+    /// Makes elements of results that are only saturated: a bound that saturation keeps costs nothing.
     #[inline(never)]
-    fn narrow(&self, results: &mut [i8]) {
+    pub(crate) fn narrow(&self, results: &mut [i8]) {
         const LEN: usize = 32;
         let [low, high] = [self.clamp.low, self.clamp.high].map(|bound| bound as i8);
         if low > i8::MIN {
@@ -193,6 +206,9 @@ impl Requantizer {
         }
         if high < i8::MAX {
             results.iter_mut().for_each(|x| *x = high.min(*x));
+        }
+        if self.up {
+            results.iter_mut().for_each(|x| *x = !*x);
         }
     }
 }

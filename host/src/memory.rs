@@ -60,13 +60,24 @@ impl Memory {
         let (lifetimes, schedule) = (Lifetimes::new(network), &plan.schedule);
         let placement = lifetimes.place(&forms, schedule);
         let (offsets, bands) = (placement.offsets(), lifetimes.bands(schedule));
+        let in_arena = lifetimes.blocks(&forms, schedule);
         let tensors = 0..network.tensor_count();
         let block = |tensor: usize| {
-            let block = lifetimes.block(tensor, forms[tensor], schedule);
+            let block = in_arena[tensor];
+            // until another tensor is made in place of it
+            let mut later = tensor + 1..tensors.end;
+            let replaced = later.find(|other| in_arena[*other].of == block.of);
             TensorBlock {
                 offset: offsets[tensor],
                 bytes: block.bytes,
-                made: [block.first, block.last],
+                made: [
+                    if block.of == tensor {
+                        block.first
+                    } else {
+                        tensor
+                    },
+                    replaced.map_or(block.last, |other| other - 1),
+                ],
                 band_rows: schedule.is_band(tensor).then(|| bands[tensor].rows),
             }
         };

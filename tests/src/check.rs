@@ -1,5 +1,7 @@
 //! An engine's inference held against the reference.
 
+use bitbudget_core::arena::Lifetimes;
+use bitbudget_core::cascade::Schedule;
 use bitbudget_core::engine::{Engine, Input};
 use bitbudget_core::form::Form;
 use bitbudget_core::level::Level;
@@ -29,7 +31,8 @@ impl Compared {
 }
 
 /// Runs the model at these levels in an arena of exactly the plan's bytes, and compares its output
-/// and all tensors that the last layer read; adds to `compared`.
+/// and all tensors that the last layer read, but for one in place of which it made the output; adds to
+/// `compared`.
 ///
 /// # Panics
 /// When the engine fails or anything differs.
@@ -47,8 +50,11 @@ pub fn check(model: &Model, levels: &[Option<Level>], input: Input<'_>, compared
     };
     let expected = oracle::infer(model, levels, &raw);
     let last = model.network.layers.len();
-    let read = &model.network.layers[last - 1].inputs;
-    for tensor in read.iter().map(|t| usize::from(*t)).chain([last]) {
+    let blocks = Lifetimes::new(&model.network).blocks(&model.forms(levels), &Schedule::WHOLE);
+    let read = model.network.layers[last - 1].inputs.iter();
+    let read = read.map(|t| usize::from(*t));
+    let left = read.filter(|tensor| blocks[*tensor].of != blocks[last].of);
+    for tensor in left.chain([last]) {
         let view = engine.tensor(tensor).expect("resident");
         let (form, values) = &expected[tensor][0];
         let context = || format!("tensor {tensor} as {form:?} at {levels:?} of {model:#?}");

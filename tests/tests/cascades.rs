@@ -1,5 +1,7 @@
 //! Layers that run row by row: the bits of whole tensors, in an arena of exactly as many bytes as the plan says.
 
+use bitbudget::capacity::HostPlan;
+use bitbudget::memory::Memory;
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::cascade::Schedule;
 use bitbudget_core::engine::{Engine, EngineError, Input};
@@ -244,4 +246,40 @@ fn networks_of_microcontrollers_run_in_a_fraction_of_the_ram() {
         println!("{name}: {whole} bytes whole, {smallest} row by row");
         assert!(smallest <= most && 2 * smallest < whole, "{name}");
     }
+}
+
+/// What a picture of the memory says: what is alive together lies apart, and within the arena.
+#[test]
+fn memory_is_told_as_it_is() {
+    let mut replaced = 0;
+    for network in [networks::resnet8_residual(), networks::mobilenet_v2(35, 96)] {
+        let levels = network.layers.iter();
+        let levels = levels.map(|layer| layer.op.has_weights().then_some(INT8));
+        let levels: Vec<_> = levels.collect();
+        let lifetimes = Lifetimes::new(&network);
+        let forms = network.forms(&vec![INT8; network.layers.len()]);
+        for schedule in [Schedule::WHOLE, lifetimes.smallest(&forms).0] {
+            let plan = HostPlan {
+                schedule,
+                ..plan_of(&levels)
+            };
+            let memory = Memory::of(&network, &plan);
+            for (i, block) in memory.blocks.iter().enumerate() {
+                let end = block.offset + block.bytes;
+                assert!(end <= memory.arena_bytes);
+                for other in &memory.blocks[..i] {
+                    let together = block.made[0] <= other.made[1] && other.made[0] <= block.made[1];
+                    let apart = end <= other.offset || other.offset + other.bytes <= block.offset;
+                    assert!(!together || apart);
+                    let follows = other.made[1] + 1 == block.made[0];
+                    replaced += usize::from(follows && other.offset == block.offset);
+                }
+            }
+            let steps = memory.steps.iter();
+            let most = steps.map(|step| step.bytes()).max();
+            assert_eq!(most.max(Some(lifetimes.live_bytes(&forms))), most);
+            assert!(most <= Some(memory.arena_bytes));
+        }
+    }
+    assert!(replaced > 8, "{replaced} in place");
 }

@@ -1,6 +1,8 @@
 //! Every operator on its own, held against the reference: INT8 bit for bit, FP32 within its
 //! tolerance.
 
+use bitbudget_core::arena::Lifetimes;
+use bitbudget_core::cascade::Schedule;
 use bitbudget_core::engine::Input;
 use bitbudget_core::level::Level;
 use bitbudget_core::op::Activation;
@@ -95,6 +97,54 @@ fn int8_sums_are_exact() {
         builder.add(0, other)
     });
     exact_in_int8(5, 300, |builder| builder.add(0, 0));
+}
+
+/// Sums and reshapes, in place of tensors that are as wide, and elsewhere.
+#[test]
+fn operators_in_place_give_what_they_give_elsewhere() {
+    let mut rng = SmallRng::seed_from_u64(21);
+    let mut compared = Compared::default();
+    let mut in_place = [0; 3];
+    let mut elsewhere = 0;
+    for seed in 0..150 {
+        let [h, w] = [rng.random_range(7..=12), rng.random_range(9..=13)];
+        let channels = rng.random_range(5..=11);
+        let mut builder = Builder::new(seed, Style::Dyadic, Shape::new(h, w, channels));
+        builder.levels = Level::ALL.to_vec();
+        let same = Window::square(1, 1, 0);
+        let b = builder.conv(0, same, 1, channels);
+        let a = builder.conv(0, same, 1, channels);
+        let other = builder.conv(a, same, 1, channels);
+        let sum = if rng.random() {
+            builder.add(b, a)
+        } else {
+            builder.add(a, b)
+        };
+        let again = builder.add(other, sum);
+        let last = builder.reshape(again, Shape::new(channels, h, w));
+        builder.dense(last, 1);
+        let model = builder.finish();
+        let levels = levels(&mut rng, &model);
+        let forms = model.forms(&levels);
+        let blocks = Lifetimes::new(&model.network).blocks(&forms, &Schedule::WHOLE);
+        for (count, (made, of)) in in_place
+            .iter_mut()
+            .zip([(sum, a), (again, sum), (last, again)])
+        {
+            let is_as_wide = forms[made].bytes(4) == forms[of].bytes(4);
+            assert_eq!(blocks[made].of == blocks[of].of, is_as_wide);
+            *count += usize::from(is_as_wide);
+            elsewhere += usize::from(!is_as_wide);
+        }
+        let sample = sample(&mut rng, &model);
+        check(&model, &levels, Input::U8(&sample), &mut compared);
+    }
+    let all = in_place.iter().chain([&elsewhere]);
+    assert!(
+        all.clone().all(|count| *count > 20),
+        "{in_place:?} {elsewhere}"
+    );
+    assert!(compared.exact > 200, "{}", compared.exact);
 }
 
 #[test]

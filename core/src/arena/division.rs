@@ -8,7 +8,7 @@
 
 use heapless::{Vec, VecView};
 
-use super::{Lifetime, Lifetimes, Placement};
+use super::{Lifetime, Lifetimes, Placement, share};
 use crate::cascade::Schedule;
 use crate::form::Forms;
 use crate::network::{PerTensor, PerTensorView, PerTensorViewMut};
@@ -28,6 +28,8 @@ struct Cost {
     bands: u32,
     /// The bytes of the whole tensors before it that are read in its step or later.
     crossing: u32,
+    /// Of these the bytes that it takes over when it is made in place of one; at most its own.
+    taken_over: u32,
     /// The turns in which the tensors up to it are made row by row, from the first one on.
     turns: u32,
     /// The cost of the best division of the tensors before it.
@@ -41,20 +43,35 @@ impl Cost {
         whole: 0,
         bands: 0,
         crossing: 0,
+        taken_over: 0,
         turns: 0,
         before: 0,
         last_before: u16::MAX,
     };
 
-    /// The most bytes alive while the cascade runs that begins here and ends with a tensor.
+    /// The most bytes alive while the cascade runs that begins here and ends with a later tensor.
     const fn live_until(&self, end: &Self) -> u32 {
         self.crossing + end.bands - self.bands + end.whole
+    }
+
+    /// The bytes alive while it is made alone.
+    const fn live_alone(&self) -> u32 {
+        self.crossing + self.whole - self.taken_over
     }
 
     /// Whether a cascade up to `last` that begins here may begin before it, too.
     fn can_begin_before(&self, last: usize) -> bool {
         usize::from(self.last_before) <= last
     }
+}
+
+/// When a tensor counts as made in place of the one that it [may replace](Lifetime::back).
+#[derive(Clone, Copy, Debug)]
+enum InPlace {
+    /// Where the forms of both allow it.
+    Exactly,
+    /// Always: no layout has fewer bytes alive, and none has fewer for tensors that take more.
+    AtBest,
 }
 
 /// The costs of tensors in some forms, from one tensor to another one.
@@ -72,6 +89,7 @@ impl<'a> Costs<'a> {
         mut of: PerTensorViewMut<'a, Cost>,
         forms: PerTensorView<'_, Forms>,
         [first, last]: [usize; 2],
+        in_place: InPlace,
     ) -> Self {
         of.fill(Cost::NONE, tensors.layers.len());
         let mut crossing = 0;
@@ -97,10 +115,18 @@ impl<'a> Costs<'a> {
             let whole = lifetime.whole_bytes(forms[tensor]);
             turns += u32::from(lifetime.turns);
             crossing -= of[tensor].crossing;
+            let taken_over = match tensor - usize::from(lifetime.back) {
+                of if of == tensor => 0,
+                of => match in_place {
+                    InPlace::Exactly if !share(forms[tensor], forms[of]) => 0,
+                    InPlace::Exactly | InPlace::AtBest => tensors[of].whole_bytes(forms[of]),
+                },
+            };
             of[tensor] = Cost {
                 whole,
                 bands,
                 crossing,
+                taken_over: taken_over.min(whole),
                 turns,
                 before: 0,
                 last_before,
@@ -151,10 +177,18 @@ impl<'a> Costs<'a> {
         least
     }
 
+    /// The most bytes alive while the tensors from one to another one are made, all in one cascade.
+    fn live(&self, first: usize, last: usize) -> u32 {
+        match first == last {
+            true => self.of[last].live_alone(),
+            false => self.of[first].live_until(&self.of[last]),
+        }
+    }
+
     /// The turns of a cascade; [`NEVER`] where it has more bytes alive than this.
     fn turns_within(&self, most: u32, first: usize, last: usize) -> u32 {
         let (begin, end) = (&self.of[first], &self.of[last]);
-        if begin.live_until(end) > most {
+        if self.live(first, last) > most {
             NEVER
         } else if first == last {
             0
@@ -167,14 +201,12 @@ impl<'a> Costs<'a> {
     fn next_live(&self, most: u32) -> u32 {
         let mut next = NEVER;
         for last in self.first..=self.last {
-            let end = &self.of[last];
             for first in (self.first..=last).rev() {
-                let begin = &self.of[first];
-                let live = begin.live_until(end);
+                let live = self.live(first, last);
                 if live > most {
                     next = next.min(live);
                 }
-                if !begin.can_begin_before(last) {
+                if !self.of[first].can_begin_before(last) {
                     break;
                 }
             }
@@ -196,7 +228,11 @@ impl<'a> Costs<'a> {
                 if is_longer && end.bands - begin.bands + end.whole >= least {
                     break;
                 }
-                least = least.min(begin.live_until(&end).max(begin.before));
+                let live = match is_longer {
+                    true => begin.live_until(&end),
+                    false => end.live_alone(),
+                };
+                least = least.min(live.max(begin.before));
                 if !begin.can_begin_before(last) {
                     break;
                 }
@@ -375,7 +411,7 @@ impl<const N: usize> Lifetimes<N> {
         let mut memory = PerTensor::<Cost, N>::empty(Cost::NONE);
         let last = self.count - 1;
         let (tensors, of) = (self.tensors.as_view(), memory.as_view_mut());
-        let mut costs = Costs::new(tensors, of, forms.as_view(), [0, last]);
+        let mut costs = Costs::new(tensors, of, forms.as_view(), [0, last], InPlace::Exactly);
         let mut cascades: Vec<Begin, N> = Vec::new();
         let (mut placed, mut offsets) = (None, PerTensor::empty(0));
         let mut place = |cascades: &[Begin], below: u32| {
@@ -413,7 +449,8 @@ impl<const N: usize> Lifetimes<N> {
     pub fn live_bytes_of(&self, forms: &PerTensor<Forms, N>, tensors: [usize; 2]) -> u32 {
         let mut memory = PerTensor::<Cost, N>::empty(Cost::NONE);
         let of = memory.as_view_mut();
-        let mut costs = Costs::new(self.tensors.as_view(), of, forms.as_view(), tensors);
+        let (whole, forms) = (self.tensors.as_view(), forms.as_view());
+        let mut costs = Costs::new(whole, of, forms, tensors, InPlace::AtBest);
         costs.least_live()
     }
 
@@ -424,7 +461,7 @@ impl<const N: usize> Lifetimes<N> {
         let end = self.count - 1;
         let mut memory = PerTensor::<Cost, N>::empty(Cost::NONE);
         let (tensors, of) = (self.tensors.as_view(), memory.as_view_mut());
-        let costs = Costs::new(tensors, of, least.as_view(), [0, end]);
+        let costs = Costs::new(tensors, of, least.as_view(), [0, end], InPlace::AtBest);
         let mut limits = PerTensor::new(0, end);
         let mut last_read = 0;
         for tensor in 0..end {

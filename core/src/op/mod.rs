@@ -227,6 +227,19 @@ impl Op {
         }
     }
 
+    /// Whether every element of its output depends on one element of each input alone, that at its own place.
+    #[must_use]
+    pub const fn is_elementwise(&self) -> bool {
+        match self {
+            Self::Add | Self::Reshape => true,
+            Self::Conv2d { .. }
+            | Self::Dense
+            | Self::MaxPool { .. }
+            | Self::AvgPool { .. }
+            | Self::Softmax => false,
+        }
+    }
+
     /// Whether its output is an affine function of its inputs, before the activation.
     #[must_use]
     pub const fn is_linear(&self) -> bool {

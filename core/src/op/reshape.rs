@@ -20,12 +20,35 @@ pub(crate) fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<
     }
 }
 
+/// As [`run`], in place of a tensor with the INT8 parameters `from`, whose elements are where the output's are to
+/// be.
+#[inline(never)]
+pub(crate) fn run_in_place(from: QParams, activation: Activation, output: &mut ViewMut<'_>) {
+    match output {
+        ViewMut::I8(data, to, rounding) => {
+            if from != *to || activation != Activation::None {
+                let table = Table::requantized(from, (*to, *rounding), activation);
+                data.iter_mut().for_each(|x| *x = table.get(*x));
+            }
+        }
+        ViewMut::F32(data) => {
+            if activation != Activation::None {
+                let all = data.iter_mut().map(|x| {
+                    let real = *x;
+                    (x, real)
+                });
+                activate(all, activation);
+            }
+        }
+    }
+}
+
 /// Not inlined: its memory is on the stack.
 #[inline(never)]
 fn dequantize(input: &[i8], q: QParams, activation: Activation, data: &mut [f32]) {
     map(input, data, &|input, data| {
         let reals = input.iter().map(|x| q.dequantize(*x));
-        activate(data, reals, activation);
+        activate(data.iter_mut().zip(reals), activation);
     });
 }
 
