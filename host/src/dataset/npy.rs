@@ -2,7 +2,8 @@
 //!
 //! Images are `[N, C, H, W]`, `[N, H, W, C]` or, for one channel, `[N, H, W]`, in C or Fortran
 //! order. Which it is follows from the model's `[H, W, C]`; where both of the first two fit, it is
-//! `[N, C, H, W]`, as in PyTorch. Vectors, images of one pixel to the model, may be `[N, C]`. As the
+//! `[N, C, H, W]`, as in PyTorch. Series, images of one column to the model, may be
+//! `[N, C, H]` or `[N, H, C]`, and vectors, images of one pixel, `[N, C]`. As the
 //! input of a single run the batch axis may be missing; an array that can be read as one image
 //! without it is read so.
 //!

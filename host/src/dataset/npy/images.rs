@@ -36,16 +36,21 @@ impl Request<'_> {
     }
 
     /// The shapes that would do, an axis a letter, the preferred ones first. One channel needs no
-    /// axis for the channels, one pixel none for rows and columns.
+    /// axis for the channels, one column none for columns, one pixel none for rows either.
     fn axes(self) -> impl Iterator<Item = &'static str> {
         let single: &[_] = match self {
             Self::Set(_) => &[],
-            Self::Sample { .. } => &["CHW", "HWC", "HW", "C"],
+            Self::Sample { .. } => &["CHW", "HWC", "HW", "CH", "HC", "H", "C"],
         };
         let [height, width, channels] = self.input();
-        let all = single.iter().chain(&["NCHW", "NHWC", "NHW", "NC"]).copied();
+        let sets = ["NCHW", "NHWC", "NHW", "NCH", "NHC", "NH", "NC"];
+        let all = single.iter().copied().chain(sets);
         all.filter(move |axes| {
-            (channels == 1 || axes.contains('C')) && (height * width == 1 || axes.contains('H'))
+            let has = |axis| axes.contains(axis);
+            let is_series = has('H') && !has('W');
+            (channels == 1 || has('C'))
+                && (height * width == 1 || has('H'))
+                && (!is_series || width == 1 && height > 1)
         })
     }
 
@@ -366,6 +371,35 @@ mod tests {
         // of an image of more pixels, the order of the axes matters
         let error = load_fault(&path, [1, 2, 1]);
         assert!(matches!(error, DataError::ArrayShape { .. }));
+    }
+
+    #[test]
+    fn a_series_needs_no_columns() {
+        let first = [1, 2, 3, 11, 12, 13, 21, 22, 23, 31, 32, 33];
+        let last = [1, 11, 2, 12, 3, 13, 21, 31, 22, 32, 23, 33];
+        for (shape, data) in [
+            ("(2, 2, 3)", &first),
+            ("(2, 2, 3, 1)", &first),
+            ("(2, 3, 2)", &last),
+            ("(2, 3, 1, 2)", &last),
+        ] {
+            let set = set(npy("'|u1'", false, shape, data), [3, 1, 2]);
+            assert_eq!((set.len, bytes(&set)), (2, &last[..]), "{shape}");
+        }
+        let one = set(npy("'|u1'", false, "(2, 6)", &first), [6, 1, 1]);
+        assert_eq!((one.len, bytes(&one)), (2, &first[..]));
+        let folder = Folder::new();
+        for (shape, data) in [("(2, 3)", &first[..6]), ("(3, 2)", &last[..6])] {
+            let path = folder.write("x.npy", npy("'|u1'", false, shape, data));
+            let sample = load_input(&path, [3, 1, 2], 0).unwrap();
+            assert_eq!((sample.len, bytes(&sample)), (1, &last[..6]), "{shape}");
+        }
+        let path = folder.write("x.npy", npy("'|u1'", false, "(4, 3)", &first));
+        let error = load_fault(&path, [3, 1, 2]);
+        assert!(
+            error.to_string().contains("[N, 2, 3] or [N, 3, 2]"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -284,8 +284,7 @@ impl<'a> Builder<'a> {
         match self.named(label, output)? {
             Value::Activation(view) if view.order == Order::ChannelsLast => {
                 let shape = self.layers.shape(view.tensor);
-                let own = [shape.h, shape.w, shape.c].map(usize::from);
-                if view.dims == own {
+                if view.is_own(shape) {
                     return Ok(view.tensor);
                 }
                 let vector = Shape::vector(dimension(shape.len())?);

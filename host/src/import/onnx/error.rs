@@ -73,7 +73,7 @@ pub enum OnnxError {
         found: Vec<String>,
     },
     /// The input has another number of dimensions.
-    #[error("the input `{input}` is {found}, expected [N, C, H, W] or [N, F]")]
+    #[error("the input `{input}` is {found}, expected [N, C, H, W], [N, C, L] or [N, F]")]
     InputRank {
         /// Its name.
         input: String,
@@ -91,7 +91,7 @@ pub enum OnnxError {
     InputDim {
         /// The input's name.
         input: String,
-        /// Which dimension: `C`, `H`, `W` or `F`.
+        /// Which dimension: `C`, `H`, `W`, `L` or `F`.
         axis: char,
         /// The number, or the name of a dynamic dimension.
         found: String,

@@ -2,7 +2,8 @@
 //!
 //! ONNX counts tensors `[N, C, H, W]`, the core `[H, W, C]`: the batch disappears, weights are
 //! permuted, and a flattened tensor keeps the core's order because the columns of the dense layer
-//! that reads it are permuted instead. A model whose input is `[N, H, W, C]`, as those from TensorFlow are, transposes
+//! that reads it are permuted instead. A series `[N, C, L]` is an image of L rows and one column; `[N, H, W]`, which is reshaped before any other
+//! operator reads it, has one channel. A model whose input is `[N, H, W, C]`, as those from TensorFlow are, transposes
 //! it before its first convolution, and back before it flattens: both change only how a tensor is seen. Batch normalization, constant biases, ReLU and padding are
 //! folded into the layer that they belong to.
 
@@ -193,6 +194,12 @@ fn input<'g>(
             (n, vec![('H', h), ('W', w), ('C', c)])
         }
         [n, c, h, w] => (n, vec![('C', c), ('H', h), ('W', w)]),
+        [n, l, c] if order::is_channels_last(graph, nodes, name(info), dims) => {
+            order = Order::ChannelsLast;
+            (n, vec![('L', l), ('C', c)])
+        }
+        [n, h, w] if order::is_one_channel(nodes, name(info)) => (n, vec![('H', h), ('W', w)]),
+        [n, c, l] => (n, vec![('C', c), ('L', l)]),
         [n, f] => (n, vec![('F', f)]),
         _ => {
             let dims: Vec<String> = dims.iter().map(describe).collect();
@@ -203,8 +210,8 @@ fn input<'g>(
         }
     };
     let sizes: Vec<u16> = axes
-        .into_iter()
-        .map(|(axis, dim)| {
+        .iter()
+        .map(|&(axis, dim)| {
             let size = dim.dim_value.and_then(|d| u16::try_from(d).ok());
             size.filter(|d| *d > 0).ok_or_else(|| OnnxError::InputDim {
                 input: input(),
@@ -213,10 +220,13 @@ fn input<'g>(
             })
         })
         .collect::<Result<_, _>>()?;
+    let is_image = axes.first().is_some_and(|(axis, _)| *axis == 'H');
     let shape = match (sizes.as_slice(), order) {
         (&[c, h, w], Order::ChannelsFirst) | (&[h, w, c], Order::ChannelsLast) => {
             Shape::new(h, w, c)
         }
+        (&[h, w], _) if is_image => Shape::new(h, w, 1),
+        (&[c, l], Order::ChannelsFirst) | (&[l, c], Order::ChannelsLast) => Shape::new(l, 1, c),
         _ => Shape::vector(sizes[0]),
     };
     if shape.is_unusable() {

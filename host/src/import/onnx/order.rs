@@ -5,27 +5,38 @@ use rten_onnx::onnx::{Dimension, GraphProto};
 use super::node::Node;
 use super::tensor::{Data, Int, Tensor};
 
-/// Whether the input is `[N, H, W, C]`: all that reads it makes it `[N, C, H, W]`, as tf2onnx has it, by a Transpose
-/// or, of one channel, by a Reshape.
+/// Whether the input is `[N, H, W, C]` or `[N, L, C]`: all that reads it puts the channels first, as tf2onnx has it,
+/// by a Transpose or, of one channel, by a Reshape.
 pub(super) fn is_channels_last(
     graph: &GraphProto,
     nodes: &[Node<'_>],
     input: &str,
     dims: &[Dimension],
 ) -> bool {
-    let mut readers = nodes
-        .iter()
-        .filter(|node| node.inputs().iter().any(|name| name == input))
-        .peekable();
+    let mut readers = readers(nodes, input).peekable();
     readers.peek().is_some()
         && readers.all(|node| match node.op.as_str() {
-            "Transpose" => matches!(node.ints("perm"), Ok(Some([0, 3, 1, 2]))),
-            "Reshape" => is_one_channel(dims) && target(graph, node) == image(dims),
+            "Transpose" => matches!(node.ints("perm"), Ok(Some([0, 3, 1, 2] | [0, 2, 1]))),
+            "Reshape" => ends_with_one(dims) && target(graph, node) == image(dims),
             _ => false,
         })
 }
 
-fn is_one_channel(dims: &[Dimension]) -> bool {
+/// Whether an input of three dimensions is `[N, H, W]`: all that reads it gives it other dimensions.
+pub(super) fn is_one_channel(nodes: &[Node<'_>], input: &str) -> bool {
+    let mut readers = readers(nodes, input);
+    readers.all(|node| matches!(node.op.as_str(), "Flatten" | "Reshape" | "Unsqueeze"))
+}
+
+fn readers<'n, 'g>(
+    nodes: &'n [Node<'g>],
+    input: &'n str,
+) -> impl Iterator<Item = &'n Node<'g>> + 'n {
+    let reads = move |node: &&Node<'g>| node.inputs().iter().any(|name| name == input);
+    nodes.iter().filter(reads)
+}
+
+fn ends_with_one(dims: &[Dimension]) -> bool {
     dims.last().and_then(|dim| dim.dim_value) == Some(1)
 }
 

@@ -14,7 +14,7 @@ use super::window::Sliding;
 pub(super) fn max_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let sliding = Sliding::parse(node, None)?;
     let view = b.padded_view(node, 0, Some(Fill::Lowest))?;
-    let placed = sliding.place(image(&view)?)?;
+    let placed = sliding.place(sliding.image(&view)?)?;
     // Padding never wins, so that the windows that hang over may hang over padding.
     let padding = extended(placed.padding, placed.overhang);
     let window = sliding.window([0, 1, 2, 3].map(|i| padding[i] + view.pad[i]))?;
@@ -23,7 +23,7 @@ pub(super) fn max_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value
     } else {
         view.tensor
     };
-    pool(b, tensor, Op::MaxPool { window }, window)
+    pool(b, tensor, Op::MaxPool { window }, (&sliding, window))
 }
 
 /// AveragePool.
@@ -31,7 +31,7 @@ pub(super) fn average_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<V
     let sliding = Sliding::parse(node, None)?;
     let counts_own = node.int("count_include_pad", 0)? != 0;
     let view = b.padded_view(node, 0, Some(Fill::Zero))?;
-    let placed = sliding.place(image(&view)?)?;
+    let placed = sliding.place(sliding.image(&view)?)?;
     let [own, outer] = [placed.padding, view.pad].map(|pad| pad != [0; 4]);
     let count_padding = outer || own && counts_own;
     if outer && own && !counts_own {
@@ -51,33 +51,26 @@ pub(super) fn average_pool<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<V
         window,
         count_padding,
     };
-    pool(b, tensor, op, window)
+    pool(b, tensor, op, (&sliding, window))
 }
 
 fn extended([top, left, bottom, right]: [usize; 4], [y, x]: [usize; 2]) -> [usize; 4] {
     [top, left, bottom + y, right + x]
 }
 
-/// Rows and columns of a `[C, H, W]` tensor.
-fn image(view: &View) -> Result<[usize; 2], Fault> {
-    match view.dims[..] {
-        [_, height, width] => Ok([height, width]),
-        _ => {
-            let dims = dims_text(&view.dims);
-            unsupported(format!("it reads {dims}, expected [N, C, H, W]"))
-        }
-    }
-}
-
-fn pool(b: &mut Builder<'_>, tensor: usize, op: Op, window: Window) -> Result<Value, Fault> {
+fn pool(
+    b: &mut Builder<'_>,
+    tensor: usize,
+    op: Op,
+    (sliding, window): (&Sliding, Window),
+) -> Result<Value, Fault> {
     let shape = b.layers.shape(tensor);
     let Some([h, w]) = window.output(shape.h, shape.w) else {
         return unsupported(format!("its window does not fit an input of {shape}"));
     };
     let output = Shape { h, w, c: shape.c };
     let tensor = b.layers.push_plain(op, vec![tensor], output)?;
-    let dims = [output.c, h, w].map(usize::from).to_vec();
-    Ok(Value::Activation(View::new(tensor, dims)))
+    Ok(Value::Activation(sliding.view(tensor, output)))
 }
 
 /// Reduction of the elements under a window.
@@ -128,16 +121,17 @@ pub(super) fn reduce<'a>(
         return global(b, &view, reduction, keep);
     }
     let shape = b.layers.shape(view.tensor);
-    let [h, w, c] = [shape.h, shape.w, shape.c].map(usize::from);
-    if view.dims != [h, w, c] {
+    if !view.is_own(shape) {
         return unsupported(format!("it reads {}", dims_text(&view.dims)));
     }
-    let view = View::new(view.tensor, vec![c, h, w]);
-    let reduced = global(b, &view, reduction, false)?;
+    let [h, w, c] = [shape.h, shape.w, shape.c].map(usize::from);
+    let image = View::new(view.tensor, vec![c, h, w]);
+    let reduced = global(b, &image, reduction, false)?;
     Ok(match reduced {
-        Value::Activation(view) if keep => {
-            let dims = vec![1, 1, c];
-            Value::Activation(View { dims, ..view })
+        Value::Activation(reduced) if keep => {
+            let mut dims = vec![1; view.dims.len() - 1];
+            dims.push(c);
+            Value::Activation(View { dims, ..reduced })
         }
         Value::Activation(_) | Value::Const(_) | Value::Missing => reduced,
     })
@@ -212,7 +206,12 @@ pub(super) fn pad<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fau
     if pads.iter().all(|pad| *pad == 0) {
         return Ok(Value::Activation(view));
     }
-    image(&view)?;
+    if !(2..=3).contains(&view.dims.len()) {
+        let dims = dims_text(&view.dims);
+        return unsupported(format!(
+            "it reads {dims}, expected [N, C, H, W] or [N, C, L]"
+        ));
+    }
     let tensor = if view.pad == [0; 4] {
         b.layers.materialize(&view)?
     } else {
@@ -234,7 +233,12 @@ pub(super) fn pad<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fau
     }
     let shape = b.layers.shape(view.tensor);
     let [top, left, bottom, right] = view.pad;
-    view.dims[1] = usize::from(shape.h) + top + bottom;
-    view.dims[2] = usize::from(shape.w) + left + right;
+    let padded = [
+        usize::from(shape.h) + top + bottom,
+        usize::from(shape.w) + left + right,
+    ];
+    for (dim, padded) in view.dims[1..].iter_mut().zip(padded) {
+        *dim = padded;
+    }
     Ok(Value::Activation(view))
 }

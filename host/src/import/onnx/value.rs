@@ -79,6 +79,13 @@ impl View {
 }
 
 impl View {
+    /// Whether its dimensions are those of the tensor itself, of this shape and with the channels last; a series
+    /// has none for its one column.
+    pub(super) fn is_own(&self, shape: Shape) -> bool {
+        let [h, w, c] = [shape.h, shape.w, shape.c].map(usize::from);
+        self.dims == [h, w, c] || w == 1 && self.dims == [h, c]
+    }
+
     /// The view in an order, of a tensor of this shape.
     pub(super) fn in_order(self, order: Order, shape: Shape) -> Self {
         let is_same = shape.c == 1 || [shape.h, shape.w] == [1, 1];

@@ -214,6 +214,14 @@ pub(super) fn transpose<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Valu
         (Order::ChannelsLast, [0, 3, 1, 2]) if view.dims == [h, w, c] => {
             return seen(Order::ChannelsFirst, [c, h, w]);
         }
+        // a series: an image of one column
+        (Order::ChannelsFirst, [0, 2, 1]) if view.dims == [c, h] && w == 1 => {
+            let view = View::new(view.tensor, vec![h, c]);
+            return Ok(Value::Activation(view.in_order(Order::ChannelsLast, shape)));
+        }
+        (Order::ChannelsLast, [0, 2, 1]) if view.dims == [h, c] && w == 1 => {
+            return Ok(Value::Activation(View::new(view.tensor, vec![c, h])));
+        }
         (Order::ChannelsFirst | Order::ChannelsLast, _) => {}
     }
     let moves_batch = permutation.first() != Some(&0);

@@ -50,21 +50,19 @@ fn channels_last(values: &[f32], inner: usize, taps: usize) -> Vec<f32> {
 /// Conv.
 pub(super) fn conv<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let (dims, values) = b.weights(node, 1)?;
-    let [out, inner, kh, kw] = dims[..] else {
+    let (&[out, inner, ref kernel @ ..], 3..=4) = (&dims[..], dims.len()) else {
         let rank = dims.len().saturating_sub(2);
-        return unsupported(format!("it is {rank}-dimensional, only 2 are supported"));
+        return unsupported(format!(
+            "it is {rank}-dimensional, only 1 and 2 are supported"
+        ));
     };
-    let sliding = Sliding::parse(node, Some([kh, kw]))?;
+    let sliding = Sliding::parse(node, Some(kernel))?;
     let groups = node.int("group", 1)?;
     let groups = u16::try_from(groups).ok().filter(|groups| *groups > 0);
     let groups = groups.ok_or_else(|| node.bad_attribute("group", "a number from 1 to 65535"))?;
     let bias = bias(b, node, out)?;
     let view = b.padded_view(node, 0, Some(Fill::Zero))?;
-    let [_, height, width] = view.dims[..] else {
-        let dims = dims_text(&view.dims);
-        return unsupported(format!("it reads {dims}, expected [N, C, H, W]"));
-    };
-    let padding = sliding.place([height, width])?.padding;
+    let padding = sliding.place(sliding.image(&view)?)?.padding;
     let window = sliding.window([0, 1, 2, 3].map(|i| padding[i] + view.pad[i]))?;
     let tensor = if view.pad == [0; 4] {
         b.layers.materialize(&view)?
@@ -74,24 +72,25 @@ pub(super) fn conv<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
     let shape = b.layers.shape(tensor);
     if inner * usize::from(groups) != usize::from(shape.c) {
         let inner = usize::from(shape.c) / usize::from(groups);
-        let expected = format!("[{out}, {inner}, {kh}, {kw}] for {} channels", shape.c);
+        let kernel: String = kernel.iter().map(|size| format!(", {size}")).collect();
+        let expected = format!("[{out}, {inner}{kernel}] for {} channels", shape.c);
         return Err(bad_shape(node, 1, expected, &dims));
     }
     let Some([h, w]) = window.output(shape.h, shape.w) else {
         return unsupported(format!("its window does not fit an input of {shape}"));
     };
     b.layers.reserve(values.len())?;
-    let weight = channels_last(&values, inner, kh * kw);
+    let weight = channels_last(&values, inner, kernel.iter().product());
+    let output = Shape::new(h, w, dimension(out)?);
     let tensor = b.layers.push(GraphLayer {
         name: name::of_node(node, &[1, 2]),
         op: Op::Conv2d { window, groups },
         inputs: vec![tensor],
         activation: Activation::None,
-        output: Shape::new(h, w, dimension(out)?),
+        output,
         weights: Some(Weights { weight, bias }),
     })?;
-    let dims = vec![out, usize::from(h), usize::from(w)];
-    Ok(Value::Activation(View::new(tensor, dims)))
+    Ok(Value::Activation(sliding.view(tensor, output)))
 }
 
 /// A matrix of weights as ONNX stores it.

@@ -1,12 +1,15 @@
 //! Kernels, strides and padding of convolutions and pools.
 
-use bitbudget_core::shape::Window;
+use bitbudget_core::shape::{Shape, Window};
 
 use super::error::{Fault, unsupported};
 use super::node::Node;
+use super::value::{View, dims_text};
 
-/// The attributes of a sliding window.
+/// The attributes of a sliding window. Over a series it is one over an image of one column.
 pub(super) struct Sliding {
+    /// Dimensions that it slides over: 2 for an image, 1 for a series.
+    rank: usize,
     /// Height and width.
     pub(super) kernel: [usize; 2],
     stride: [usize; 2],
@@ -36,9 +39,13 @@ pub(super) struct Placed {
 impl Sliding {
     /// The window that the node's attributes tell; the kernel is that of `weights` where it has
     /// some.
-    pub(super) fn parse(node: &Node<'_>, weights: Option<[usize; 2]>) -> Result<Self, Fault> {
-        let given = pair(node, "kernel_shape")?;
-        let kernel = match (given, weights) {
+    pub(super) fn parse(node: &Node<'_>, weights: Option<&[usize]>) -> Result<Self, Fault> {
+        let given = node.ints("kernel_shape")?;
+        let rank = weights.map(<[_]>::len).or(given.map(<[_]>::len));
+        let rank = rank.unwrap_or(2);
+        let weights = weights.and_then(planar);
+        let pair = |name: &str| pair(node, name, rank);
+        let kernel = match (pair("kernel_shape")?, weights) {
             (Some(given), Some(weights)) if given != weights => {
                 let expected = "the kernel of its weights";
                 return Err(node.bad_attribute("kernel_shape", expected).into());
@@ -46,15 +53,39 @@ impl Sliding {
             (Some(kernel), _) | (None, Some(kernel)) => kernel,
             (None, None) => return Err(node.bad_attribute("kernel_shape", "present").into()),
         };
-        if let Some([y, x]) = pair(node, "dilations")?.filter(|dilation| *dilation != [1, 1]) {
+        if let Some([y, x]) = pair("dilations")?.filter(|dilation| *dilation != [1, 1]) {
             return unsupported(format!("its dilation is {y}x{x}, only 1x1 is supported"));
         }
         Ok(Self {
+            rank,
             kernel,
-            stride: pair(node, "strides")?.unwrap_or([1, 1]),
-            padding: Padding::parse(node)?,
+            stride: pair("strides")?.unwrap_or([1, 1]),
+            padding: Padding::parse(node, rank)?,
             ceil: node.int("ceil_mode", 0)? != 0,
         })
+    }
+
+    /// Rows and columns of the view that it slides over.
+    pub(super) fn image(&self, view: &View) -> Result<[usize; 2], Fault> {
+        match (self.rank, &view.dims[..]) {
+            (2, [_, height, width]) => Ok([*height, *width]),
+            (1, [_, length]) => Ok([*length, 1]),
+            (rank, dims) => {
+                let expected = if rank == 1 {
+                    "[N, C, L]"
+                } else {
+                    "[N, C, H, W]"
+                };
+                unsupported(format!("it reads {}, expected {expected}", dims_text(dims)))
+            }
+        }
+    }
+
+    /// A tensor of the shape that it gives, as the model sees it.
+    pub(super) fn view(&self, tensor: usize, shape: Shape) -> View {
+        let mut dims = [shape.c, shape.h, shape.w].map(usize::from).to_vec();
+        dims.truncate(self.rank + 1);
+        View::new(tensor, dims)
     }
 
     /// The padding over an input of `input` rows and columns.
@@ -120,11 +151,14 @@ impl Sliding {
 }
 
 impl Padding {
-    fn parse(node: &Node<'_>) -> Result<Self, Fault> {
+    fn parse(node: &Node<'_>, rank: usize) -> Result<Self, Fault> {
         let explicit = match node.ints("pads")? {
             None => [0; 4],
-            Some(pads) => match pads[..] {
-                [top, left, bottom, right] => sizes(node, "pads", [top, left, bottom, right], 0)?,
+            Some(pads) => match (rank, pads) {
+                (2, &[top, left, bottom, right]) => {
+                    sizes(node, "pads", [top, left, bottom, right], 0)?
+                }
+                (1, &[before, after]) => sizes(node, "pads", [before, 0, after, 0], 0)?,
                 _ => return not_planar("pads", pads.len() / 2),
             },
         };
@@ -141,20 +175,29 @@ impl Padding {
     }
 }
 
-/// An attribute with one positive size per dimension of the image.
-fn pair(node: &Node<'_>, name: &str) -> Result<Option<[usize; 2]>, Fault> {
-    match node.ints(name)? {
-        None => Ok(None),
-        Some(values) => match values[..] {
-            [y, x] => Ok(Some(sizes(node, name, [y, x], 1)?)),
-            _ => not_planar(name, values.len()),
-        },
+/// An attribute with one positive size per dimension of the image or the series.
+fn pair(node: &Node<'_>, name: &str, rank: usize) -> Result<Option<[usize; 2]>, Fault> {
+    let Some(values) = node.ints(name)? else {
+        return Ok(None);
+    };
+    match planar(values).filter(|_| values.len() == rank) {
+        Some(values) => Ok(Some(sizes(node, name, values, 1)?)),
+        None => not_planar(name, values.len()),
+    }
+}
+
+/// Sizes for rows and columns; a series has one column.
+fn planar<T: Copy + From<u8>>(sizes: &[T]) -> Option<[T; 2]> {
+    match sizes {
+        [y, x] => Some([*y, *x]),
+        [y] => Some([*y, 1.into()]),
+        _ => None,
     }
 }
 
 fn not_planar<T>(name: &str, rank: usize) -> Result<T, Fault> {
     unsupported(format!(
-        "its {name} are for {rank} dimensions, only 2 are supported"
+        "its {name} are for {rank} dimensions, only 1 or 2, as its input has, are supported"
     ))
 }
 

@@ -389,10 +389,11 @@ fn input_shapes() {
         &["too many elements"],
     );
     says(
-        &with_input(&[3, 4, 5]).error(),
-        &["[3, 4, 5]", "[N, C, H, W] or [N, F]"],
+        &with_input(&[3, 4, 5, 6, 7]).error(),
+        &["[3, 4, 5, 6, 7]", "[N, C, H, W], [N, C, L] or [N, F]"],
     );
-    says(&with_input(&[]).error(), &["[N, C, H, W] or [N, F]"]);
+    says(&with_input(&[-1, 3, -1]).error(), &["dimension L"]);
+    says(&with_input(&[]).error(), &["[N, C, L] or [N, F]"]);
     let mut bytes = with_input(&[1, 2]);
     let tensor = bytes.graph().input[0].r#type.as_mut().unwrap();
     tensor.tensor_type.as_mut().unwrap().elem_type = Some(DataType::UINT8);

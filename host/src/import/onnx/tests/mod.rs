@@ -18,6 +18,7 @@ mod folding;
 mod layouts;
 mod models;
 mod operators;
+mod series;
 mod shapes;
 
 /// A model under construction: one input `x` with a dynamic batch, one output `y`.
