@@ -21,6 +21,7 @@ const OPERATORS: &[(&str, Convert)] = &[
     ("Clip", activation::clip),
     ("Concat", fold::concat),
     ("Constant", fold::constant),
+    ("ConstantOfShape", fold::constant_of_shape),
     ("Conv", weighted::conv),
     ("Div", |b, n| affine::arithmetic(b, n, Arithmetic::Div)),
     ("Dropout", view::dropout),

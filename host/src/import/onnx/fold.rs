@@ -87,9 +87,40 @@ pub(super) fn concat<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, 
     constant_value(Tensor::ints(values))
 }
 
-/// Slice of a shape: inputs since operator set 10, attributes before.
+/// ConstantOfShape, of so few elements that they can be a shape or a padding.
+pub(super) fn constant_of_shape<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let value = match node.tensor("value")? {
+        Some(proto) => Tensor::decode(&node.label, "value", proto)?.data,
+        None => Data::Float([0.0].into()),
+    };
+    let sizes = known(b, node, 0)?;
+    let dims: Option<Vec<usize>> = sizes.iter().map(|d| usize::try_from(*d).ok()).collect();
+    let len = |dims: &Vec<usize>| dims.iter().try_fold(1_usize, |n, d| n.checked_mul(*d));
+    let small = dims.and_then(|dims| Some((len(&dims).filter(|len| *len <= MAX_INTEGERS)?, dims)));
+    let Some((len, dims)) = small else {
+        return unsupported("it is supported for shapes only");
+    };
+    let data = match value {
+        Data::Int(values) if values.len() == 1 => Data::Int(vec![values[0]; len].into()),
+        Data::Float(values) if values.len() == 1 => Data::Float(vec![values[0]; len].into()),
+        Data::Int(_) | Data::Float(_) => {
+            return Err(node.bad_attribute("value", "one number").into());
+        }
+    };
+    constant_value(Tensor { dims, data })
+}
+
+/// Slice of a shape, or of the rows of constant integers: inputs since operator set 10, attributes before.
 pub(super) fn slice<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
-    let values = shape_vector(b, node, 0)?;
+    let only = || unsupported("it is supported for shapes only");
+    let tensor = match b.value(node, 0)? {
+        Value::Const(tensor) => tensor,
+        Value::Activation(_) => return only(),
+        Value::Missing => return Err(Fault::Upstream),
+    };
+    let Data::Int(values) = &tensor.data else {
+        return only();
+    };
     let mut given = [None, None, None, None];
     for ((index, name), given) in (1..)
         .zip(["starts", "ends", "axes", "steps"])
@@ -102,23 +133,40 @@ pub(super) fn slice<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, F
         Some([value]) => Some(*value),
         Some(_) => None,
     };
-    let len = values.len() as i64;
-    let [starts, ends, axes, steps] = &given;
-    let step_is_one =
-        one(axes, 0).is_some_and(|axis| axis == 0 || axis == -1) && one(steps, 1) == Some(1);
-    let (Some(start), Some(end), true) = (one(starts, 0), one(ends, len), step_is_one) else {
-        return unsupported("only slices of one dimension with step 1 are supported");
+    let mut dims = if tensor.dims.is_empty() {
+        vec![values.len()]
+    } else {
+        tensor.dims.clone()
     };
+    let rows = dims[0];
+    let len = rows as i64;
+    let [starts, ends, axes, steps] = &given;
+    let is_first = one(axes, 0).is_some_and(|axis| axis == 0 || axis == -(dims.len() as i64));
+    let step = one(steps, 1).filter(|step| *step != 0 && is_first);
+    let (Some(start), Some(end), Some(step)) = (one(starts, 0), one(ends, len), step) else {
+        return unsupported("only slices of the first dimension are supported");
+    };
+    // backward, the first place may be the last one, and the end the one before the first
+    let range = if step > 0 { 0..=len } else { -1..=len - 1 };
     let place = |value: i64| {
         let from_start = if value < 0 {
             value.saturating_add(len)
         } else {
             value
         };
-        from_start.clamp(0, len) as usize
+        from_start.clamp(*range.start(), *range.end())
     };
-    let part = values.get(place(start)..place(end)).unwrap_or_default();
-    constant_value(Tensor::ints(part))
+    let (mut at, end) = (place(start), place(end));
+    let width = values.len().checked_div(rows).unwrap_or(0);
+    let mut part = Vec::new();
+    dims[0] = 0;
+    while if step > 0 { at < end } else { at > end } {
+        part.extend_from_slice(&values[at as usize * width..][..width]);
+        dims[0] += 1;
+        at = at.saturating_add(step);
+    }
+    let data = Data::Int(part.into());
+    constant_value(Tensor { dims, data })
 }
 
 /// The operation on integers, element by element; one operand may be a single number.
@@ -244,15 +292,21 @@ pub(super) fn unsqueezed(dims: &[usize], axes: &[i64]) -> Result<Vec<usize>, Fau
 
 /// Transpose of a constant matrix.
 pub(super) fn transpose(tensor: &Tensor, permutation: &[usize]) -> Result<Value, Fault> {
-    match (&tensor.data, &tensor.dims[..], permutation) {
-        (Data::Float(values), [rows, columns], [1, 0]) if !values.is_empty() => {
-            let column = |c: usize| (0..*rows).map(move |r| values[r * columns + c]);
-            constant_value(Tensor {
-                dims: vec![*columns, *rows],
-                data: Data::Float((0..*columns).flat_map(column).collect()),
-            })
-        }
+    match (&tensor.dims[..], permutation) {
+        ([rows, columns], [1, 0]) if tensor.len() > 0 => constant_value(Tensor {
+            dims: vec![*columns, *rows],
+            data: match &tensor.data {
+                Data::Float(values) => Data::Float(transposed(values, *columns).into()),
+                Data::Int(values) => Data::Int(transposed(values, *columns).into()),
+            },
+        }),
         _ if permutation.is_sorted() => with_dims(tensor, tensor.dims.clone()),
         _ => unsupported("of constants, only matrices can be transposed"),
     }
+}
+
+/// A matrix of so many columns, column by column.
+fn transposed<T: Copy>(values: &[T], columns: usize) -> Vec<T> {
+    let column = |c: usize| values.iter().skip(c).step_by(columns).copied();
+    (0..columns).flat_map(column).collect()
 }

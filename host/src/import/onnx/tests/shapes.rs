@@ -312,3 +312,90 @@ fn weights_come_in_many_types() {
         );
     }
 }
+
+/// As PyTorch's older exporter writes `F.pad(x, (left, right, top, bottom))`.
+#[test]
+fn paddings_that_are_computed() {
+    let model = |given: &[i64]| {
+        Model::new(&[2, 6, 7])
+            .random("w", &[3, 2, 4, 5])
+            .tensor(ints("given", &[given.len() as i64], given))
+            .tensor(ints("twice_rank", &[], &[8]))
+            .tensor(ints("zero", &[], &[0]))
+            .tensor(ints("pairs", &[2], &[-1, 2]))
+            .tensor(ints("flat", &[1], &[-1]))
+            .tensor(ints("last", &[1], &[-1]))
+            .tensor(ints("before", &[1], &[i64::MIN + 1]))
+            .tensor(ints("first", &[1], &[0]))
+            .node("Shape", &["given"], "1", &[])
+            .node("Gather", &["1", "zero"], "2", &[("axis", I(0))])
+            .node("Sub", &["twice_rank", "2"], "3", &[])
+            .node("Unsqueeze", &["3"], "4", &[("axes", Is(&[0]))])
+            .node(
+                "ConstantOfShape",
+                &["4"],
+                "5",
+                &[("value", T(ints("", &[1], &[0]).into()))],
+            )
+            .node("Concat", &["given", "5"], "6", &[("axis", I(0))])
+            .node("Reshape", &["6", "pairs"], "7", &[])
+            .node("Slice", &["7", "last", "before", "first", "last"], "8", &[])
+            .node("Transpose", &["8"], "9", &[("perm", Is(&[1, 0]))])
+            .node("Reshape", &["9", "flat"], "10", &[])
+            .node("Cast", &["10"], "pads", &[("to", I(7))])
+            .node("Pad", &["x", "pads"], "p", &[])
+            .node("Conv", &["p", "w"], "y", &[])
+            .opset(11)
+    };
+    for (given, [left, right, top, bottom]) in [
+        (&[1, 2, 3, 0][..], [1, 2, 3, 0]),
+        (&[2, 1], [2, 1, 0, 0]),
+        (&[0, 4, 1, 1, 0, 0, 0, 0], [0, 4, 1, 1]),
+    ] {
+        let graph = model(given).import();
+        let Op::Conv2d { window, .. } = graph.layers[0].op else {
+            panic!("{given:?}");
+        };
+        assert_eq!(window.padding, [top, left, bottom, right]);
+    }
+}
+
+#[test]
+fn slices_of_integers() {
+    let sliced = |dims: &[i64], [start, end, step]: [i64; 3]| {
+        let len = dims.iter().product();
+        let all: Vec<i64> = (1..=len).collect();
+        let graph = Model::new(&[2, 64, 64])
+            .tensor(ints("all", dims, &all))
+            .tensor(ints("s", &[1], &[start]))
+            .tensor(ints("e", &[1], &[end]))
+            .tensor(ints("a", &[1], &[0]))
+            .tensor(ints("t", &[1], &[step]))
+            .tensor(ints("flat", &[1], &[-1]))
+            .tensor(ints("axes", &[2], &[2, 3]))
+            .random("w", &[1, 2, 20, 20])
+            .node("Slice", &["all", "s", "e", "a", "t"], "1", &[])
+            .node("Reshape", &["1", "flat"], "2", &[])
+            .node("Pad", &["x", "2", "", "axes"], "p", &[])
+            .node("Conv", &["p", "w"], "y", &[])
+            .opset(18)
+            .import();
+        let Op::Conv2d { window, .. } = graph.layers[0].op else {
+            panic!("{start} {end} {step}");
+        };
+        window.padding
+    };
+    // the four that are left are top, left, bottom and right
+    for (dims, slice, expected) in [
+        (&[9][..], [2, 6, 1], [3, 4, 5, 6]),
+        (&[9], [-4, i64::MAX, 1], [6, 7, 8, 9]),
+        (&[9], [1, 9, 2], [2, 4, 6, 8]),
+        (&[9], [8, 4, -1], [9, 8, 7, 6]),
+        (&[8], [100, i64::MIN, -2], [8, 6, 4, 2]),
+        (&[3, 4], [2, 1, -2], [9, 10, 11, 12]),
+        (&[3, 2], [-1, 0, -1], [5, 6, 3, 4]),
+        (&[2, 2], [0, 2, 1], [1, 2, 3, 4]),
+    ] {
+        assert_eq!(sliced(dims, slice), expected, "{dims:?} {slice:?}");
+    }
+}
