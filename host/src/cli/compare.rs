@@ -11,7 +11,6 @@ use bitbudget::compare::{Choice, Comparison, Extent, MAX_LAYOUTS, Pass, Subject}
 use bitbudget::dataset::Dataset;
 use bitbudget::file::{self, Content};
 use bitbudget::graph::{FloatModel, Graph};
-use bitbudget::import;
 use bitbudget::layout;
 use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Profile};
@@ -21,6 +20,7 @@ use miette::{IntoDiagnostic, miette};
 use serde_json::{Map, Value, json};
 
 use super::data::Data;
+use super::model::Model;
 use super::network_file::Source;
 use super::report::{self, Phases};
 use super::settings::Settings;
@@ -38,9 +38,8 @@ use super::{Outcome, chart, profile as profile_command};
     --mean 0.4914,0.4822,0.4465 --std 0.2470,0.2435,0.2616 \\\n    \
     --levels fp32,int8,int4,int2 --budgets weights=80%,weights=20%,weights=12% --svg compare.svg")]
 pub(crate) struct Compare {
-    /// Trained model
-    #[arg(value_name = "MODEL.onnx")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: Model,
     #[command(flatten)]
     data: Data,
     /// Test images, in the same format as --data; --limit holds for both
@@ -82,11 +81,11 @@ pub(crate) struct Compare {
 impl Compare {
     pub(crate) fn run(self) -> Outcome {
         if let Some(path) = &self.svg {
-            let others = [self.model.as_path(), &self.test];
+            let others = [self.model.path.as_path(), &self.test];
             let inputs: Vec<&Path> = self.data.inputs().chain(others).collect();
             file::check_output(path, Content::SVG, &inputs)?;
         }
-        let graph = import::load(&self.model)?;
+        let graph = self.model.load()?;
         let calibration = self.data.load(graph.input)?;
         let test = self.data.load_other(&self.test, graph.input)?;
         let profiles = self.profiles(&graph, &calibration)?;
@@ -135,7 +134,7 @@ impl Compare {
         for metric in &self.metrics {
             let options = self
                 .settings
-                .options(*metric, &self.model, &self.data.data)?;
+                .options(*metric, &self.model.path, &self.data.data)?;
             let phases = Phases::new();
             let control = Control {
                 progress: &|phase, done, total| {

@@ -7,8 +7,9 @@ use bitbudget::capacity::{HostImage, HostPlan};
 use bitbudget::dataset::Dataset;
 use bitbudget::evaluate::{Against, Evaluation, evaluate};
 use bitbudget::file;
+use bitbudget::import::{self, Sizes};
 use bitbudget::loss::{Changes, Loss};
-use bitbudget::{import, pack};
+use bitbudget::pack;
 use bitbudget_core::level::Level;
 use bitbudget_core::price::PriceItem;
 use clap::Args;
@@ -114,7 +115,8 @@ impl Baseline {
     fn find(image: &HostImage<'_>, model: Option<&Path>) -> miette::Result<Self> {
         let network = image.network();
         if let Some(model) = model {
-            return Ok(Self::Of(pack::fp32(network, &import::load(model)?)?));
+            let graph = import::load_sized(model, &Sizes::Of(network.input))?;
+            return Ok(Self::Of(pack::fp32(network, &graph)?));
         }
         let has_fp32 = |row: &[PriceItem]| row.iter().any(|item| item.level == Level::Fp32);
         let mut rows = network.prices.rows.iter();

@@ -17,6 +17,7 @@ mod emulate;
 mod eval;
 mod inspect;
 mod measure;
+mod model;
 mod network_file;
 mod on_device;
 mod pack;

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use bitbudget::board::Board;
 use bitbudget::capacity::{self, HostNetwork};
+use bitbudget::import::{self, Sizes};
 use bitbudget::needed::{self, Kept};
 use bitbudget::profile::Profile;
-use bitbudget::{device, file, import, pack, search};
+use bitbudget::{device, file, pack, search};
 use bitbudget_core::place::Places;
 use bitbudget_core::plan::{Limits, Measure};
 use clap::Args;
@@ -89,7 +90,8 @@ impl Pack {
         } else {
             Vec::new()
         };
-        let image = pack::pack(&import::load(&self.model)?, &profile, &plans)?;
+        let graph = import::load_sized(&self.model, &Sizes::Of(profile.network.input))?;
+        let image = pack::pack(&graph, &profile, &plans)?;
         if let Some(stored) = &stored
             && plans.is_empty()
             && stored.image_bytes() != image.len() as u64

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bitbudget::import;
 use bitbudget::latency::{self, Core};
 use bitbudget::loss::{Loss, MAX_TEMPERATURE};
 use bitbudget::metric::Metric;
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::data::Data;
+use super::model::Model;
 use super::report::{self, Phases};
 use super::settings::Settings;
 
@@ -25,9 +25,8 @@ use super::settings::Settings;
     --mean 0.4914,0.4822,0.4465 --std 0.2470,0.2435,0.2616 -o resnet8.profile\n\n\
     Ctrl-C keeps what is measured; the same command goes on from there.")]
 pub(crate) struct Profile {
-    /// Trained model
-    #[arg(value_name = "MODEL.onnx")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: Model,
     #[command(flatten)]
     data: Data,
     /// Estimator of the prices: measured (one layer at a time), secant (the paper's), tangent (first
@@ -46,12 +45,16 @@ pub(crate) struct Profile {
 
 impl Profile {
     pub(crate) fn run(self) -> Outcome {
-        let inputs: Vec<&Path> = self.data.inputs().chain([self.model.as_path()]).collect();
+        let inputs: Vec<&Path> = self
+            .data
+            .inputs()
+            .chain([self.model.path.as_path()])
+            .collect();
         profile::check_output(&self.output, &inputs)?;
         let options = self
             .settings
-            .options(self.metric, &self.model, &self.data.data)?;
-        let graph = import::load(&self.model)?;
+            .options(self.metric, &self.model.path, &self.data.data)?;
+        let graph = self.model.load()?;
         let single_output = options.loss.is_none() && graph.shape(graph.layers.len()).c == 1;
         let data = self.data.load(graph.input)?;
         let stop = Arc::new(AtomicBool::new(false));

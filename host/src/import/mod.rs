@@ -8,8 +8,11 @@ use crate::graph::Graph;
 
 pub mod onnx;
 mod order;
+mod sizes;
 
 use onnx::OnnxError;
+
+pub use sizes::{InputShape, NoInputShape, Sizes};
 
 /// The most bytes that a model file may have: 268 million FP32 weights, many times what any network has
 /// that is planned for a device.
@@ -78,12 +81,20 @@ impl Format {
 /// When the file cannot be read, is damaged, or uses what the core has no operators for: then all
 /// of that is listed in one error.
 pub fn load(path: &Path) -> Result<Graph, ImportError> {
+    load_sized(path, &Sizes::None)
+}
+
+/// As [`load`], with the sizes of the input that the model leaves open.
+///
+/// # Errors
+/// As [`load`], and when they are not those of the model's input.
+pub fn load_sized(path: &Path, sizes: &Sizes) -> Result<Graph, ImportError> {
     let bytes = read(path)?;
     let path = || path.to_path_buf();
     let graph = match Format::of(&path(), &bytes) {
         Some(Format::Onnx) => {
             let folder = path().parent().map(Path::to_path_buf);
-            let parsed = onnx::parse_beside(&bytes, &folder.unwrap_or_default());
+            let parsed = onnx::parse_beside(&bytes, &folder.unwrap_or_default(), sizes);
             parsed.map_err(|source| ImportError::Onnx {
                 path: path(),
                 source,

@@ -85,8 +85,8 @@ pub enum OnnxError {
         "dimension {axis} of the input `{input}` is {found}, expected a number from 1 to 65535"
     )]
     #[diagnostic(help(
-        "only the batch may be dynamic: export the model with a fixed {axis}, \
-         for PyTorch without `{axis}` among the dynamic axes or shapes"
+        "only the batch may be dynamic: give the size with --input-shape (1x3x96x96), or export the model with a \
+         fixed {axis}, for PyTorch without `{axis}` among the dynamic axes or shapes"
     ))]
     InputDim {
         /// The input's name.
@@ -95,6 +95,17 @@ pub enum OnnxError {
         axis: char,
         /// The number, or the name of a dynamic dimension.
         found: String,
+    },
+    /// The sizes that were given are not those of the input.
+    #[error("the input `{input}` is {found}, not {given}")]
+    #[diagnostic(help("only dimensions that the model leaves open can be given"))]
+    InputSizes {
+        /// Its name.
+        input: String,
+        /// Its shape.
+        found: String,
+        /// The shape that was given, and the input that it was for.
+        given: String,
     },
     /// The input has more elements than a tensor may have.
     #[error("the input `{input}` of {found} has too many elements")]

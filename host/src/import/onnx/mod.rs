@@ -39,6 +39,7 @@ use rten_onnx::onnx::{
 };
 use rten_onnx::protobuf::ValueReader;
 
+use super::sizes::{InputShape, Sizes};
 use crate::graph::Graph;
 use builder::{Builder, Input};
 pub(super) use error::RE_EXPORT;
@@ -55,18 +56,20 @@ use value::Order;
 /// When the bytes are damaged or are not ONNX, or when the model uses what the core has no
 /// operators for: [`OnnxError::Unsupported`] lists all of that.
 pub fn parse(bytes: &[u8]) -> Result<Graph, OnnxError> {
-    parse_in(bytes, None)
+    parse_in(bytes, None, &Sizes::None)
 }
 
-/// As [`parse`], with the data of tensors that lie in files below the model's folder.
+/// As [`parse`], with the data of tensors that lie in files below the model's folder, and the sizes of the input that
+/// the model leaves open.
 ///
 /// # Errors
-/// As [`parse`], and when such a file is missing, ends early, or is not below the folder.
-pub fn parse_beside(bytes: &[u8], folder: &Path) -> Result<Graph, OnnxError> {
-    parse_in(bytes, Some(folder))
+/// As [`parse`], and when such a file is missing, ends early, or is not below the folder, or when the sizes are not
+/// those of the model's input.
+pub fn parse_beside(bytes: &[u8], folder: &Path, sizes: &Sizes) -> Result<Graph, OnnxError> {
+    parse_in(bytes, Some(folder), sizes)
 }
 
-fn parse_in(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, OnnxError> {
+fn parse_in(bytes: &[u8], folder: Option<&Path>, sizes: &Sizes) -> Result<Graph, OnnxError> {
     let model = decode(bytes)?;
     let opset = opset(&model.opset_import)?;
     let mut graph = model
@@ -77,7 +80,8 @@ fn parse_in(bytes: &[u8], folder: Option<&Path>) -> Result<Graph, OnnxError> {
     let output = output(&graph)?;
     let nodes: Vec<Node<'_>> = graph.node.iter().enumerate().map(Node::numbered).collect();
     let nodes = Live::new(nodes, output);
-    let input = input(&graph, &nodes.live, bytes.len().saturating_add(beside))?;
+    let file_bytes = bytes.len().saturating_add(beside);
+    let input = input(&graph, &nodes.live, file_bytes, sizes)?;
     let mut builder = Builder::new(&graph, &nodes, input, opset)?;
     let mut unsupported = Vec::new();
     for node in &nodes.live {
@@ -156,6 +160,7 @@ fn input<'g>(
     graph: &'g GraphProto,
     nodes: &[Node<'_>],
     file_bytes: usize,
+    given: &Sizes,
 ) -> Result<Input<'g>, OnnxError> {
     let initializers: HashSet<&str> = graph
         .initializer
@@ -209,10 +214,18 @@ fn input<'g>(
             });
         }
     };
-    let sizes: Vec<u16> = axes
-        .iter()
-        .map(|&(axis, dim)| {
-            let size = dim.dim_value.and_then(|d| u16::try_from(d).ok());
+    if let Sizes::Given(given) = given {
+        check_given(name(info), dims, given)?;
+    }
+    let sizes: Vec<u16> = (1..)
+        .zip(&axes)
+        .map(|(index, &(axis, dim))| {
+            let own = dim.dim_value.and_then(|d| u16::try_from(d).ok());
+            let size = match (dim.dim_value, given) {
+                (Some(_), _) | (None, Sizes::None) => own,
+                (None, Sizes::Given(given)) => Some(given.dims[index]),
+                (None, Sizes::Of(shape)) => Some(size_of_axis(*shape, axis)),
+            };
             size.filter(|d| *d > 0).ok_or_else(|| OnnxError::InputDim {
                 input: input(),
                 axis,
@@ -242,6 +255,38 @@ fn input<'g>(
         order,
         batch: batch.dim_value,
         file_bytes,
+    })
+}
+
+/// The size of a shape along one of the axes of an input.
+const fn size_of_axis(shape: Shape, axis: char) -> u16 {
+    match axis {
+        'H' | 'L' => shape.h,
+        'W' => shape.w,
+        _ => shape.c,
+    }
+}
+
+/// Checks that a shape can be that of an input with these dimensions.
+fn check_given(input: &str, dims: &[Dimension], given: &InputShape) -> Result<(), OnnxError> {
+    let is_other = given.name.as_deref().is_some_and(|name| name != input);
+    let fits = |(dim, size): (&Dimension, &u16)| {
+        let fixed = dim.dim_value;
+        fixed.is_none_or(|fixed| fixed == i64::from(*size))
+    };
+    let mut sizes = dims.iter().zip(&given.dims).skip(1);
+    if !is_other && dims.len() == given.dims.len() && sizes.all(fits) {
+        return Ok(());
+    }
+    let found: Vec<String> = dims.iter().map(describe).collect();
+    let sizes: Vec<String> = given.dims.iter().map(ToString::to_string).collect();
+    Err(OnnxError::InputSizes {
+        input: input.to_owned(),
+        found: format!("[{}]", found.join(", ")),
+        given: match &given.name {
+            Some(name) => format!("`{name}` of {}", sizes.join("x")),
+            None => sizes.join("x"),
+        },
     })
 }
 

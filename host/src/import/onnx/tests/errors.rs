@@ -548,3 +548,43 @@ fn files_are_told_by_name_or_content() {
     assert!(matches!(load(&folder), Err(ImportError::Read { .. })));
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn sizes_that_a_model_leaves_open_can_be_given() {
+    let model = |dims: &[i64]| {
+        let mut model = Model::new(&[3])
+            .random("w", &[2, 3, 3, 3])
+            .node("Conv", &["x", "w"], "c", &[])
+            .node("Shape", &["c"], "s", &[("start", I(2))])
+            .node("Relu", &["c"], "y", &[]);
+        model.graph().input[0] = info("x", dims);
+        model
+    };
+    let given = |dims: &[i64], sizes: &Sizes| parse_in(&model(dims).bytes(), None, sizes);
+    let shape = |text: &str| Sizes::Given(text.parse().unwrap());
+    let input = Shape::new(5, 6, 3);
+    for (dims, sizes) in [
+        (&[-1, 3, -1, -1][..], shape("1x3x5x6")),
+        (&[-1, 3, -1, 6], shape("x=9x3x5x6")),
+        (&[-1, -1, -1, -1], shape("1x3x5x6")),
+        (&[1, 3, 5, 6], shape("8x3x5x6")),
+        (&[-1, 3, -1, -1], Sizes::Of(input)),
+        (&[1, 3, 5, 6], Sizes::Of(Shape::new(7, 8, 9))),
+    ] {
+        let graph = given(dims, &sizes).unwrap();
+        assert_eq!(graph.input, input, "{dims:?} {sizes:?}");
+        assert_eq!(graph.layers[0].output, Shape::new(3, 4, 2));
+    }
+    for (dims, sizes) in [
+        (&[-1, 3, -1, 6][..], shape("1x3x5x7")),
+        (&[-1, 3, -1, -1], shape("1x4x5x6")),
+        (&[-1, 3, -1, -1], shape("1x3x5")),
+        (&[-1, 3, -1, -1], shape("image=1x3x5x6")),
+    ] {
+        let error = given(dims, &sizes).expect_err("another shape");
+        says(&error, &["the input `x` is [dynamic (`n`), 3, ", "x5"]);
+    }
+    let error = given(&[-1, 3, -1, -1], &Sizes::None).expect_err("no size");
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(help.contains("--input-shape"));
+}

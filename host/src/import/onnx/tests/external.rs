@@ -41,7 +41,7 @@ fn bytes_of(tensor: &TensorProto) -> Vec<u8> {
 }
 
 fn parse_in(folder: &Path, model: &Model) -> Result<Graph, OnnxError> {
-    parse_beside(&model.bytes(), folder)
+    parse_beside(&model.bytes(), folder, &Sizes::None)
 }
 
 #[test]

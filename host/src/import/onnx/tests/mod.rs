@@ -9,8 +9,9 @@ use rten_onnx::onnx::{
     OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, TypeProtoTensor, ValueInfoProto,
 };
 
-use super::{OnnxError, UnsupportedNode, parse};
+use super::{OnnxError, UnsupportedNode, parse, parse_in};
 use crate::graph::Graph;
+use crate::import::Sizes;
 
 mod errors;
 mod external;
