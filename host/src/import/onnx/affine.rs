@@ -10,7 +10,7 @@ use super::fold;
 use super::layers::check_finite;
 use super::name;
 use super::node::Node;
-use super::value::{Value, View, dims_text};
+use super::value::{Order, Value, View, dims_text};
 use super::weighted::bad_shape;
 use crate::graph::{GraphLayer, Weights};
 
@@ -105,7 +105,8 @@ fn affine<'a>(
             weights: Some(Weights { weight, bias }),
         })?;
     }
-    Ok(Value::Activation(View::new(tensor, view.dims.clone())))
+    let seen = View::new(tensor, view.dims.clone());
+    Ok(Value::Activation(seen.in_order(view.order, shape)))
 }
 
 /// Multiplies the map into the weights of the layer that gives `tensor`, if that changes nothing
@@ -197,10 +198,15 @@ fn with_constant<'a>(
     operation: Arithmetic,
     index: usize,
 ) -> Result<Value, Fault> {
-    let view = b.view(node, 1 - index)?;
+    let view = b.view_in_any_order(node, 1 - index)?;
     let (dims, values) = b.weights(node, index)?;
-    let channels = usize::from(b.layers.shape(view.tensor).c);
-    let Some(values) = per_channel(&dims, &values, &view.dims, channels) else {
+    let shape = b.layers.shape(view.tensor);
+    let channels = usize::from(shape.c);
+    let axis = match view.order {
+        Order::ChannelsFirst => view.dims.iter().position(|d| *d > 1),
+        Order::ChannelsLast => view.is_own(shape).then(|| view.dims.len() - 1),
+    };
+    let Some(values) = per_channel(&dims, &values, (&view.dims, axis), channels) else {
         return unsupported(format!(
             "its constant is {dims:?}, expected one number for each channel of {}",
             dims_text(&view.dims)
@@ -219,12 +225,12 @@ fn with_constant<'a>(
     affine(b, node, &view, &Affine { scale, shift }, &[index])
 }
 
-/// The constant as one number for each channel, if it broadcasts to that. The channels are the
-/// first dimension that is more than 1.
+/// The constant as one number for each channel, if it broadcasts to that over dimensions of which one is that of the
+/// channels: with the channels first, the first one that is more than 1.
 fn per_channel(
     constant: &[usize],
     values: &[f32],
-    dims: &[usize],
+    (dims, axis): (&[usize], Option<usize>),
     channels: usize,
 ) -> Option<Vec<f64>> {
     if constant.len() > dims.len() + 1 {
@@ -233,7 +239,7 @@ fn per_channel(
     if let [value] = values {
         return Some(vec![f64::from(*value); channels]);
     }
-    let axis = dims.iter().position(|d| *d > 1)?;
+    let axis = axis?;
     let from_end = dims.len() - axis;
     let fits = |(i, d): (usize, &usize)| *d == if i + 1 == from_end { dims[axis] } else { 1 };
     let broadcasts = constant.len() >= from_end && constant.iter().rev().enumerate().all(fits);

@@ -6,20 +6,52 @@ use super::node::Node;
 use super::tensor::{Data, Int, Tensor};
 
 /// Whether the input is `[N, H, W, C]` or `[N, L, C]`: all that reads it puts the channels first, as tf2onnx has it,
-/// by a Transpose or, of one channel, by a Reshape.
+/// by a Transpose or, of one channel, by a Reshape. Constants may be added to it or multiplied before.
 pub(super) fn is_channels_last(
     graph: &GraphProto,
     nodes: &[Node<'_>],
     input: &str,
     dims: &[Dimension],
 ) -> bool {
-    let mut readers = readers(nodes, input).peekable();
-    readers.peek().is_some()
-        && readers.all(|node| match node.op.as_str() {
-            "Transpose" => matches!(node.ints("perm"), Ok(Some([0, 3, 1, 2] | [0, 2, 1]))),
-            "Reshape" => ends_with_one(dims) && target(graph, node) == image(dims),
-            _ => false,
-        })
+    let mut tensors = vec![input];
+    let mut seen = 0;
+    while let Some(tensor) = tensors.get(seen).copied() {
+        seen += 1;
+        let mut readers = readers(nodes, tensor).peekable();
+        if readers.peek().is_none() || seen > MOST_STEPS {
+            return false;
+        }
+        for node in readers {
+            let puts_first = match node.op.as_str() {
+                "Transpose" => matches!(node.ints("perm"), Ok(Some([0, 3, 1, 2] | [0, 2, 1]))),
+                "Reshape" => ends_with_one(dims) && target(graph, node) == image(dims),
+                _ => false,
+            };
+            if puts_first {
+                continue;
+            }
+            match node.outputs().first() {
+                Some(result) if has_constant(graph, nodes, node) => tensors.push(result),
+                Some(_) | None => return false,
+            }
+        }
+    }
+    true
+}
+
+/// The most tensors that are followed from the input.
+const MOST_STEPS: usize = 16;
+
+/// Whether a node adds or multiplies a constant.
+fn has_constant(graph: &GraphProto, nodes: &[Node<'_>], node: &Node<'_>) -> bool {
+    let is_constant = |name: &String| {
+        let mut initializers = graph.initializer.iter();
+        let mut constants = nodes.iter().filter(|node| node.op == "Constant");
+        initializers.any(|tensor| tensor.name.as_ref() == Some(name))
+            || constants.any(|constant| constant.outputs().first() == Some(name))
+    };
+    matches!(node.op.as_str(), "Add" | "Sub" | "Mul" | "Div")
+        && node.inputs().iter().any(is_constant)
 }
 
 /// Whether an input of three dimensions is `[N, H, W]`: all that reads it gives it other dimensions.

@@ -166,3 +166,45 @@ fn operators_that_need_the_channels_first_say_so() {
     let reason = mixed.reason();
     assert!(reason.contains("channels first and one"), "{reason}");
 }
+
+/// As Keras' Rescaling and Normalization stand before the first convolution, and scales behind one.
+#[test]
+fn constants_may_be_added_and_multiplied_with_the_channels_last() {
+    let constants = |model: Model, mean: &[i64], scale: &[i64]| {
+        model
+            .random("v", &[4, 3, 2, 2])
+            .random("w", &[2, 4, 1, 1])
+            .tensor(floats("step", &[], &[127.5]))
+            .tensor(floats("one", &[1], &[1.0]))
+            .tensor(floats("mean", mean, &[0.25, -0.5, 0.75]))
+            .tensor(floats("scale", scale, &[2.0, 0.5, 1.0, -1.5]))
+            .node("Div", &["x", "step"], "1", &[])
+            .node("Sub", &["1", "one"], "2", &[])
+            .node("Add", &["2", "mean"], "3", &[])
+    };
+    let first = constants(Model::new(&[3, 5, 6]), &[3, 1, 1], &[4, 1, 1])
+        .node("Conv", &["3", "v"], "c", &[])
+        .node("Relu", &["c"], "r", &[])
+        .node("Mul", &["r", "scale"], "s", &[])
+        .node("Conv", &["s", "w"], "d", &[])
+        .node("GlobalAveragePool", &["d"], "y", &[]);
+    let last = constants(Model::new(&[5, 6, 3]), &[3], &[1, 1, 1, 4])
+        .transposed("3", "t", TO_FIRST)
+        .node("Conv", &["t", "v"], "c", &[])
+        .transposed("c", "cl", TO_LAST)
+        .node("Relu", &["cl"], "r", &[])
+        .node("Mul", &["scale", "r"], "sl", &[])
+        .transposed("sl", "s", TO_FIRST)
+        .node("Conv", &["s", "w"], "d", &[])
+        .node("GlobalAveragePool", &["d"], "y", &[]);
+    same(&last, &first);
+    // one number for each column
+    let reason = Model::new(&[4, 4, 3])
+        .random("v", &[4, 3, 2, 2])
+        .random("columns", &[1, 4, 1])
+        .node("Mul", &["x", "columns"], "1", &[])
+        .transposed("1", "t", TO_FIRST)
+        .node("Conv", &["t", "v"], "y", &[])
+        .reason();
+    assert!(reason.contains("one number for each channel"), "{reason}");
+}
