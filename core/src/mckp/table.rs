@@ -349,3 +349,44 @@ impl<const N: usize, const D: usize> Table<N, D> {
         self.filled = (0..COLUMNS).fold(0, |bits, i| bits | u16::from(filled[i]) << i);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mckp::Item;
+
+    /// Once no better layout can be, the gap is below 0 and no choice is left: there is nothing to add up.
+    #[test]
+    fn a_gap_that_allows_no_choice_leaves_sums_of_nothing() {
+        let item = |cost, price| Item {
+            cost: [cost],
+            price,
+            class: 0,
+        };
+        let groups = [[item(1, 9), item(5, 0)], [item(2, 7), item(4, 1)]];
+        let mut problem = Problem::<2, 2, 1>::empty();
+        let set = problem.set_groups(groups.iter().map(|group| group.iter().copied()));
+        assert!(set.is_ok());
+        let mut relaxation = Relaxation::new();
+        relaxation.solve(&problem, [6]);
+        let core = |gap| Core {
+            problem: &problem,
+            relaxation: &relaxation,
+            order: &[0, 1],
+            gap,
+        };
+        let sum = |gap: i64| {
+            let mut table = Table::<2, 1>::new();
+            table.begin(&problem, &relaxation);
+            table.clear(2);
+            table.fill_column(&core(gap), ZERO);
+            table.sums[0][ZERO]
+        };
+        assert_eq!(core(-1).smallest(0, &[1]), (0, &[0]));
+        assert_eq!(sum(-1), 0);
+        // the best choices of the relaxation have a reduced price of 0
+        assert_eq!(core(0).smallest(0, &[0]).0, 0);
+        assert_eq!(sum(0), 0);
+        assert_eq!(core(i64::MAX).choices(0).count(), 2);
+    }
+}
