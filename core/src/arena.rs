@@ -371,13 +371,13 @@ fn set_blocks(
     for tensor in 0..=layers {
         let block = tensors[tensor].block(tensor, forms[tensor], bands);
         blocks[tensor] = block;
-        let is_alone = |tensor: usize| block.first == tensor && !bands.contains(tensor);
-        let replaced = tensor - usize::from(tensors[tensor].back);
-        if replaced < tensor
-            && is_alone(tensor)
-            && !bands.contains(replaced)
-            && share(forms[tensor], forms[replaced])
-        {
+        let back = usize::from(tensors[tensor].back);
+        if back == 0 {
+            continue;
+        }
+        let replaced = tensor - back;
+        let is_alone = block.first == tensor && !bands.contains(tensor);
+        if is_alone && !bands.contains(replaced) && share(forms[tensor], forms[replaced]) {
             let of = blocks[replaced].of;
             blocks[tensor].of = of;
             blocks[of].last = block.last;
@@ -394,12 +394,16 @@ fn place(
     offsets: &mut PerTensorViewMut<'_, u32>,
 ) -> u32 {
     offsets.fill(NOWHERE, count - 1);
+    // those that lie where another one does are placed with it
+    for tensor in (0..count).filter(|t| blocks[*t].of < *t) {
+        offsets[tensor] = 0;
+    }
     order.clear();
     let mut bytes = 0;
     for _ in 0..count {
         // of equal ones the first
         let mut largest = None;
-        for tensor in (0..count).filter(|t| offsets[*t] == NOWHERE && blocks[*t].of == *t) {
+        for tensor in (0..count).filter(|t| offsets[*t] == NOWHERE) {
             let bytes = blocks[tensor].bytes;
             if largest.is_none_or(|(_, most)| bytes > most) {
                 largest = Some((tensor, bytes));
@@ -427,7 +431,7 @@ fn place(
         let behind = behind.count();
         let _ = order.insert(behind, tensor as u16);
     }
-    for tensor in 0..count {
+    for tensor in (0..count).filter(|t| blocks[*t].of < *t) {
         offsets[tensor] = offsets[blocks[tensor].of];
     }
     bytes

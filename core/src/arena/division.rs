@@ -115,12 +115,17 @@ impl<'a> Costs<'a> {
             let whole = lifetime.whole_bytes(forms[tensor]);
             turns += u32::from(lifetime.turns);
             crossing -= of[tensor].crossing;
-            let taken_over = match tensor - usize::from(lifetime.back) {
-                of if of == tensor => 0,
-                of => match in_place {
-                    InPlace::Exactly if !share(forms[tensor], forms[of]) => 0,
-                    InPlace::Exactly | InPlace::AtBest => tensors[of].whole_bytes(forms[of]),
-                },
+            let taken_over = match (lifetime.back, in_place) {
+                (0, _) => 0,
+                (back, InPlace::Exactly)
+                    if !share(forms[tensor], forms[tensor - usize::from(back)]) =>
+                {
+                    0
+                }
+                (back, InPlace::Exactly | InPlace::AtBest) => {
+                    let replaced = tensor - usize::from(back);
+                    tensors[replaced].whole_bytes(forms[replaced])
+                }
             };
             of[tensor] = Cost {
                 whole,
@@ -177,36 +182,34 @@ impl<'a> Costs<'a> {
         least
     }
 
-    /// The most bytes alive while the tensors from one to another one are made, all in one cascade.
-    fn live(&self, first: usize, last: usize) -> u32 {
-        match first == last {
-            true => self.of[last].live_alone(),
-            false => self.of[first].live_until(&self.of[last]),
-        }
-    }
-
     /// The turns of a cascade; [`NEVER`] where it has more bytes alive than this.
     fn turns_within(&self, most: u32, first: usize, last: usize) -> u32 {
         let (begin, end) = (&self.of[first], &self.of[last]);
-        if self.live(first, last) > most {
-            NEVER
-        } else if first == last {
-            0
-        } else {
-            end.turns - begin.turns + u32::from(self.tensors[first].turns)
-        }
+        let (live, turns) = match first == last {
+            true => (end.live_alone(), 0),
+            false => (
+                begin.live_until(end),
+                end.turns - begin.turns + u32::from(self.tensors[first].turns),
+            ),
+        };
+        if live > most { NEVER } else { turns }
     }
 
     /// The fewest bytes alive in a cascade, of those that are more than some; [`NEVER`] if there are none.
     fn next_live(&self, most: u32) -> u32 {
         let mut next = NEVER;
         for last in self.first..=self.last {
+            let end = &self.of[last];
+            let mut live = end.live_alone();
             for first in (self.first..=last).rev() {
-                let live = self.live(first, last);
+                let begin = &self.of[first];
+                if first < last {
+                    live = begin.live_until(end);
+                }
                 if live > most {
                     next = next.min(live);
                 }
-                if !self.of[first].can_begin_before(last) {
+                if !begin.can_begin_before(last) {
                     break;
                 }
             }
