@@ -6,7 +6,8 @@ use super::node::Node;
 use super::tensor::{Data, Int, Tensor};
 
 /// Whether the input is `[N, H, W, C]` or `[N, L, C]`: all that reads it puts the channels first, as tf2onnx has it,
-/// by a Transpose or, of one channel, by a Reshape. Constants may be added to it or multiplied before.
+/// by a Transpose or, of one channel, by a Reshape. Constants may be added to it or multiplied before, and a series may
+/// have been made an image of one row.
 pub(super) fn is_channels_last(
     graph: &GraphProto,
     nodes: &[Node<'_>],
@@ -32,6 +33,7 @@ pub(super) fn is_channels_last(
             }
             match node.outputs().first() {
                 Some(result) if has_constant(graph, nodes, node) => tensors.push(result),
+                Some(result) if dims.len() == 3 && makes_row(graph, node) => tensors.push(result),
                 Some(_) | None => return false,
             }
         }
@@ -41,6 +43,14 @@ pub(super) fn is_channels_last(
 
 /// The most tensors that are followed from the input.
 const MOST_STEPS: usize = 16;
+
+/// Whether a node makes `[N, 1, L, C]` of `[N, L, C]`.
+fn makes_row(graph: &GraphProto, node: &Node<'_>) -> bool {
+    let is_first = |axes: &[i64]| matches!(axes, [1 | -3]);
+    let attribute = matches!(node.ints("axes"), Ok(Some(axes)) if is_first(axes));
+    let input = || integers(graph, node).is_some_and(|axes| is_first(&axes));
+    node.op == "Unsqueeze" && (attribute || input())
+}
 
 /// Whether a node adds or multiplies a constant.
 fn has_constant(graph: &GraphProto, nodes: &[Node<'_>], node: &Node<'_>) -> bool {
@@ -82,6 +92,12 @@ fn image(dims: &[Dimension]) -> Option<Vec<i64>> {
 
 /// The sizes of a Reshape to four dimensions that the model has as an initializer, without the batch.
 fn target(graph: &GraphProto, node: &Node<'_>) -> Option<Vec<i64>> {
+    let sizes = integers(graph, node)?;
+    (sizes.len() == 4).then(|| sizes[1..].to_vec())
+}
+
+/// The integers that input 1 of a node has in an initializer.
+fn integers(graph: &GraphProto, node: &Node<'_>) -> Option<Vec<i64>> {
     let name = node.input(1)?;
     let mut initializers = graph.initializer.iter();
     let proto = initializers.find(|tensor| tensor.name.as_deref() == Some(name))?;
@@ -93,6 +109,5 @@ fn target(graph: &GraphProto, node: &Node<'_>) -> Option<Vec<i64>> {
         Int::Known(size) => Some(*size),
         Int::Batch => None,
     };
-    let sizes: Vec<i64> = sizes.iter().map(known).collect::<Option<_>>()?;
-    (sizes.len() == 4).then(|| sizes[1..].to_vec())
+    sizes.iter().map(known).collect()
 }

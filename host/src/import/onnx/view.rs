@@ -202,25 +202,22 @@ pub(super) fn transpose<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Valu
     }
     let view = b.view_in_any_order(node, 0)?;
     let shape = b.layers.shape(view.tensor);
-    let [h, w, c] = [shape.h, shape.w, shape.c].map(usize::from);
-    let seen = |order, dims: [usize; 3]| {
-        let view = View::new(view.tensor, dims.to_vec()).in_order(order, shape);
-        Ok(Value::Activation(view))
-    };
-    match (view.order, &permutation[..]) {
-        (Order::ChannelsFirst, [0, 2, 3, 1]) if view.dims == [c, h, w] => {
-            return seen(Order::ChannelsLast, [h, w, c]);
-        }
-        (Order::ChannelsLast, [0, 3, 1, 2]) if view.dims == [h, w, c] => {
-            return seen(Order::ChannelsFirst, [c, h, w]);
-        }
-        // a series: an image of one column
-        (Order::ChannelsFirst, [0, 2, 1]) if view.dims == [c, h] && w == 1 => {
-            let view = View::new(view.tensor, vec![h, c]);
+    let rank = view.dims.len();
+    let to_last = [0].into_iter().chain(2..=rank).chain([1]);
+    let to_first = [0, rank].into_iter().chain(1..rank);
+    let is_channels = |size: &usize| *size == usize::from(shape.c);
+    match (view.order, &view.dims[..]) {
+        (Order::ChannelsFirst, [c, pixels @ ..])
+            if is_channels(c) && to_last.eq(permutation.iter().copied()) =>
+        {
+            let view = View::new(view.tensor, [pixels, &[*c]].concat());
             return Ok(Value::Activation(view.in_order(Order::ChannelsLast, shape)));
         }
-        (Order::ChannelsLast, [0, 2, 1]) if view.dims == [h, c] && w == 1 => {
-            return Ok(Value::Activation(View::new(view.tensor, vec![c, h])));
+        (Order::ChannelsLast, [pixels @ .., c])
+            if is_channels(c) && to_first.eq(permutation.iter().copied()) =>
+        {
+            let view = View::new(view.tensor, [&[*c], pixels].concat());
+            return Ok(Value::Activation(view));
         }
         (Order::ChannelsFirst | Order::ChannelsLast, _) => {}
     }

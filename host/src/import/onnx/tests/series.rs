@@ -218,3 +218,61 @@ fn windows_of_other_dimensions_than_their_input_are_told() {
     let reason = conv(&[3, 20], &[4, 3, 3], &[("dilations", Is(&[2]))]);
     assert!(reason.contains("its dilation is 2"), "{reason}");
 }
+
+/// As tf2onnx writes Keras' Conv1D: the series is an image of one row while windows slide over it.
+#[test]
+fn a_series_may_become_an_image_of_one_row() {
+    let weights = [noise(11, 4 * 3 * 5), noise(12, 2 * 4 * 3)];
+    let model = |axes: bool| {
+        let model = Model::new(&[20, 3])
+            .tensor(floats("a", &[4, 3, 1, 5], &weights[0]))
+            .tensor(floats("b", &[2, 4, 1, 3], &weights[1]))
+            .tensor(ints("one", &[1], &[1]))
+            .tensor(ints("two", &[1], &[2]));
+        let model = if axes {
+            model.node("Unsqueeze", &["x"], "u", &[("axes", Is(&[1]))])
+        } else {
+            model.node("Unsqueeze", &["x", "one"], "u", &[])
+        };
+        let two = || [("axes", Is(&[2]))];
+        let model = model
+            .node("Transpose", &["u"], "t", &[("perm", Is(&[0, 3, 1, 2]))])
+            .node("Conv", &["t", "a"], "c", &[]);
+        let model = if axes {
+            model.node("Squeeze", &["c"], "s", &two())
+        } else {
+            model.node("Squeeze", &["c", "two"], "s", &[])
+        };
+        let model = model.node("Relu", &["s"], "r", &[]);
+        let model = if axes {
+            model.opset(11).node("Unsqueeze", &["r"], "v", &two())
+        } else {
+            model.node("Unsqueeze", &["r", "two"], "v", &[])
+        };
+        let model = model.node("Conv", &["v", "b"], "d", &[]);
+        let model = if axes {
+            model.node("Squeeze", &["d"], "e", &two())
+        } else {
+            model.node("Squeeze", &["d", "two"], "e", &[])
+        };
+        model.node("Transpose", &["e"], "y", &[("perm", Is(&[0, 2, 1]))])
+    };
+    for axes in [true, false] {
+        let graph = model(axes).import();
+        assert_eq!(graph.input, Shape::new(20, 1, 3));
+        let (x, output) = series(&graph);
+        let x = relu(conv(&x, &weights[0], [4, 3, 5], (1, [0, 0])));
+        let x = conv(&x, &weights[1], [2, 4, 3], (1, [0, 0]));
+        let last = (0..x[0].len()).flat_map(|l| x.iter().map(move |row| row[l]));
+        assert_close(&output, &last.collect::<Vec<f64>>());
+    }
+    // an image of one channel that gets its dimension at the end
+    let image = Model::new(&[5, 6])
+        .random("w", &[2, 1, 3, 3])
+        .node("Unsqueeze", &["x"], "u", &[("axes", Is(&[3]))])
+        .opset(11)
+        .node("Transpose", &["u"], "t", &[("perm", Is(&[0, 3, 1, 2]))])
+        .node("Conv", &["t", "w"], "y", &[])
+        .import();
+    assert_eq!(image.input, Shape::new(5, 6, 1));
+}
