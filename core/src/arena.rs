@@ -122,6 +122,11 @@ impl Lifetime {
         }
     }
 
+    /// The tensor in place of which this one can be made.
+    fn replaces(&self, tensor: usize) -> Option<usize> {
+        (self.back > 0).then(|| tensor - usize::from(self.back))
+    }
+
     /// Whether it may be a band in a cascade that ends with tensor `last`: what is made inside of a cascade must
     /// be read inside of it.
     fn can_be_band(&self, last: usize) -> bool {
@@ -192,15 +197,6 @@ impl<const N: usize> Lifetimes<N> {
             let sums = sums.map_or(0, |(_, reader)| {
                 4 * u32::from(reader.output.w) * u32::from(reader.output.c)
             });
-            self.tensors[tensor] = Lifetime {
-                len: shape.len() as u32,
-                row_len: u32::from(shape.w) * u32::from(shape.c),
-                sums_bytes: sums,
-                rows: 0,
-                turns: 0,
-                last: later.or(reader).map_or(tensor, |(i, _)| i + 1) as u16,
-                back: 0,
-            };
             let (turns, back) = match tensor.checked_sub(1) {
                 None => (shape.h, 0),
                 Some(layer) => {
@@ -221,8 +217,15 @@ impl<const N: usize> Lifetimes<N> {
                     (of.count(), replaced.map_or(0, |t| tensor as u16 - t))
                 }
             };
-            self.tensors[tensor].turns = turns;
-            self.tensors[tensor].back = back;
+            self.tensors[tensor] = Lifetime {
+                len: shape.len() as u32,
+                row_len: u32::from(shape.w) * u32::from(shape.c),
+                sums_bytes: sums,
+                rows: 0,
+                turns,
+                last: later.or(reader).map_or(tensor, |(i, _)| i + 1) as u16,
+                back,
+            };
         }
     }
 
@@ -371,11 +374,9 @@ fn set_blocks(
     for tensor in 0..=layers {
         let block = tensors[tensor].block(tensor, forms[tensor], bands);
         blocks[tensor] = block;
-        let back = usize::from(tensors[tensor].back);
-        if back == 0 {
+        let Some(replaced) = tensors[tensor].replaces(tensor) else {
             continue;
-        }
-        let replaced = tensor - back;
+        };
         let is_alone = block.first == tensor && !bands.contains(tensor);
         if is_alone && !bands.contains(replaced) && share(forms[tensor], forms[replaced]) {
             let of = blocks[replaced].of;

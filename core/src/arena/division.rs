@@ -65,7 +65,7 @@ impl Cost {
     }
 }
 
-/// When a tensor counts as made in place of the one that it [may replace](Lifetime::back).
+/// When a tensor counts as made in place of the one that it [may replace](Lifetime::replaces).
 #[derive(Clone, Copy, Debug)]
 enum InPlace {
     /// Where the forms of both allow it.
@@ -115,23 +115,19 @@ impl<'a> Costs<'a> {
             let whole = lifetime.whole_bytes(forms[tensor]);
             turns += u32::from(lifetime.turns);
             crossing -= of[tensor].crossing;
-            let taken_over = match (lifetime.back, in_place) {
-                (0, _) => 0,
-                (back, InPlace::Exactly)
-                    if !share(forms[tensor], forms[tensor - usize::from(back)]) =>
-                {
-                    0
-                }
-                (back, InPlace::Exactly | InPlace::AtBest) => {
-                    let replaced = tensor - usize::from(back);
-                    tensors[replaced].whole_bytes(forms[replaced])
-                }
-            };
+            let taken_over = lifetime.replaces(tensor).map_or(0, |replaced| {
+                let counts = match in_place {
+                    InPlace::Exactly => share(forms[tensor], forms[replaced]),
+                    InPlace::AtBest => true,
+                };
+                let bytes = tensors[replaced].whole_bytes(forms[replaced]);
+                if counts { bytes.min(whole) } else { 0 }
+            });
             of[tensor] = Cost {
                 whole,
                 bands,
                 crossing,
-                taken_over: taken_over.min(whole),
+                taken_over,
                 turns,
                 before: 0,
                 last_before,

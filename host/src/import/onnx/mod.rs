@@ -2,10 +2,11 @@
 //!
 //! ONNX counts tensors `[N, C, H, W]`, the core `[H, W, C]`: the batch disappears, weights are
 //! permuted, and a flattened tensor keeps the core's order because the columns of the dense layer
-//! that reads it are permuted instead. A series `[N, C, L]` is an image of L rows and one column; `[N, H, W]`, which is reshaped before any other
-//! operator reads it, has one channel. A model whose input is `[N, H, W, C]`, as those from TensorFlow are, transposes
-//! it before its first convolution, and back before it flattens: both change only how a tensor is seen. Batch normalization, constant biases, ReLU and padding are
-//! folded into the layer that they belong to.
+//! that reads it are permuted instead. A model whose input is `[N, H, W, C]`, as those from TensorFlow are, transposes
+//! it before its first convolution, and back before it flattens: both change only how a tensor is seen. A series
+//! `[N, C, L]` is an image of L rows and one column; an input `[N, H, W]` that is reshaped before any other operator
+//! reads it has one channel. Batch normalization, constant biases, ReLU and padding are folded into the layer that
+//! they belong to.
 
 mod activation;
 mod affine;
