@@ -212,7 +212,9 @@ impl<const N: usize> Lifetimes<N> {
                     let are_different = inputs.windows(2).all(|pair| pair[0] != pair[1]);
                     let can_replace = op.is_elementwise() && are_different;
                     // the one made last: often only this layer reads it, and it is stored in one form
+                    let is_as_long = |t: &&u16| network.shape((**t).into()).len() == shape.len();
                     let inputs = inputs.iter().filter(|t| last_read(t) == tensor);
+                    let inputs = inputs.filter(is_as_long);
                     let replaced = inputs.max().filter(|_| can_replace);
                     (of.count(), replaced.map_or(0, |t| tensor as u16 - t))
                 }
@@ -430,7 +432,11 @@ fn place(
             .iter()
             .take_while(|t| offsets[usize::from(**t)] <= offset);
         let behind = behind.count();
-        let _ = order.insert(behind, tensor as u16);
+        // step by step: for `insert` a program would need a second way to copy
+        let _ = order.push(tensor as u16);
+        for at in (behind + 1..order.len()).rev() {
+            order.swap(at - 1, at);
+        }
     }
     for tensor in (0..count).filter(|t| blocks[*t].of < *t) {
         offsets[tensor] = offsets[blocks[tensor].of];

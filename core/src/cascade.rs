@@ -12,7 +12,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::network::{Layer, PerTensorViewMut};
-use crate::op::rows::Turns;
+use crate::op::rows::{Turns, rows_of};
 use crate::shape::Shape;
 
 /// Which tensors exist only as bands of rows.
@@ -199,10 +199,11 @@ impl<'a> Cascade<'a> {
             if turn == turns.count() {
                 return None;
             }
-            let needed = turns.reads(turn).end;
+            let reads = turns.reads(turn);
             let inputs = &self.graph.layers[layer].inputs;
             let inputs = inputs.iter().map(|t| usize::from(*t));
             let missing = inputs.filter(|t| {
+                let needed = rows_of(self.graph.shape(*t), &reads).end;
                 (first..last).contains(t) && self.made(*t, progress[*t].turns) < needed
             });
             // branches in the order of the layers
@@ -236,7 +237,8 @@ impl<'a> Cascade<'a> {
             if inputs.iter().any(|t| usize::from(*t) == tensor) {
                 let (turns, taken) = (self.turns(layer), progress[layer + 1].turns);
                 if taken < turns.count() {
-                    oldest = oldest.min(turns.reads(taken).start);
+                    let reads = rows_of(self.graph.shape(tensor), &turns.reads(taken));
+                    oldest = oldest.min(reads.start);
                 }
             }
         }

@@ -227,6 +227,7 @@ impl<const N: usize> Layout<N> {
                 mapped: image.blocks(),
                 ram_bytes: self.ram_bytes,
             },
+            tables: image.tables(),
             activations: placement.offsets(),
             bands: bands.as_view(),
         }

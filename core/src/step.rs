@@ -14,8 +14,9 @@ use crate::network::{Layer, PerTensorView, PerTensorViewMut};
 use crate::op::geometry::Geometry;
 use crate::op::memory::KernelMemory;
 use crate::op::pool::Means;
+use crate::op::rows::rows_of;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
-use crate::op::{Op, add, conv2d, dense, pool, reshape, softmax};
+use crate::op::{Op, add, concat, conv2d, dense, mul, pool, reshape, softmax, unary};
 use crate::place::Place;
 use crate::quant::QParams;
 use crate::shape::Shape;
@@ -49,6 +50,8 @@ pub struct Steps<'a> {
     pub forms: PerTensorView<'a, Forms>,
     /// The weights.
     pub blocks: Blocks<'a>,
+    /// The [tables](crate::op::unary) of the layers that apply a function, in their order.
+    pub tables: &'a [u8],
     /// The offset of each tensor behind the blocks in the arena.
     pub activations: PerTensorView<'a, u32>,
     /// The tensors of which only some rows lie there.
@@ -286,7 +289,8 @@ impl Steps<'_> {
         let mut views = [View::F32(&[]); 2];
         for (view, tensor) in views.iter_mut().zip(&of.inputs) {
             let tensor = usize::from(*tensor);
-            let rows = (&turn.reads, (turn.first)(tensor));
+            let reads = rows_of(self.shape(tensor), &turn.reads);
+            let rows = (&reads, (turn.first)(tensor));
             let form = of.op.reads(level, self.forms[tensor]);
             let source = self.rows_span(tensor, form, rows);
             match source.start == target.start {
@@ -306,11 +310,28 @@ impl Steps<'_> {
             output: of.output.with_rows(&turn.makes),
             level,
             block: &blocks[self.blocks.starts[layer] as usize..],
+            table: self.table(layer),
         };
         let output = &mut target.view_mut(output);
         match replaced {
             Some(q) => step.run_in_place(q, views, output),
             None => step.run(views, output, &mut memory.kernels),
+        }
+    }
+
+    /// Begins with the table of a layer that applies a function.
+    fn table(&self, layer: usize) -> &[u8] {
+        match self.layers[layer].op {
+            Op::Unary(_) => &self.tables[unary::table_start(&self.layers[..layer])..],
+            Op::Conv2d { .. }
+            | Op::Dense
+            | Op::Add
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::Reshape
+            | Op::Softmax
+            | Op::Mul
+            | Op::Concat => &[],
         }
     }
 
@@ -371,6 +392,8 @@ struct Step<'a> {
     level: Level,
     /// Begins with its own.
     block: &'a [u8],
+    /// Begins with its own, if it applies a function.
+    table: &'a [u8],
 }
 
 impl Step<'_> {
@@ -414,6 +437,12 @@ impl Step<'_> {
             }
             Op::Reshape => reshape::run(a, activation, target),
             Op::Softmax => softmax::run(a, activation, target),
+            Op::Unary(function) => unary::run(function, a, activation, self.table, target),
+            Op::Mul => mul::run(a, b, activation, target),
+            Op::Concat => {
+                let channels = [input.c, output.c - input.c].map(usize::from);
+                concat::run([a, b], channels, activation, target);
+            }
         }
     }
 
@@ -421,17 +450,20 @@ impl Step<'_> {
     /// parameters `q`; there is no view of it.
     fn run_in_place(&self, q: QParams, [a, b]: [View<'_>; 2], target: &mut ViewMut<'_>) {
         let activation = self.layer.activation;
+        let other = if a.is_empty() { b } else { a };
         match self.op {
-            Op::Add => {
-                let other = if a.is_empty() { b } else { a };
-                add::run_in_place(q, other, activation, target);
+            Op::Add => add::run_in_place(q, other, activation, target),
+            Op::Mul => mul::run_in_place(q, other, activation, target),
+            Op::Unary(function) => {
+                unary::run_in_place(function, activation, self.table, target);
             }
             Op::Reshape => reshape::run_in_place(q, activation, target),
             Op::Conv2d { .. }
             | Op::Dense
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
-            | Op::Softmax => {}
+            | Op::Softmax
+            | Op::Concat => {}
         }
     }
 

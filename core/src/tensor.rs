@@ -15,12 +15,17 @@ pub enum View<'a> {
 }
 
 impl View<'_> {
+    /// The number of elements.
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::F32(data) => data.len(),
+            Self::I8(data, _) => data.len(),
+        }
+    }
+
     /// Whether there is no element.
     pub(crate) const fn is_empty(&self) -> bool {
-        match self {
-            Self::F32(data) => data.is_empty(),
-            Self::I8(data, _) => data.is_empty(),
-        }
+        self.len() == 0
     }
 
     /// Element `i` as a real number.
@@ -59,10 +64,50 @@ impl ViewMut<'_> {
     }
 
     /// Its elements, if those there are of a tensor with the INT8 parameters `q`.
-    pub(crate) const fn replaced(&self, q: QParams) -> View<'_> {
+    const fn replaced(&self, q: QParams) -> View<'_> {
         match self {
             Self::F32(data) => View::F32(data),
             Self::I8(data, ..) => View::I8(data, q),
+        }
+    }
+
+    /// Stores the activations of `count` real results, which `each` gives by number, as the elements from `i` on. Not
+    /// made anew for every closure: a little slower than [`Self::put_each`], and short.
+    #[inline(never)]
+    pub(crate) fn put_indexed(
+        &mut self,
+        i: usize,
+        count: usize,
+        activation: Activation,
+        each: &dyn Fn(usize) -> f32,
+    ) {
+        let mut block = [0.0; 32];
+        for first in (0..count).step_by(block.len()) {
+            let block = &mut block[..32.min(count - first)];
+            for (at, real) in (first..).zip(block.iter_mut()) {
+                *real = each(at);
+            }
+            self.put(i + first, block, activation);
+        }
+    }
+
+    /// Replaces every element, as one of a tensor with the INT8 parameters `q`, by the activation of what `each` makes
+    /// of it and its index, in reals.
+    #[inline(never)]
+    pub(crate) fn replace_each(
+        &mut self,
+        q: QParams,
+        activation: Activation,
+        each: &dyn Fn(usize, f32) -> f32,
+    ) {
+        let mut block = [0.0; 32];
+        for i in (0..self.len()).step_by(block.len()) {
+            let old = self.replaced(q);
+            let block = &mut block[..32.min(old.len() - i)];
+            for (at, real) in (i..).zip(block.iter_mut()) {
+                *real = each(at, old.real(at));
+            }
+            self.put(i, block, activation);
         }
     }
 
@@ -154,10 +199,19 @@ impl Requantizer {
     /// Writes each `acc · factor` as the next element of the tensor.
     #[inline]
     pub(crate) fn rescale(&self, accs: impl Iterator<Item = i32>, factor: Requant, to: &mut [i8]) {
+        self.rescale_each(to.iter_mut().zip(accs), factor);
+    }
+
+    /// Writes each `acc · factor` beside it.
+    #[inline]
+    pub(crate) fn rescale_each<'t>(
+        &self,
+        all: impl Iterator<Item = (&'t mut i8, i32)>,
+        factor: Requant,
+    ) {
         let (left, right) = split_shift(factor.shift);
         let (clamp, multiplier) = (self.clamp, factor.multiplier);
         let result = |acc| clamp.apply(saturating_shl(acc, left), multiplier, right) as i8;
-        let all = to.iter_mut().zip(accs);
         if self.up {
             all.for_each(|(to, acc)| *to = !result(-acc));
         } else {

@@ -133,8 +133,10 @@ pub fn qparams(graph: &Graph, tensors: &[Histogram], clip: Clip) -> Vec<QParams>
     // selections: one map before and after, so that no rounding is added
     for (i, layer) in graph.layers.iter().enumerate().rev() {
         let readers = graph.layers.iter().flat_map(|layer| &layer.inputs);
-        if layer.op.is_selection() && readers.filter(|t| **t == layer.inputs[0]).count() == 1 {
-            qparams[layer.inputs[0]] = qparams[i + 1];
+        for input in layer.inputs.iter().filter(|_| layer.op.is_selection()) {
+            if readers.clone().filter(|t| *t == input).count() == 1 {
+                qparams[*input] = qparams[i + 1];
+            }
         }
     }
     qparams

@@ -2,6 +2,7 @@
 
 use bitbudget_core::image::{CRC_BYTES, HEADER_BYTES};
 use bitbudget_core::level::{Level, WeightFormat};
+use bitbudget_core::op::unary;
 use bitbudget_core::price::PriceItem;
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ struct Stored {
 pub struct Sizes {
     /// By layer; none for those that are tied to an earlier one.
     items: Vec<Vec<Stored>>,
-    /// Bytes of the network and names sections without items.
+    /// Bytes of the network and names sections without items, and of the tables.
     rest: u64,
 }
 
@@ -69,9 +70,10 @@ impl Sizes {
         let mut bare = Box::new(network.clone());
         bare.prices.rows.iter_mut().for_each(|row| row.clear());
         let names = names.iter().map(len);
+        let tables = unary::table_start(&network.layers);
         Self {
             items,
-            rest: u64::from(len(&*bare) + names.sum::<u32>()),
+            rest: u64::from(len(&*bare) + names.sum::<u32>()) + tables as u64,
         }
     }
 

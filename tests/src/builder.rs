@@ -2,7 +2,7 @@
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{Layer, MAX_STATS, Network, Preprocess};
-use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::op::{Activation, Function, Op};
 use bitbudget_core::place::Cycles;
 use bitbudget_core::price::{PriceItem, PriceMatrix};
 use bitbudget_core::quant::{QParams, Rounding, Width};
@@ -142,6 +142,23 @@ impl Builder {
     /// A softmax.
     pub fn softmax(&mut self, input: usize) -> usize {
         self.push(Op::Softmax, &[input], self.shape(input))
+    }
+
+    /// A function of every element.
+    pub fn unary(&mut self, input: usize, function: Function) -> usize {
+        self.push(Op::Unary(function), &[input], self.shape(input))
+    }
+
+    /// The product of two tensors, of which the second one may have an element for each channel.
+    pub fn mul(&mut self, a: usize, b: usize) -> usize {
+        self.push(Op::Mul, &[a, b], self.shape(a))
+    }
+
+    /// The channels of two tensors.
+    pub fn concat(&mut self, a: usize, b: usize) -> usize {
+        let (left, right) = (self.shape(a), self.shape(b));
+        let c = left.c + right.c;
+        self.push(Op::Concat, &[a, b], Shape { c, ..left })
     }
 
     /// A layer with a random activation and random parameters.

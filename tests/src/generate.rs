@@ -2,6 +2,7 @@
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
+use bitbudget_core::op::Function;
 use bitbudget_core::price::PriceItem;
 use bitbudget_core::shape::{Shape, Window};
 use rand::rngs::SmallRng;
@@ -68,15 +69,64 @@ pub fn any_conv(builder: &mut Builder, input: usize) -> usize {
     builder.conv(input, window, groups, groups * per_group)
 }
 
+/// A random function that is defined everywhere.
+pub fn function(rng: &mut SmallRng) -> Function {
+    let mut parameter = || rng.random_range(-1.0_f32..1.0);
+    let (alpha, beta) = (parameter(), parameter());
+    let functions = [
+        Function::Abs,
+        Function::Clip {
+            low: alpha.min(beta),
+            high: alpha.max(beta),
+        },
+        Function::Elu { alpha },
+        Function::Gelu,
+        Function::GeluTanh,
+        Function::HardSigmoid { alpha, beta },
+        Function::HardSwish,
+        Function::LeakyRelu { alpha },
+        Function::Mish,
+        Function::Sigmoid,
+        Function::Silu,
+        Function::Softplus,
+        Function::Tanh,
+    ];
+    functions[rng.random_range(0..functions.len())]
+}
+
+/// A gate: a tensor times a function of the means of its channels (Hu et al. 2018, "Squeeze-and-Excitation
+/// Networks"), or of itself.
+pub fn gate(builder: &mut Builder, input: usize) -> usize {
+    let shape = builder.shape(input);
+    let function = function(&mut builder.rng);
+    if builder.rng.random() {
+        let factor = builder.unary(input, function);
+        return if builder.rng.random() {
+            builder.mul(input, factor)
+        } else {
+            builder.mul(factor, input)
+        };
+    }
+    let means = builder.avg_pool(input, global(shape), false);
+    let squeezed = builder.conv(means, Window::square(1, 1, 0), 1, 2);
+    let excited = builder.conv(squeezed, Window::square(1, 1, 0), 1, shape.c);
+    let factor = builder.unary(excited, function);
+    builder.mul(input, factor)
+}
+
 /// Adds an operator without weights that reads one tensor.
 pub fn any_unweighted(builder: &mut Builder, input: usize) -> usize {
     let shape = builder.shape(input);
     let window = window(&mut builder.rng, shape.h, shape.w);
-    match builder.rng.random_range(0..5) {
+    match builder.rng.random_range(0..8) {
+        6 | 7 => {
+            let function = function(&mut builder.rng);
+            builder.unary(input, function)
+        }
         0 => builder.max_pool(input, window),
         1 => builder.avg_pool(input, window, false),
         2 => builder.avg_pool(input, window, true),
-        3 => builder.avg_pool(input, global(shape), false),
+        3 | 5 => builder.avg_pool(input, global(shape), false),
         _ => {
             let output = Shape::new(shape.c, shape.h, shape.w);
             builder.reshape(input, output)
@@ -142,7 +192,17 @@ pub fn model_at(seed: u64, style: Style, layers: usize, levels: &[Level]) -> Mod
     builder.levels = levels.to_vec();
     let mut tensor = 0;
     while builder.len() < layers {
-        tensor = match builder.rng.random_range(0..16) {
+        tensor = match builder.rng.random_range(0..19) {
+            16 => gate(&mut builder, tensor),
+            17 | 18 => {
+                let channels = builder.rng.random_range(1..=6);
+                let other = builder.conv(tensor, Window::square(1, 1, 0), 1, channels);
+                if builder.rng.random() {
+                    builder.concat(tensor, other)
+                } else {
+                    builder.concat(other, tensor)
+                }
+            }
             0..=4 => any_conv(&mut builder, tensor),
             5..=7 => any_unweighted(&mut builder, tensor),
             8..=10 => fork(&mut builder, tensor),

@@ -2,13 +2,13 @@
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
-use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::op::{Activation, Function, Op};
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use rand::Rng;
 use rand::rngs::SmallRng;
 
-use crate::generate::window;
+use crate::generate::{function, window};
 use crate::model::Model;
 
 /// Puts one extreme or inconsistent value into a network.
@@ -36,7 +36,7 @@ pub fn tamper(rng: &mut SmallRng, model: &mut Model) {
         7 => chosen.inputs[0] = rng.random_range(0..=count as u16),
         8 => chosen.activation = activation[rng.random_range(0..3)],
         9 => {
-            chosen.op = match rng.random_range(0..6) {
+            chosen.op = match rng.random_range(0..9) {
                 0 => Op::Reshape,
                 1 => Op::Softmax,
                 2 => Op::MaxPool { window: any },
@@ -48,7 +48,10 @@ pub fn tamper(rng: &mut SmallRng, model: &mut Model) {
                     window: any,
                     groups: size,
                 },
-                _ => Op::Add,
+                5 => Op::Add,
+                6 => Op::Mul,
+                7 => Op::Concat,
+                _ => Op::Unary(function(rng)),
             };
         }
         10 => network.prices.rows[layer].clear(),
@@ -92,7 +95,12 @@ fn set_window(op: &mut Op, size: u16, rng: &mut SmallRng) {
                 _ => window.padding[at + 2] = size,
             }
         }
-        Op::Dense | Op::Add | Op::Reshape | Op::Softmax => {}
+        Op::Unary(function) => {
+            *function = Function::Elu {
+                alpha: [f32::NAN, f32::INFINITY, 3e38][rng.random_range(0..3)],
+            };
+        }
+        Op::Dense | Op::Add | Op::Reshape | Op::Softmax | Op::Mul | Op::Concat => {}
     }
 }
 
@@ -105,6 +113,8 @@ pub fn repair(model: &mut Model) {
             return;
         }
         let input = network.input_shape(layer);
+        let other = network.layers[layer].inputs.last();
+        let other = network.shape(other.map_or(0, |t| usize::from(*t)));
         let chosen = &mut network.layers[layer];
         let fitted = |window: Window, c| {
             let [h, w] = window.output(input.h, input.w)?;
@@ -114,7 +124,11 @@ pub fn repair(model: &mut Model) {
             Op::Conv2d { window, .. } => fitted(window, chosen.output.c),
             Op::MaxPool { window } | Op::AvgPool { window, .. } => fitted(window, input.c),
             Op::Dense => Some(Shape::vector(chosen.output.c)),
-            Op::Add | Op::Softmax => Some(input),
+            Op::Add | Op::Softmax | Op::Unary(_) | Op::Mul => Some(input),
+            Op::Concat => Some(Shape {
+                c: input.c.saturating_add(other.c),
+                ..input
+            }),
             Op::Reshape => Some(chosen.output),
         }
         .unwrap_or(chosen.output);

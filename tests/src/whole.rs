@@ -67,6 +67,21 @@ pub fn arenas<const N: usize>(
     arenas
 }
 
+/// Whether the schedule that is found for every layout takes the least of all schedules. It is the one of least bytes
+/// alive: the blocks of another one may fit closer, which planners do not look for.
+#[must_use]
+pub fn are_placed_closest(model: &Model) -> bool {
+    let lifetimes = Lifetimes::new(&model.network);
+    let schedules = schedules(&model.network, 1 << 10);
+    let is_least = |levels: &Vec<Option<Level>>| {
+        let forms = model.forms(levels);
+        let bytes = |schedule| lifetimes.place(&forms, schedule).bytes();
+        let least = schedules.iter().map(bytes).min();
+        least.is_none_or(|least| lifetimes.smallest(&forms).1.bytes() <= least)
+    };
+    model.layouts().iter().all(is_least)
+}
+
 /// Gives every item cycles, those in flash mostly the larger ones.
 pub fn give_cycles(model: &mut Model, rng: &mut SmallRng) {
     for item in model.network.prices.rows.iter_mut().flatten() {

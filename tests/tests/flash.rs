@@ -12,6 +12,8 @@ use bitbudget::search::Effort;
 use bitbudget::size::Sizes;
 use bitbudget_core::arena::Lifetimes;
 use bitbudget_core::level::Level;
+use bitbudget_core::network::Layer;
+use bitbudget_core::op::Op;
 use bitbudget_core::place::{Cycles, Places};
 use bitbudget_core::plan::{Limits, Measure};
 use bitbudget_core::quant::{Rounding, Width};
@@ -45,10 +47,13 @@ impl Formula {
         bare.prices.rows.iter_mut().for_each(|row| row.clear());
         let bare = postcard::to_stdvec(&bare).expect("bytes").len();
         let names = names.iter().map(|name| name.len() + 1);
+        // a table for each function
+        let applies = |layer: &&Layer| matches!(layer.op, Op::Unary(_));
+        let tables = 512 * network.layers.iter().filter(applies).count();
         let mut items = network.prices.rows.iter().flatten();
         Self {
             network: Box::new(network.clone()),
-            constant: (bare + names.sum::<usize>()) as u64,
+            constant: (bare + names.sum::<usize>() + tables) as u64,
             has_cycles: items.any(|item| item.cycles != Cycles::default()),
         }
     }

@@ -4,11 +4,13 @@ use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{EmitError, Image, ImageError, VERSION, emit};
 use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::network::NetworkError;
+use bitbudget_core::op::Function;
 use bitbudget_core::place::Cycles;
 use bitbudget_core::plan::Limits;
 use bitbudget_core::quant::Width;
+use bitbudget_core::shape::Shape;
 use bitbudget_core::storage::Mapped;
-use bitbudget_tests::builder::Style;
+use bitbudget_tests::builder::{Builder, Style};
 use bitbudget_tests::generate::{self, small};
 use bitbudget_tests::model::{TestImage, TestPlanner, seal};
 
@@ -189,7 +191,7 @@ fn faults_of_the_header() {
     seal(&mut bytes);
     assert_eq!(error_of(&bytes), ImageError::Version(2));
     let lengths = [[0xff; 4]; 4].concat();
-    bytes[8] = 4;
+    bytes[8] = VERSION as u8;
     bytes[12..28].copy_from_slice(&lengths);
     assert!(matches!(error_of(&bytes), ImageError::Length { .. }));
 }
@@ -246,16 +248,17 @@ fn cycles_stand_behind_the_network() {
     let bytes = model.emit();
     let image = TestImage::parse(&bytes).expect("an image");
     assert_eq!(*image.network(), model.network);
-    let ([plain, ..], [network, names, _, blocks]) = (sections(&without), sections(&bytes));
+    let ([plain, ..], [network, names, tables, blocks]) = (sections(&without), sections(&bytes));
+    let tables = &tables[..image.tables().len()];
     let (same, cycles) = network.split_at(plain.len());
     assert_eq!(same, plain);
     let items: usize = model.network.prices.rows.iter().map(|row| row.len()).sum();
     // each takes a byte or two in RAM, two or three in flash
     assert!((3 * items..=5 * items).contains(&cycles.len()));
     let with = |network: &[u8]| {
-        let end = network.len() + names.len();
+        let end = network.len() + names.len() + tables.len();
         let zeros = vec![0; end.next_multiple_of(4) - end];
-        assemble([network, names, &zeros, blocks])
+        assemble([network, names, &[tables, &zeros].concat(), blocks])
     };
     assert!(TestImage::parse(&with(network)).is_ok());
     for len in plain.len() + 1..network.len() {
@@ -298,6 +301,36 @@ fn faults_of_the_padding() {
         }
     }
     assert_eq!(tried, [2; 4]);
+}
+
+/// A table that is cut off, or has an entry that no function gives.
+#[test]
+fn faults_of_the_tables() {
+    let mut builder = Builder::new(3, Style::Real, Shape::new(2, 2, 1));
+    let gate = builder.unary(0, Function::Silu);
+    let other = builder.unary(gate, Function::Tanh);
+    builder.dense(other, 2);
+    let bytes = builder.finish().emit();
+    let [network, names, tables, blocks] = sections(&bytes);
+    assert!(
+        (1024..1028).contains(&tables.len()),
+        "two tables and padding"
+    );
+    assert_eq!(
+        TestImage::parse(&bytes).expect("sound").tables().len(),
+        1024
+    );
+    let error = |tables: &[u8]| error_of(&assemble([network, names, tables, blocks]));
+    for len in [0, 4, 512, 1020] {
+        assert_eq!(error(&tables[..len]), ImageError::Tables);
+    }
+    for entry in [0, 255, 256, 511] {
+        for quarters in [i16::MIN, 4 * -128 - 1, 4 * 127 + 1, i16::MAX] {
+            let mut tables = tables.to_vec();
+            tables[2 * entry..][..2].copy_from_slice(&quarters.to_le_bytes());
+            assert_eq!(error(&tables), ImageError::Tables);
+        }
+    }
 }
 
 /// What no kernel can run is found wherever it stands in a block.

@@ -10,7 +10,9 @@ use bitbudget_core::quant::{QParams, Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use bitbudget_tests::builder::{Builder, Style};
 use bitbudget_tests::check::{Compared, check};
-use bitbudget_tests::generate::{any_conv, any_unweighted, global, levels, sample, shape, window};
+use bitbudget_tests::generate::{
+    any_conv, any_unweighted, function, gate, global, levels, sample, shape, window,
+};
 use bitbudget_tests::model::Model;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -99,6 +101,28 @@ fn int8_sums_are_exact() {
     exact_in_int8(5, 300, |builder| builder.add(0, 0));
 }
 
+/// The input beside another tensor, the one or the other first.
+fn joined(builder: &mut Builder) -> usize {
+    let channels = builder.rng.random_range(1..=6);
+    let other = builder.conv(0, Window::square(1, 1, 0), 1, channels);
+    if builder.rng.random() {
+        builder.concat(0, other)
+    } else {
+        builder.concat(other, 0)
+    }
+}
+
+#[test]
+fn int8_functions_products_and_concatenations_are_exact() {
+    exact_in_int8(31, 600, |builder| {
+        let function = function(&mut builder.rng);
+        builder.unary(0, function)
+    });
+    exact_in_int8(32, 1000, |builder| gate(builder, 0));
+    exact_in_int8(33, 600, joined);
+    exact_in_int8(34, 200, |builder| builder.mul(0, 0));
+}
+
 /// Sums and reshapes, in place of tensors that are as wide, and elsewhere.
 #[test]
 fn operators_in_place_give_what_they_give_elsewhere() {
@@ -153,6 +177,8 @@ fn fp32_operators_are_within_the_tolerance() {
     close_in_fp32(7, 300, |builder| builder.dense(0, 17));
     close_in_fp32(8, 600, |builder| any_unweighted(builder, 0));
     close_in_fp32(9, 300, |builder| builder.add(0, 0));
+    close_in_fp32(35, 300, |builder| builder.mul(0, 0));
+    close_in_fp32(36, 300, joined);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub enum ImageError {
     Check(NetworkError),
     /// The names section has not one name for each layer.
     Names,
+    /// There is not one table for each layer that applies a function, or an entry is no rounding of an INT8 result.
+    Tables,
     /// The plans section is not made of plans of the network by rising bytes, or does not end in zeros
     /// up to a multiple of four.
     Plans,
@@ -127,6 +129,7 @@ impl fmt::Display for ImageError {
             ),
             Self::Check(error) => write!(f, "{error}"),
             Self::Names => f.write_str("the names section is malformed"),
+            Self::Tables => f.write_str("the tables of functions are malformed"),
             Self::Plans => f.write_str("the plans section is malformed"),
             Self::MetaBytes { expected, found } => write!(
                 f,

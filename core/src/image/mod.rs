@@ -5,14 +5,14 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | the magic `bitbudgt` |
-//! | 8 | 4 | version, 4 |
+//! | 8 | 4 | version, 5 |
 //! | 12 | 4 | n: length of the network section |
 //! | 16 | 4 | m: length of the names section |
-//! | 20 | 4 | p: length of the plans section, padded to a multiple of four with the sections before |
+//! | 20 | 4 | p: length of the tables and plans, padded to a multiple of four with the sections before |
 //! | 24 | 4 | b: length of the blocks section |
 //! | 28 | n | the [`Network`], postcard, and the cycles of its layers, or none, see below |
 //! | 28 + n | m | the layers' names, one postcard string each |
-//! | 28 + n + m | p | optimal plans, or none ([`crate::stored`]), then zeros |
+//! | 28 + n + m | p | the [tables](crate::op::unary) of the layers that apply a function, layer by layer, then optimal plans, or none ([`crate::stored`]), then zeros |
 //! | 28 + n + m + p | b | the [blocks](crate::block), layer by layer, see below |
 //! | 28 + n + m + p + b | 4 | CRC-32 (ISO-HDLC) of everything before |
 //!
@@ -55,6 +55,7 @@ use crate::block::Unchecked;
 use crate::crc::CRC32;
 use crate::level::WeightFormat;
 use crate::network::Network;
+use crate::op::unary;
 use crate::storage::{Mapped, OutOfBounds, stream};
 use crate::stored::StoredPlans;
 
@@ -68,6 +69,7 @@ pub struct Image<'a, const N: usize, const K: usize> {
     network: Network<N, K>,
     /// None in an empty image, as the sections below.
     names: Option<&'a [u8]>,
+    tables: Option<&'a [u8]>,
     plans: Option<&'a [u8]>,
     /// None when the image was opened in a storage, too.
     blocks: Option<&'a [u8]>,
@@ -89,7 +91,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
 
     /// The image at the beginning of `storage`, all of it checked; its blocks stay where they are.
     ///
-    /// `meta` receives the network, names and plans sections and stays borrowed by the image.
+    /// `meta` receives all that is before the blocks and stays borrowed by the image.
     ///
     /// # Errors
     /// The first fault found; [`ImageError::MetaBytes`] tells how large `meta` must be.
@@ -106,6 +108,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         Self {
             network: Network::empty(),
             names: None,
+            tables: None,
             plans: None,
             blocks: None,
             blocks_at: 0,
@@ -186,6 +189,11 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         let network = &self.network;
         network.check()?;
         check_names(names, network.layers.len())?;
+        let tables = plans.split_at_checked(unary::table_start(&network.layers));
+        let (tables, plans) = tables.ok_or(ImageError::Tables)?;
+        if !unary::is_sound(tables) {
+            return Err(ImageError::Tables);
+        }
         let stored = StoredPlans::parse(network, plans).map_err(|()| ImageError::Plans)?;
         let sound = match stored {
             Some(stored) => stored.is_sound(),
@@ -210,7 +218,7 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         if expected != u64::from(header.blocks) {
             return Err(ImageError::BlockBytes { expected, found });
         }
-        (self.names, self.plans) = (Some(names), Some(plans));
+        (self.names, self.tables, self.plans) = (Some(names), Some(tables), Some(plans));
         self.blocks_at = (HEADER_BYTES + meta.len()) as u32;
         Ok(())
     }
@@ -249,6 +257,12 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
     #[must_use]
     pub fn stored_plans(&self) -> Option<StoredPlans<'_, N, K>> {
         StoredPlans::parse(&self.network, self.plans?).ok()?
+    }
+
+    /// The [tables](crate::op::unary) of the layers that apply a function, in their order.
+    #[must_use]
+    pub fn tables(&self) -> &'a [u8] {
+        self.tables.unwrap_or_default()
     }
 
     /// Where the blocks section begins in the image.

@@ -52,17 +52,7 @@ pub(crate) fn run_in_place(
             });
             activate(all, activation);
         }
-        (b, output) => {
-            let mut block = [0.0; 32];
-            for i in (0..output.len()).step_by(block.len()) {
-                let a = output.replaced(qa);
-                let block = &mut block[..32.min(output.len() - i)];
-                for (at, sum) in block.iter_mut().enumerate() {
-                    *sum = a.real(i + at) + b.real(i + at);
-                }
-                output.put(i, block, activation);
-            }
-        }
+        (b, output) => output.replace_each(qa, activation, &|i, a| a + b.real(i)),
     }
 }
 

@@ -10,24 +10,29 @@ use crate::quant::{QParams, Rounding};
 use crate::shape::{Shape, Window};
 
 pub(crate) mod add;
+pub(crate) mod concat;
 pub(crate) mod conv2d;
 pub(crate) mod dense;
 pub(crate) mod depthwise;
 pub(crate) mod direct;
+mod function;
 pub(crate) mod geometry;
 pub(crate) mod memory;
+pub(crate) mod mul;
 pub(crate) mod pool;
 pub(crate) mod reshape;
 pub(crate) mod rows;
 pub(crate) mod softmax;
 pub(crate) mod sums;
 pub(crate) mod table;
+pub mod unary;
 pub(crate) mod weights;
 
+pub use self::function::Function;
 pub use crate::arch::FP32_TOLERANCE;
 
 /// An operator with its hyper-parameters. A closed set: a new operator is a new arm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Op {
     /// 2-D convolution with weights `[O, KH, KW, I / groups]`; depthwise when `groups` is the
@@ -59,6 +64,13 @@ pub enum Op {
     Reshape,
     /// exp(x) / Σ exp(x) over all elements; always reads and computes FP32.
     Softmax,
+    /// A function of every element.
+    Unary(Function),
+    /// Product of two tensors, element by element; the second one has the shape of the first one, or one element for
+    /// each of its channels.
+    Mul,
+    /// The channels of two tensors of one height and width, one behind the other.
+    Concat,
 }
 
 /// The activation that follows an operator, on its way out.
@@ -134,6 +146,10 @@ pub enum OpError {
     Reduction(u64),
     /// One output is the mean of more than [`Op::MAX_POOL`] elements: 32 bits could overflow.
     Pool(u64),
+    /// A parameter of a function is not finite, or its lower end is above the upper one.
+    Function,
+    /// The inputs have more channels together than a tensor may have.
+    Channels,
 }
 
 impl fmt::Display for OpError {
@@ -158,6 +174,10 @@ impl fmt::Display for OpError {
                 "one output is the mean of {len} elements, more than {}",
                 Op::MAX_POOL
             ),
+            Self::Function => f.write_str(
+                "a parameter of its function is not finite, or its ends are not in order",
+            ),
+            Self::Channels => write!(f, "more than {} channels together", u16::MAX),
         }
     }
 }
@@ -184,6 +204,9 @@ impl Op {
             Self::AvgPool { .. } => "avg-pool",
             Self::Reshape => "reshape",
             Self::Softmax => "softmax",
+            Self::Unary(function) => function.name(),
+            Self::Mul => "mul",
+            Self::Concat => "concat",
         }
     }
 
@@ -191,13 +214,14 @@ impl Op {
     #[must_use]
     pub const fn input_count(&self) -> usize {
         match self {
-            Self::Add => 2,
+            Self::Add | Self::Mul | Self::Concat => 2,
             Self::Conv2d { .. }
             | Self::Dense
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::Reshape
-            | Self::Softmax => 1,
+            | Self::Softmax
+            | Self::Unary(_) => 1,
         }
     }
 
@@ -210,33 +234,40 @@ impl Op {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::Reshape
-            | Self::Softmax => false,
+            | Self::Softmax
+            | Self::Unary(_)
+            | Self::Mul
+            | Self::Concat => false,
         }
     }
 
-    /// Whether every element of its output is one of its input's, before the activation.
+    /// Whether every element of its output is one of its inputs', before the activation.
     #[must_use]
     pub const fn is_selection(&self) -> bool {
         match self {
-            Self::MaxPool { .. } | Self::Reshape => true,
+            Self::MaxPool { .. } | Self::Reshape | Self::Concat => true,
             Self::Conv2d { .. }
             | Self::Dense
             | Self::Add
             | Self::AvgPool { .. }
-            | Self::Softmax => false,
+            | Self::Softmax
+            | Self::Unary(_)
+            | Self::Mul => false,
         }
     }
 
-    /// Whether every element of its output depends on one element of each input alone, that at its own place.
+    /// Whether every element of its output depends on one element of each input alone, that at its own place where the
+    /// input has the output's shape.
     #[must_use]
     pub const fn is_elementwise(&self) -> bool {
         match self {
-            Self::Add | Self::Reshape => true,
+            Self::Add | Self::Reshape | Self::Unary(_) | Self::Mul => true,
             Self::Conv2d { .. }
             | Self::Dense
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
-            | Self::Softmax => false,
+            | Self::Softmax
+            | Self::Concat => false,
         }
     }
 
@@ -248,8 +279,9 @@ impl Op {
             | Self::Dense
             | Self::Add
             | Self::AvgPool { .. }
-            | Self::Reshape => true,
-            Self::MaxPool { .. } | Self::Softmax => false,
+            | Self::Reshape
+            | Self::Concat => true,
+            Self::MaxPool { .. } | Self::Softmax | Self::Unary(_) | Self::Mul => false,
         }
     }
 
@@ -259,7 +291,13 @@ impl Op {
         match self {
             Self::Conv2d { .. } | Self::Dense => Some(level.input_form()),
             Self::Softmax => Some(Form::F32),
-            Self::Add | Self::MaxPool { .. } | Self::AvgPool { .. } | Self::Reshape => None,
+            Self::Add
+            | Self::MaxPool { .. }
+            | Self::AvgPool { .. }
+            | Self::Reshape
+            | Self::Unary(_)
+            | Self::Mul
+            | Self::Concat => None,
         }
     }
 
@@ -284,7 +322,10 @@ impl Op {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::Reshape
-            | Self::Softmax => 0,
+            | Self::Softmax
+            | Self::Unary(_)
+            | Self::Mul
+            | Self::Concat => 0,
         }
     }
 
@@ -311,8 +352,21 @@ impl Op {
             return Err(OpError::InputCount { expected, found });
         }
         let input = inputs[0];
-        if inputs.iter().any(|shape| *shape != input) {
-            return Err(OpError::InputShapes(input, inputs[1]));
+        let other = *inputs.last().unwrap_or(&input);
+        let go_together = match self {
+            Self::Mul => [input, Shape::vector(input.c)].contains(&other),
+            Self::Concat => [input.h, input.w] == [other.h, other.w],
+            Self::Conv2d { .. }
+            | Self::Dense
+            | Self::Add
+            | Self::MaxPool { .. }
+            | Self::AvgPool { .. }
+            | Self::Reshape
+            | Self::Softmax
+            | Self::Unary(_) => input == other,
+        };
+        if !go_together {
+            return Err(OpError::InputShapes(input, other));
         }
         let expected = match *self {
             Self::Conv2d { window, groups } => {
@@ -325,7 +379,12 @@ impl Op {
                 windowed(window, input, output.c)?
             }
             Self::Dense => Shape::vector(output.c),
-            Self::Add | Self::Softmax => input,
+            Self::Unary(function) if !function.is_usable() => return Err(OpError::Function),
+            Self::Add | Self::Softmax | Self::Unary(_) | Self::Mul => input,
+            Self::Concat => Shape {
+                c: input.c.checked_add(other.c).ok_or(OpError::Channels)?,
+                ..input
+            },
             Self::MaxPool { window } | Self::AvgPool { window, .. } => {
                 windowed(window, input, input.c)?
             }

@@ -10,13 +10,19 @@ impl Op {
     #[must_use]
     pub fn is_by_rows(&self, input: Shape, output: Shape) -> bool {
         match self {
-            Self::Conv2d { .. } | Self::MaxPool { .. } | Self::AvgPool { .. } | Self::Add => true,
+            Self::Conv2d { .. }
+            | Self::MaxPool { .. }
+            | Self::AvgPool { .. }
+            | Self::Add
+            | Self::Unary(_)
+            | Self::Mul
+            | Self::Concat => true,
             Self::Reshape => input.h == output.h,
             Self::Dense | Self::Softmax => false,
         }
     }
 
-    /// The rows of its inputs that row `y` of the output needs.
+    /// The rows of its inputs that row `y` of the output needs; all of one that has fewer.
     #[must_use]
     pub fn rows_of_input(&self, y: u16, input: Shape, output: Shape) -> Range<u16> {
         match self {
@@ -26,7 +32,13 @@ impl Op {
                 let rows = window.rows(y.into(), input.h);
                 rows.start as u16..(rows.start + rows.len) as u16
             }
-            Self::Add | Self::Reshape | Self::Dense | Self::Softmax => {
+            Self::Add
+            | Self::Reshape
+            | Self::Dense
+            | Self::Softmax
+            | Self::Unary(_)
+            | Self::Mul
+            | Self::Concat => {
                 if self.is_by_rows(input, output) {
                     y..y + 1
                 } else {
@@ -57,7 +69,10 @@ impl Op {
             | Self::Dense
             | Self::Add
             | Self::Reshape
-            | Self::Softmax => {}
+            | Self::Softmax
+            | Self::Unary(_)
+            | Self::Mul
+            | Self::Concat => {}
         }
         op
     }
@@ -73,7 +88,10 @@ impl Op {
             | Self::Add
             | Self::MaxPool { .. }
             | Self::Reshape
-            | Self::Softmax => false,
+            | Self::Softmax
+            | Self::Unary(_)
+            | Self::Mul
+            | Self::Concat => false,
         }
     }
 }
@@ -102,7 +120,7 @@ impl Turns<'_> {
         }
     }
 
-    /// The rows of each input that a turn reads.
+    /// The rows of each input that a turn reads; all of one that has fewer ([`rows_of`]).
     pub(crate) fn reads(&self, turn: u16) -> Range<u16> {
         if self.sums {
             let row = self.summed().start + turn;
@@ -125,6 +143,15 @@ impl Turns<'_> {
 
     fn summed(&self) -> Range<u16> {
         self.op.rows_of_input(0, self.input, self.output)
+    }
+}
+
+/// The rows that are read of an input, where the operator reads these of its first one: all of one that is repeated.
+pub(crate) const fn rows_of(of: Shape, reads: &Range<u16>) -> Range<u16> {
+    if reads.end > of.h {
+        0..of.h
+    } else {
+        reads.start..reads.end
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::depthwise::Depthwise;
-use super::ops::{AddThen, Im2Col, Passed, Pool, PoolKind, dims};
+use super::ops::{AddThen, Apply, Im2Col, Passed, Pool, PoolKind, dims};
 use super::{Graph, GraphLayer};
 
 /// A [`Graph`] with its weights as candle tensors; samples are batched, `[N, H, W, C]`.
@@ -155,7 +155,10 @@ impl FloatModel {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::Reshape
-            | Op::Softmax => None,
+            | Op::Softmax
+            | Op::Unary(_)
+            | Op::Mul
+            | Op::Concat => None,
         }
     }
 
@@ -306,6 +309,9 @@ impl FloatModel {
                 let exp = flat.broadcast_sub(&largest)?.exp()?;
                 exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?
             }
+            Op::Unary(function) => x.apply_op1(Apply(function))?,
+            Op::Mul => x.broadcast_mul(&inputs[1])?,
+            Op::Concat => Tensor::cat(inputs, D::Minus1)?,
         };
         let result = match activation {
             Activation::None => result,
@@ -330,7 +336,10 @@ fn patches(
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::Reshape
-        | Op::Softmax => (None, 1),
+        | Op::Softmax
+        | Op::Unary(_)
+        | Op::Mul
+        | Op::Concat => (None, 1),
     };
     let depth = usize::from(input.c) / groups;
     (0..groups).map(move |group| match window {

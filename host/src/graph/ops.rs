@@ -1,6 +1,6 @@
 //! The operators that candle lacks for tensors in `[N, H, W, C]` order, as custom operations.
 
-use bitbudget_core::op::Activation;
+use bitbudget_core::op::{Activation, Function};
 use bitbudget_core::quant::{QParams, Rounding};
 use bitbudget_core::shape::{Shape, Window};
 use candle_core::{
@@ -358,6 +358,91 @@ fn map(input: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
     output
 }
 
+/// A function of every element.
+pub(crate) struct Apply(pub(crate) Function);
+
+impl CustomOp1 for Apply {
+    fn name(&self) -> &'static str {
+        "apply"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Dims)> {
+        let output = map(elements(storage, layout)?, |x| self.0.apply(x));
+        Ok((CpuStorage::F32(output), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let slopes = x.contiguous()?.apply_op1_no_bwd(&Slope(self.0))?;
+        Ok(Some((gradient * slopes)?))
+    }
+}
+
+/// The derivative of a function at every element.
+struct Slope(Function);
+
+impl CustomOp1 for Slope {
+    fn name(&self) -> &'static str {
+        "slope"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Dims)> {
+        let slopes = map(elements(storage, layout)?, |x| {
+            slope(self.0, x.into()) as f32
+        });
+        Ok((CpuStorage::F32(slopes), layout.shape().clone()))
+    }
+}
+
+/// The derivative of a function; at a corner, that on one side of it.
+fn slope(function: Function, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    // of x · g(x): g(x) + x · g'(x)
+    match function {
+        Function::Abs => x.signum(),
+        Function::Clip { low, high } => within(x, [low, high].map(f64::from)),
+        Function::Elu { alpha } if x <= 0.0 => f64::from(alpha) * x.exp(),
+        Function::LeakyRelu { alpha } if x <= 0.0 => alpha.into(),
+        Function::Elu { .. } | Function::LeakyRelu { .. } => 1.0,
+        Function::Exp => x.exp(),
+        Function::Gelu => {
+            let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            let part = match x {
+                0.0 => 0.5,
+                _ => f64::from(function.apply(x as f32)) / x,
+            };
+            part + x * density
+        }
+        Function::GeluTanh => {
+            let twice = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+            let s = sigmoid(twice * (x + 0.044_715 * x.powi(3)));
+            s + x * s * (1.0 - s) * twice * (1.0 + 3.0 * 0.044_715 * x * x)
+        }
+        Function::HardSigmoid { alpha, beta } => {
+            let [alpha, beta] = [alpha, beta].map(f64::from);
+            alpha * within(alpha * x + beta, [0.0, 1.0])
+        }
+        Function::HardSwish => {
+            let hard = (x + 3.0).clamp(0.0, 6.0) / 6.0;
+            hard + x * within(x, [-3.0, 3.0]) / 6.0
+        }
+        Function::Log => 1.0 / x,
+        Function::Mish => {
+            let t = x.exp().ln_1p().min(x.max(0.0) + 1.0).tanh();
+            t + x * (1.0 - t * t) * sigmoid(x)
+        }
+        Function::Sigmoid => sigmoid(x) * sigmoid(-x),
+        Function::Silu => sigmoid(x) * (1.0 + x * sigmoid(-x)),
+        Function::Softplus => sigmoid(x),
+        Function::Sqrt => 0.5 / x.sqrt(),
+        Function::Tanh => 1.0 - x.tanh().powi(2),
+    }
+}
+
+/// 1 inside of a range, else 0.
+fn within(x: f64, [low, high]: [f64; 2]) -> f64 {
+    f64::from(u8::from(low < x && x < high))
+}
+
 /// Every element as the INT8 map `q` gives it back.
 pub(crate) struct FakeQuantize {
     pub(crate) q: QParams,
@@ -386,4 +471,52 @@ impl CustomOp1 for FakeQuantize {
 pub(crate) fn dims(count: usize, shape: Shape) -> Dims {
     let [h, w, c] = [shape.h, shape.w, shape.c].map(usize::from);
     Dims::from((count, h, w, c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_are_differences() {
+        let functions = [
+            Function::Abs,
+            Function::Clip {
+                low: -1.0,
+                high: 0.5,
+            },
+            Function::Elu { alpha: 0.75 },
+            Function::Exp,
+            Function::Gelu,
+            Function::GeluTanh,
+            Function::HardSigmoid {
+                alpha: 0.2,
+                beta: 0.5,
+            },
+            Function::HardSwish,
+            Function::LeakyRelu { alpha: 0.1 },
+            Function::Log,
+            Function::Mish,
+            Function::Sigmoid,
+            Function::Silu,
+            Function::Softplus,
+            Function::Sqrt,
+            Function::Tanh,
+        ];
+        const STEP: f32 = 1.0 / 512.0;
+        for function in functions {
+            for at in -40..40 {
+                // no corner is between the ends of a step
+                let x = at as f32 / 8.0 + 1.0 / 16.0;
+                let [low, high] = [x - STEP, x + STEP].map(|x| f64::from(function.apply(x)));
+                let (rise, found) = (high - low, slope(function, x.into()));
+                let expected = rise / f64::from(2.0 * STEP);
+                let error = (found - expected).abs();
+                assert!(
+                    error < 2e-3 * (1.0 + expected.abs()) || expected.is_nan(),
+                    "{function:?} at {x}: {found}, expected {expected}"
+                );
+            }
+        }
+    }
 }

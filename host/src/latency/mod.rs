@@ -224,7 +224,14 @@ pub fn instructions(op: &Op, input: Shape, output: Shape, level: Level) -> Mix {
             }
         }
         (
-            Op::Add | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Reshape | Op::Softmax,
+            Op::Add
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::Reshape
+            | Op::Softmax
+            | Op::Unary(_)
+            | Op::Mul
+            | Op::Concat,
             WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Int(_),
         ) => return Mix::default(),
     };

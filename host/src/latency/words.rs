@@ -42,7 +42,17 @@ pub fn weight_words(op: &Op, input: Shape, output: Shape, level: Level) -> f64 {
         }
         (Op::Conv2d { .. }, None) => pixels * (row_bytes * inside(op, input, output) + BIAS_BYTES),
         (Op::Dense, _) => row_bytes + BIAS_BYTES + requant_bytes.unwrap_or(0.0),
-        (Op::Add | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Reshape | Op::Softmax, _) => 0.0,
+        (
+            Op::Add
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::Reshape
+            | Op::Softmax
+            | Op::Unary(_)
+            | Op::Mul
+            | Op::Concat,
+            _,
+        ) => 0.0,
     };
     channels * bytes_of_channel / 4.0
 }

@@ -7,7 +7,7 @@ use bitbudget_core::engine::{Engine, EngineError, Input};
 use bitbudget_core::image::{Image, ImageError, MAGIC, VERSION};
 use bitbudget_core::level::WeightFormat;
 use bitbudget_core::network::{Layer, Network};
-use bitbudget_core::op::Op;
+use bitbudget_core::op::{Op, unary};
 use bitbudget_core::place::Places;
 use bitbudget_core::plan::{Limits, Measure, Plan, Planner};
 use rand::Rng;
@@ -139,7 +139,14 @@ fn work<const N: usize, const K: usize>(network: &Network<N, K>) -> u64 {
     let of = |(i, layer): (usize, &Layer)| {
         let taps = match layer.op {
             Op::MaxPool { window } | Op::AvgPool { window, .. } => window.taps() as u64,
-            Op::Conv2d { .. } | Op::Dense | Op::Add | Op::Reshape | Op::Softmax => 1,
+            Op::Conv2d { .. }
+            | Op::Dense
+            | Op::Add
+            | Op::Reshape
+            | Op::Softmax
+            | Op::Unary(_)
+            | Op::Mul
+            | Op::Concat => 1,
         };
         let macs = layer.op.macs(network.input_shape(i), layer.output);
         macs.saturating_add(taps.saturating_mul(layer.output.len() as u64))
@@ -171,7 +178,11 @@ pub fn mend(image: &mut Vec<u8>) {
             let blocks_len = blocks_bytes(&network);
             let plans_len = u32::from_le_bytes([image[20], image[21], image[22], image[23]]);
             let before = network_len + names_len;
-            let mut meta_len = before + (plans_len as usize).min(names.len());
+            let tables_len = unary::table_start(&network.layers);
+            let plans_len = (plans_len as usize).min(names.len()).max(tables_len);
+            let mut meta_len = before + plans_len;
+            image.resize(image.len().max(HEADER_BYTES + meta_len), 0);
+            settle_tables(&mut image[HEADER_BYTES + before..][..tables_len]);
             let padded = meta_len.next_multiple_of(4);
             let at = HEADER_BYTES + meta_len;
             image.splice(at..at, std::iter::repeat_n(0, padded - meta_len));
@@ -190,6 +201,15 @@ pub fn mend(image: &mut Vec<u8>) {
     }
     image.extend([0; CRC_BYTES]);
     seal(image);
+}
+
+/// Makes every entry of some tables one that a function can have.
+fn settle_tables(tables: &mut [u8]) {
+    for entry in tables.as_chunks_mut().0 {
+        let quarters =
+            i16::from_le_bytes(*entry).clamp(4 * i16::from(i8::MIN), 4 * i16::from(i8::MAX));
+        *entry = quarters.to_le_bytes();
+    }
 }
 
 /// Makes a blocks section one that kernels can run, as far as it goes.

@@ -81,7 +81,13 @@ pub fn forms(model: &Model, levels: &[Option<Level>], tensor: usize) -> Vec<Form
             match layer.op {
                 Op::Conv2d { .. } | Op::Dense => needed.push(read_form(levels[i])),
                 Op::Softmax => needed.push(Form::F32),
-                Op::Add | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Reshape => {
+                Op::Add
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::Reshape
+                | Op::Unary(_)
+                | Op::Mul
+                | Op::Concat => {
                     followed.extend(forms(model, levels, i + 1));
                 }
             }

@@ -3,14 +3,14 @@
 use bitbudget_core::form::Form;
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Layer;
-use bitbudget_core::op::{FP32_TOLERANCE, Op};
+use bitbudget_core::op::{FP32_TOLERANCE, Function, Op};
 use bitbudget_core::quant::QParams;
 
 use super::arithmetic::{
     Bounded, activate, dequantize, half, quantize_bias, quantize_bounded, quantize_weight,
     requantize, sum,
 };
-use super::{Tensors, Values, read_form, taps};
+use super::{Tensors, Values, arithmetic, read_form, taps};
 use crate::model::{Model, index_of};
 
 /// The error of an integer accumulator times its step, both once rounded to FP32, twice multiplied.
@@ -47,7 +47,13 @@ pub(super) fn run(
             let need = match op {
                 Op::Conv2d { .. } | Op::Dense => read_form(levels[layer]),
                 Op::Softmax => Form::F32,
-                Op::Add | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Reshape => stored[0].0,
+                Op::Add
+                | Op::MaxPool { .. }
+                | Op::AvgPool { .. }
+                | Op::Reshape
+                | Op::Unary(_)
+                | Op::Mul
+                | Op::Concat => stored[0].0,
             };
             let found = stored.iter().find(|(form, _)| *form == need);
             Source {
@@ -214,6 +220,28 @@ fn unweighted(model: &Model, index: usize, inputs: &[Source<'_>], form: Form) ->
             };
             pooled(window).iter().map(mean).collect()
         }
+        Op::Unary(function) => {
+            let real = |x: &Bounded| {
+                let real = activate(function.apply(x.value as f32).into(), layer.activation);
+                arithmetic::quantize(real as f32, q, rounding)
+            };
+            inputs[0].reals().iter().map(real).collect()
+        }
+        Op::Mul => {
+            let factor = inputs[0].q.scale * inputs[1].q.scale / q.scale;
+            let pairs = x.iter().zip(steps[1].iter().cycle());
+            pairs.map(|(a, b)| requantize(&[(a * b, factor)])).collect()
+        }
+        Op::Concat => {
+            let each = |input: usize| {
+                let factor = inputs[input].q.scale / q.scale;
+                let results = steps[input].iter();
+                results
+                    .map(|x| requantize(&[(*x, factor)]))
+                    .collect::<Vec<_>>()
+            };
+            concat(&each(0), &each(1), joined(model, index))
+        }
         Op::Conv2d { .. } | Op::Dense | Op::Softmax => panic!("never reads INT8 as it stands"),
     })
 }
@@ -258,7 +286,56 @@ fn real(model: &Model, index: usize, inputs: &[Source<'_>]) -> Vec<Bounded> {
             }
         }
         Op::Softmax => softmax(&x),
+        Op::Unary(function) => x.iter().map(|x| apply(function, *x)).collect(),
+        Op::Mul => {
+            let by = inputs[1].reals();
+            let pairs = x.iter().zip(by.iter().cycle());
+            pairs.map(|(a, b)| multiply(*a, *b)).collect()
+        }
+        Op::Concat => concat(&x, &inputs[1].reals(), joined(model, index)),
         Op::Conv2d { .. } | Op::Dense => panic!("has weights"),
+    }
+}
+
+/// The channels of both inputs of a layer.
+fn joined(model: &Model, layer: usize) -> [usize; 2] {
+    let inputs = &model.network.layers[layer].inputs;
+    [inputs[0], inputs[1]].map(|tensor| model.network.shape(tensor.into()).c.into())
+}
+
+/// The channels of two tensors, so many of each in a pixel.
+fn concat<T: Clone>(a: &[T], b: &[T], channels: [usize; 2]) -> Vec<T> {
+    let pixels = a.chunks(channels[0]).zip(b.chunks(channels[1]));
+    pixels.flat_map(|(a, b)| [a, b].concat()).collect()
+}
+
+/// A function of a number: exact for an exact one, else by its largest slope between the ends.
+fn apply(function: Function, x: Bounded) -> Bounded {
+    let of = |x: f64| f64::from(function.apply(x as f32));
+    let value = of(x.value);
+    let ends = [x.value - x.slack, x.value + x.slack].map(of);
+    let moved = ends
+        .iter()
+        .map(|end| (end - value).abs())
+        .fold(0.0, f64::max);
+    let slack = match x.slack {
+        0.0 => 0.0,
+        // twice, where it is no straight line; and what a number is rounded to
+        _ => 2.0 * moved + 2.0 * x.slack + 1e-6 * (1.0 + value.abs()),
+    };
+    Bounded { value, slack }
+}
+
+/// One FP32 multiplication, which rounds correctly.
+fn multiply(a: Bounded, b: Bounded) -> Bounded {
+    if a.slack + b.slack == 0.0 {
+        return Bounded::exact(a.value as f32 * b.value as f32);
+    }
+    let value = a.value * b.value;
+    let slack = a.slack * b.value.abs() + b.slack * a.value.abs() + a.slack * b.slack;
+    Bounded {
+        value,
+        slack: slack + value.abs() * f64::from(f32::EPSILON),
     }
 }
 

@@ -42,7 +42,14 @@ pub fn weighted(
                 each(channel, &taps);
             }
         }
-        Op::Add | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Reshape | Op::Softmax => {
+        Op::Add
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::Reshape
+        | Op::Softmax
+        | Op::Unary(_)
+        | Op::Mul
+        | Op::Concat => {
             panic!("{} has no weights", op.name())
         }
     }

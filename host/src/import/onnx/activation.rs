@@ -1,6 +1,6 @@
 //! Activations, and softmax.
 
-use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::op::{Activation, Function, Op};
 
 use super::arguments::axis;
 use super::builder::Builder;
@@ -15,7 +15,56 @@ pub(super) fn relu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
     activate(b, &view, Activation::Relu)
 }
 
-/// Clip to the range of an activation.
+/// A function of every element, in a layer of its own.
+pub(super) fn unary<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    function: Function,
+) -> Result<Value, Fault> {
+    let view = b.view_in_any_order(node, 0)?;
+    let shape = b.layers.shape(view.tensor);
+    let tensor = b
+        .layers
+        .push_plain(Op::Unary(function), vec![view.tensor], shape)?;
+    Ok(Value::Activation(View { tensor, ..view }))
+}
+
+/// Elu.
+pub(super) fn elu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let alpha = node.float("alpha", 1.0)?;
+    unary(b, node, Function::Elu { alpha })
+}
+
+/// Gelu, as it is defined or approximated by a hyperbolic tangent.
+pub(super) fn gelu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    match node.string("approximate", "none")? {
+        "none" => unary(b, node, Function::Gelu),
+        "tanh" => unary(b, node, Function::GeluTanh),
+        _ => Err(node.bad_attribute("approximate", "`none` or `tanh`").into()),
+    }
+}
+
+/// HardSigmoid.
+pub(super) fn hard_sigmoid<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let (alpha, beta) = (node.float("alpha", 0.2)?, node.float("beta", 0.5)?);
+    unary(b, node, Function::HardSigmoid { alpha, beta })
+}
+
+/// LeakyRelu.
+pub(super) fn leaky_relu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let alpha = node.float("alpha", 0.01)?;
+    unary(b, node, Function::LeakyRelu { alpha })
+}
+
+/// Swish of factor 1.
+pub(super) fn swish<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    match node.float("alpha", 1.0)? {
+        1.0 => unary(b, node, Function::Silu),
+        alpha => unsupported(format!("its alpha is {alpha}, only 1 is supported")),
+    }
+}
+
+/// Clip: in the layer before where it is a ReLU.
 pub(super) fn clip<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let low = bound(b, node, 1, "min", f32::NEG_INFINITY)?;
     let high = bound(b, node, 2, "max", f32::INFINITY)?;
@@ -26,9 +75,8 @@ pub(super) fn clip<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
     } else if low == 0.0 && high == 6.0 {
         Activation::Relu6
     } else {
-        return unsupported(format!(
-            "it clips to {low}..{high}, only 0..6 and 0..inf are supported"
-        ));
+        let (low, high) = (low.max(f32::MIN), high.min(f32::MAX));
+        return unary(b, node, Function::Clip { low, high });
     };
     let view = b.view_in_any_order(node, 0)?;
     match activation {

@@ -7,6 +7,7 @@ use super::arithmetic::Arithmetic;
 use super::builder::Builder;
 use super::error::{Fault, OnnxError, unsupported};
 use super::fold;
+use super::joined;
 use super::layers::check_finite;
 use super::name;
 use super::node::Node;
@@ -147,7 +148,7 @@ fn check_folded(node: &Node<'_>, weight: &[f32], bias: &[f32]) -> Result<(), Onn
     check_finite(&node.label, "folded bias", bias)
 }
 
-/// Add, Sub, Mul and Div: of two tensors (Add only), of a tensor and a constant for each channel,
+/// Add, Sub, Mul and Div: of two tensors (Add and Mul), of a tensor and a constant for each channel,
 /// or of constants.
 pub(super) fn arithmetic<'a>(
     b: &mut Builder<'a>,
@@ -156,39 +157,17 @@ pub(super) fn arithmetic<'a>(
 ) -> Result<Value, Fault> {
     match (b.value(node, 0)?, b.value(node, 1)?) {
         (Value::Const(left), Value::Const(right)) => fold::arithmetic(operation, &left, &right),
-        (Value::Activation(_), Value::Activation(_)) if operation == Arithmetic::Add => {
-            add(b, node)
-        }
-        (Value::Activation(_), Value::Activation(_)) => {
-            unsupported("of two computed tensors, only Add is supported")
-        }
+        (Value::Activation(_), Value::Activation(_)) => match operation {
+            Arithmetic::Add => joined::add(b, node),
+            Arithmetic::Mul => joined::mul(b, node),
+            Arithmetic::Sub | Arithmetic::Div => {
+                unsupported("of two computed tensors, only Add and Mul are supported")
+            }
+        },
         (Value::Activation(_), Value::Const(_)) => with_constant(b, node, operation, 1),
         (Value::Const(_), Value::Activation(_)) => with_constant(b, node, operation, 0),
         (Value::Missing, _) | (_, Value::Missing) => Err(Fault::Upstream),
     }
-}
-
-fn add<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
-    let (left, right) = (b.view_in_any_order(node, 0)?, b.view_in_any_order(node, 1)?);
-    if left.order != right.order {
-        return unsupported("it adds a tensor with the channels first and one with them last");
-    }
-    if left.dims != right.dims {
-        return unsupported(format!(
-            "it adds {} and {}: broadcasting is not supported",
-            dims_text(&left.dims),
-            dims_text(&right.dims)
-        ));
-    }
-    let mut inputs = vec![left.tensor, right.tensor];
-    if b.layers.shape(left.tensor) != b.layers.shape(right.tensor) {
-        // channels first, or not to be had
-        let (left, right) = (b.view(node, 0)?, b.view(node, 1)?);
-        inputs = vec![b.layers.materialize(&left)?, b.layers.materialize(&right)?];
-    }
-    let output = b.layers.shape(inputs[0]);
-    let tensor = b.layers.push_plain(Op::Add, inputs, output)?;
-    Ok(Value::Activation(View { tensor, ..left }))
 }
 
 /// The operation with the constant that is input `index`.

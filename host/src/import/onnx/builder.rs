@@ -193,7 +193,7 @@ impl<'a> Builder<'a> {
         match self.value(node, index)? {
             Value::Activation(view) if view.order == Order::ChannelsLast => unsupported(format!(
                 "it reads {} with the channels last, which only Transpose, Reshape, ReduceMean, \
-                 ReduceMax, Relu, Clip, Add, Sub, Mul, Div, Gemm and MatMul can",
+                 ReduceMax, Add, Sub, Mul, Div, Concat, Gemm, MatMul and activations can",
                 dims_text(&view.dims)
             )),
             Value::Activation(view) if view.pad == [0; 4] || fill == Some(view.fill) => Ok(view),

@@ -1,11 +1,14 @@
 //! The table of operators.
 
+use bitbudget_core::op::Function;
+
 use super::activation;
 use super::affine;
 use super::arithmetic::Arithmetic;
 use super::builder::{Builder, Convert};
 use super::error::{Fault, unsupported};
 use super::fold;
+use super::joined;
 use super::node::Node;
 use super::pool::{self, Reduction};
 use super::value::Value;
@@ -14,19 +17,23 @@ use super::weighted;
 
 /// The operators that can be imported.
 const OPERATORS: &[(&str, Convert)] = &[
+    ("Abs", |b, n| activation::unary(b, n, Function::Abs)),
     ("Add", |b, n| affine::arithmetic(b, n, Arithmetic::Add)),
     ("AveragePool", pool::average_pool),
     ("BatchNormalization", affine::batch_norm),
     ("Cast", view::cast),
     ("Clip", activation::clip),
-    ("Concat", fold::concat),
+    ("Concat", joined::concat),
     ("Constant", fold::constant),
     ("ConstantOfShape", fold::constant_of_shape),
     ("Conv", weighted::conv),
     ("Div", |b, n| affine::arithmetic(b, n, Arithmetic::Div)),
     ("Dropout", view::dropout),
+    ("Elu", activation::elu),
+    ("Exp", |b, n| activation::unary(b, n, Function::Exp)),
     ("Flatten", view::flatten),
     ("Gather", fold::gather),
+    ("Gelu", activation::gelu),
     ("Gemm", weighted::gemm),
     ("GlobalAveragePool", |b, n| {
         pool::global_pool(b, n, Reduction::Mean)
@@ -34,9 +41,16 @@ const OPERATORS: &[(&str, Convert)] = &[
     ("GlobalMaxPool", |b, n| {
         pool::global_pool(b, n, Reduction::Max)
     }),
+    ("HardSigmoid", activation::hard_sigmoid),
+    ("HardSwish", |b, n| {
+        activation::unary(b, n, Function::HardSwish)
+    }),
     ("Identity", view::identity),
+    ("LeakyRelu", activation::leaky_relu),
+    ("Log", |b, n| activation::unary(b, n, Function::Log)),
     ("MatMul", weighted::matmul),
     ("MaxPool", pool::max_pool),
+    ("Mish", |b, n| activation::unary(b, n, Function::Mish)),
     ("Mul", |b, n| affine::arithmetic(b, n, Arithmetic::Mul)),
     ("Pad", pool::pad),
     ("ReduceMax", |b, n| pool::reduce(b, n, Reduction::Max)),
@@ -44,10 +58,17 @@ const OPERATORS: &[(&str, Convert)] = &[
     ("Relu", activation::relu),
     ("Reshape", view::reshape),
     ("Shape", view::shape),
+    ("Sigmoid", |b, n| activation::unary(b, n, Function::Sigmoid)),
     ("Slice", fold::slice),
     ("Softmax", activation::softmax),
+    ("Softplus", |b, n| {
+        activation::unary(b, n, Function::Softplus)
+    }),
+    ("Sqrt", |b, n| activation::unary(b, n, Function::Sqrt)),
     ("Squeeze", view::squeeze),
     ("Sub", |b, n| affine::arithmetic(b, n, Arithmetic::Sub)),
+    ("Swish", activation::swish),
+    ("Tanh", |b, n| activation::unary(b, n, Function::Tanh)),
     ("Transpose", view::transpose),
     ("Unsqueeze", view::unsqueeze),
 ];
@@ -69,9 +90,8 @@ pub(super) fn supported_operators() -> String {
 /// Why an operator that is not in the table is not supported.
 fn reason(op: &str) -> &'static str {
     match op {
-        "Celu" | "Elu" | "Erf" | "Gelu" | "HardSigmoid" | "HardSwish" | "LeakyRelu" | "Mish"
-        | "PRelu" | "Selu" | "Sigmoid" | "Softplus" | "Softsign" | "Swish" | "Tanh" => {
-            "the only activations are Relu, Relu6 (Clip to 0..6) and Softmax"
+        "Celu" | "Erf" | "PRelu" | "Selu" | "Softsign" | "ThresholdedRelu" => {
+            "there is no such activation in the core"
         }
         "LogSoftmax" => "leave it out of the model: the logits say the same",
         "ConvInteger"

@@ -117,6 +117,26 @@ impl Layers {
         self.list.get_mut(producer)
     }
 
+    /// The layer that gives tensor `t`, where only the one that gives tensor `reader` reads it.
+    pub(super) fn sole_producer_behind(&self, t: usize, reader: usize) -> Option<&GraphLayer> {
+        let producer = t.checked_sub(1)?;
+        let mut readers = self.list.iter().enumerate();
+        let is_other =
+            |(i, layer): (usize, &GraphLayer)| i + 1 != reader && layer.inputs.contains(&t);
+        if self.pending[t] > 0 || readers.any(is_other) {
+            return None;
+        }
+        self.list.get(producer)
+    }
+
+    /// The tensor that a layer without weights and activation gives of these inputs.
+    pub(super) fn find_plain(&self, op: Op, inputs: &[usize]) -> Option<usize> {
+        let is_same = |layer: &GraphLayer| {
+            layer.op == op && layer.inputs == inputs && layer.activation == Activation::None
+        };
+        Some(self.list.iter().position(is_same)? + 1)
+    }
+
     /// The tensor of the graph that has the view's elements under the view's own shape.
     ///
     /// `[C, H, W]` becomes H x W x C, `[C, L]` becomes L x 1 x C and `[F]` becomes 1 x 1 x F.

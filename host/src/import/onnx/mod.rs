@@ -17,6 +17,7 @@ mod convert;
 mod error;
 mod external;
 mod fold;
+mod joined;
 mod layers;
 mod live;
 mod name;

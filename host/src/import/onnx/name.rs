@@ -95,6 +95,13 @@ const fn stem(op: &Op) -> &'static str {
     match op {
         Op::Conv2d { .. } => "conv",
         Op::Dense => "dense",
-        Op::Add | Op::MaxPool { .. } | Op::AvgPool { .. } | Op::Reshape | Op::Softmax => op.name(),
+        Op::Add
+        | Op::MaxPool { .. }
+        | Op::AvgPool { .. }
+        | Op::Reshape
+        | Op::Softmax
+        | Op::Unary(_)
+        | Op::Mul
+        | Op::Concat => op.name(),
     }
 }

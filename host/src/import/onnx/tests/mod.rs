@@ -16,6 +16,7 @@ use crate::import::Sizes;
 mod errors;
 mod external;
 mod folding;
+mod joined;
 mod layouts;
 mod models;
 mod operators;
@@ -334,6 +335,19 @@ fn run(graph: &Graph, input: &[f64]) -> Vec<f64> {
                 }
                 Op::Reshape => x[i],
                 Op::Softmax => x[i].exp() / x.iter().map(|x| x.exp()).sum::<f64>(),
+                // functions are held to their definitions where they are
+                Op::Unary(function) => function.apply(x[i] as f32).into(),
+                Op::Mul => {
+                    let by = &tensors[layer.inputs[1]];
+                    x[i] * by[i % by.len()]
+                }
+                Op::Concat => {
+                    let left = usize::from(shape.c);
+                    match o.checked_sub(left) {
+                        None => at(pixel, o),
+                        Some(o) => tensors[layer.inputs[1]][pixel * (channels - left) + o],
+                    }
+                }
             }
         };
         let [low, high] = layer.activation.range().map(f64::from);

@@ -244,8 +244,8 @@ fn views_that_cannot_be() {
             "axes are [1]",
         ),
         (
-            x().node("Concat", &["x", "x"], "y", &[("axis", I(1))]),
-            "shapes only",
+            x().node("Concat", &["x", "x"], "y", &[("axis", I(2))]),
+            "only along the channels",
         ),
         (
             x().node("Cast", &["x"], "y", &[("to", I(7))]),

@@ -1,0 +1,207 @@
+//! Functions of every element, products and concatenations, against their definitions.
+
+use super::*;
+
+/// `[C, H, W]` of a sample, and what the graph makes of it, `[C, H, W]`.
+fn images(graph: &Graph) -> (Vec<f64>, Vec<f64>) {
+    let (input, output) = sample(graph);
+    let shape = graph.shape(graph.layers.len());
+    let channels = usize::from(shape.c);
+    let pixels = output.len() / channels;
+    let first = (0..channels).flat_map(|c| (0..pixels).map(move |pixel| pixel * channels + c));
+    (input, first.map(|i| output[i]).collect())
+}
+
+/// A model of one operator, and its definition.
+#[track_caller]
+fn gives(model: &Model, outline_of: &[&str], of: impl Fn(f64) -> f64) {
+    let graph = model.import();
+    assert_eq!(outline(&graph), outline_of);
+    let (input, output) = images(&graph);
+    let expected: Vec<f64> = input.into_iter().map(of).collect();
+    assert_close(&output, &expected);
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+#[test]
+fn functions_of_every_element() {
+    let x = || Model::new(&[3, 4, 5]);
+    let node = |op: &str, attributes: &[(&str, Attr<'_>)]| x().node(op, &["x"], "y", attributes);
+    gives(&node("Sigmoid", &[]), &["sigmoid1 sigmoid"], sigmoid);
+    gives(&node("Tanh", &[]), &["tanh1 tanh"], f64::tanh);
+    gives(&node("Exp", &[]), &["exp1 exp"], f64::exp);
+    gives(&node("Abs", &[]), &["abs1 abs"], f64::abs);
+    gives(&node("Softplus", &[]), &["softplus1 softplus"], |x| {
+        x.exp().ln_1p()
+    });
+    let hard = |x: f64, alpha: f64, beta: f64| (alpha * x + beta).clamp(0.0, 1.0);
+    let name = ["hard-sigmoid1 hard-sigmoid"];
+    gives(&node("HardSigmoid", &[]), &name, |x| hard(x, 0.2, 0.5));
+    let own = [("alpha", F(0.75)), ("beta", F(0.25))];
+    gives(&node("HardSigmoid", &own), &name, |x| hard(x, 0.75, 0.25));
+    let hard_swish = |x: f64| x * (x + 3.0).clamp(0.0, 6.0) / 6.0;
+    gives(
+        &node("HardSwish", &[]),
+        &["hard-swish1 hard-swish"],
+        hard_swish,
+    );
+    let leaky = |alpha: f64| move |x: f64| if x < 0.0 { alpha * x } else { x };
+    let name = ["leaky-relu1 leaky-relu"];
+    gives(&node("LeakyRelu", &[]), &name, leaky(0.01));
+    gives(&node("LeakyRelu", &[("alpha", F(0.5))]), &name, leaky(0.5));
+    let elu = |alpha: f64| move |x: f64| if x < 0.0 { alpha * x.exp_m1() } else { x };
+    gives(&node("Elu", &[]), &["elu1 elu"], elu(1.0));
+    gives(&node("Elu", &[("alpha", F(0.5))]), &["elu1 elu"], elu(0.5));
+    let mish = |x: f64| x * x.exp().ln_1p().tanh();
+    gives(&node("Mish", &[]), &["mish1 mish"], mish);
+    gives(&node("Swish", &[]), &["silu1 silu"], |x| x * sigmoid(x));
+    let clip = x()
+        .tensor(floats("low", &[], &[-0.25]))
+        .tensor(floats("high", &[], &[0.5]))
+        .node("Clip", &["x", "low", "high"], "y", &[]);
+    gives(&clip, &["clip1 clip"], |x| x.clamp(-0.25, 0.5));
+    let above = x()
+        .tensor(floats("low", &[], &[-0.25]))
+        .node("Clip", &["x", "low"], "y", &[]);
+    gives(&above, &["clip1 clip"], |x| x.max(-0.25));
+    let tangent = |x: f64| {
+        let z = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+        x / 2.0 * (1.0 + z.tanh())
+    };
+    let gelu = node("Gelu", &[("approximate", S("tanh"))]);
+    gives(&gelu, &["gelu1 gelu"], tangent);
+    assert!(
+        node("Swish", &[("alpha", F(2.0))])
+            .reason()
+            .contains("alpha")
+    );
+    assert!(
+        node("Elu", &[("alpha", F(f32::NAN))])
+            .reason()
+            .contains("finite")
+    );
+}
+
+/// A product with a function of the same tensor is one function, unless something else reads that.
+#[test]
+fn products_of_a_tensor_and_its_function() {
+    let x = || Model::new(&[2, 3, 4]);
+    for inputs in [["x", "s"], ["s", "x"]] {
+        let silu = x()
+            .node("Sigmoid", &["x"], "s", &[])
+            .node("Mul", &inputs, "y", &[]);
+        gives(&silu, &["silu1 silu"], |x| x * sigmoid(x));
+    }
+    let sixth = [("alpha", F(1.0 / 6.0)), ("beta", F(0.5))];
+    let hard = x()
+        .node("HardSigmoid", &["x"], "s", &sixth)
+        .node("Mul", &["x", "s"], "y", &[]);
+    gives(&hard, &["hard-swish1 hard-swish"], |x| {
+        x * (x + 3.0).clamp(0.0, 6.0) / 6.0
+    });
+    let mish = x()
+        .node("Softplus", &["x"], "p", &[])
+        .node("Tanh", &["p"], "t", &[])
+        .node("Mul", &["x", "t"], "y", &[]);
+    gives(&mish, &["mish1 mish"], |x| x * x.exp().ln_1p().tanh());
+    let other = x()
+        .node("Sigmoid", &["x"], "s", &[])
+        .node("Mul", &["x", "s"], "m", &[])
+        .node("Add", &["m", "s"], "y", &[]);
+    let lines = ["sigmoid1 sigmoid", "mul1 mul", "add1 add"];
+    gives(&other, &lines, |x| x * sigmoid(x) + sigmoid(x));
+    let square = x().node("Mul", &["x", "x"], "y", &[]);
+    gives(&square, &["mul1 mul"], |x| x * x);
+}
+
+/// Squeeze and excitation: channels times a function of their means, channels first and last.
+#[test]
+fn channels_are_scaled() {
+    let [c, pixels] = [3, 20];
+    for swapped in [false, true] {
+        let inputs = if swapped { ["s", "x"] } else { ["x", "s"] };
+        let graph = Model::new(&[3, 4, 5])
+            .node("GlobalAveragePool", &["x"], "g", &[])
+            .node("Sigmoid", &["g"], "s", &[])
+            .node("Mul", &inputs, "y", &[])
+            .import();
+        let (input, output) = images(&graph);
+        let scaled = (0..c).flat_map(|c| {
+            let channel = &input[c * pixels..][..pixels];
+            let mean = channel.iter().sum::<f64>() / pixels as f64;
+            channel.iter().map(move |x| x * sigmoid(mean))
+        });
+        assert_close(&output, &scaled.collect::<Vec<_>>());
+    }
+    let to_first = [("perm", Is(&[0, 3, 1, 2]))];
+    let means = [("axes", Is(&[1, 2])), ("keepdims", I(1))];
+    let graph = Model::new(&[4, 5, 3])
+        .random("w", &[3, 3, 1, 1])
+        .node("Transpose", &["x"], "t", &to_first)
+        .node("Conv", &["t", "w"], "c", &[])
+        .node("Transpose", &["c"], "l", &[("perm", Is(&[0, 2, 3, 1]))])
+        .node("ReduceMean", &["l"], "g", &means)
+        .node("Mul", &["l", "g"], "m", &[])
+        .node("Transpose", &["m"], "y", &to_first)
+        .import();
+    let lines = ["conv1 conv2d", "avg-pool1 avg-pool", "mul1 mul"];
+    assert_eq!(outline(&graph), lines);
+    // the factor of a row is none of a channel
+    let reason = Model::new(&[3, 4, 5])
+        .node("MaxPool", &["x"], "r", &[("kernel_shape", Is(&[1, 5]))])
+        .node("Mul", &["x", "r"], "y", &[])
+        .reason();
+    assert!(reason.contains("[N, 3, 4, 5] by [N, 3, 4, 1]"), "{reason}");
+}
+
+/// Layers that read all before them share what they join.
+#[test]
+fn channels_are_joined() {
+    let axis = || [("axis", I(1))];
+    let graph = Model::new(&[2, 3, 4])
+        .node("Tanh", &["x"], "a", &[])
+        .node("Exp", &["a"], "b", &[])
+        .node("Concat", &["x", "a", "b"], "y", &axis())
+        .import();
+    let lines = ["tanh1 tanh", "exp1 exp", "concat1 concat", "concat2 concat"];
+    assert_eq!(outline(&graph), lines);
+    let (input, output) = images(&graph);
+    let each = |f: fn(f64) -> f64| input.iter().copied().map(f);
+    let parts = each(|x| x)
+        .chain(each(f64::tanh))
+        .chain(each(|x| x.tanh().exp()));
+    assert_close(&output, &parts.collect::<Vec<_>>());
+
+    let dense = Model::new(&[2, 3, 4])
+        .random("w", &[1, 4, 1, 1])
+        .node("Tanh", &["x"], "a", &[])
+        .node("Concat", &["x", "a"], "j", &axis())
+        .node("Conv", &["j", "w"], "b", &[])
+        .node("Concat", &["x", "a", "b"], "y", &[("axis", I(-3))])
+        .import();
+    let lines = [
+        "tanh1 tanh",
+        "concat1 concat",
+        "conv1 conv2d",
+        "concat2 concat",
+    ];
+    assert_eq!(outline(&dense), lines);
+    assert_eq!(dense.layers[3].inputs, [2, 3]);
+
+    let vectors = Model::new(&[5])
+        .node("Tanh", &["x"], "a", &[])
+        .node("Concat", &["a", "x"], "y", &axis())
+        .import();
+    let (input, output) = images(&vectors);
+    let both = input.iter().map(|x| x.tanh()).chain(input.iter().copied());
+    assert_close(&output, &both.collect::<Vec<_>>());
+
+    let reason = Model::new(&[2, 4, 4])
+        .node("MaxPool", &["x"], "p", &[("kernel_shape", Is(&[2, 2]))])
+        .node("Concat", &["x", "p"], "y", &axis())
+        .reason();
+    assert!(reason.contains("[N, 2, 4, 4] and [N, 2, 3, 3]"), "{reason}");
+}
