@@ -75,7 +75,15 @@ pub(super) fn clip<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
     } else if low == 0.0 && high == 6.0 {
         Activation::Relu6
     } else {
-        let (low, high) = (low.max(f32::MIN), high.min(f32::MAX));
+        // an open end is the last finite number
+        let finite = |end: f32| {
+            if end.is_infinite() {
+                f32::MAX.copysign(end)
+            } else {
+                end
+            }
+        };
+        let [low, high] = [low, high].map(finite);
         return unary(b, node, Function::Clip { low, high });
     };
     let view = b.view_in_any_order(node, 0)?;

@@ -34,9 +34,7 @@ fn alike<'a>(
     [left, right]: [&View; 2],
 ) -> Result<Vec<usize>, Fault> {
     if left.order != right.order {
-        return unsupported(
-            "it reads a tensor with the channels first and one with them last".to_owned(),
-        );
+        return unsupported("it reads a tensor with the channels first and one with them last");
     }
     if b.layers.shape(left.tensor) == b.layers.shape(right.tensor) {
         return Ok(vec![left.tensor, right.tensor]);
@@ -52,15 +50,13 @@ fn alike<'a>(
 /// Mul of two tensors, of which one may have one element for each channel.
 pub(super) fn mul<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let (left, right) = (b.view_in_any_order(node, 0)?, b.view_in_any_order(node, 1)?);
-    for (x, factor) in [(&left, &right), (&right, &left)] {
-        if let Some(tensor) = of_itself(b, x.tensor, factor.tensor) {
-            return Ok(Value::Activation(View {
-                tensor,
-                ..x.clone()
-            }));
-        }
-    }
     if left.dims == right.dims {
+        if left.order == right.order {
+            let [x, y] = [left.tensor, right.tensor];
+            if let Some(tensor) = of_itself(b, x, y).or_else(|| of_itself(b, y, x)) {
+                return Ok(Value::Activation(View { tensor, ..left }));
+            }
+        }
         let inputs = alike(b, node, [&left, &right])?;
         let output = b.layers.shape(inputs[0]);
         let tensor = b.layers.push_plain(Op::Mul, inputs, output)?;
@@ -114,7 +110,7 @@ fn of_itself(b: &mut Builder<'_>, x: usize, factor: usize) -> Option<usize> {
     } else if source == x && is_hard(function) {
         Function::HardSwish
     } else if function == Function::Tanh {
-        let inner = b.layers.sole_producer_behind(source, factor)?;
+        let inner = b.layers.producer(source)?;
         let is_softplus = inner.op == Op::Unary(Function::Softplus) && inner.inputs == [x];
         (is_softplus && inner.activation == Activation::None).then_some(Function::Mish)?
     } else {
@@ -141,58 +137,53 @@ pub(super) fn concat<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, 
     for index in 0..count {
         views.push(b.view_in_any_order(node, index)?);
     }
-    let first = views[0].clone();
-    let axis = axis(given, first.dims.len() + 1)?;
     let is_last = views.iter().any(|view| view.order == Order::ChannelsLast);
-    let channels = if is_last { first.dims.len() } else { 1 };
+    let mut joined = views[0].clone();
+    let axis = axis(given, joined.dims.len() + 1)?;
+    let channels = if is_last { joined.dims.len() } else { 1 };
     if axis != channels {
         return unsupported(format!(
             "it joins along dimension {axis} of {}, only along the channels is supported",
-            dims_text(&first.dims)
+            dims_text(&joined.dims)
         ));
     }
-    let mut joined = None;
-    let mut size = 0;
-    for view in &views {
-        let shape = b.layers.shape(view.tensor);
-        let tensor = match is_last {
-            true if view.is_own(shape) => view.tensor,
-            true => {
-                return unsupported(format!(
-                    "it joins {}, whose channels are not its last dimension",
-                    dims_text(&view.dims)
-                ));
-            }
-            false => b.layers.materialize(view)?,
-        };
-        let others = |view: &View| {
-            let mut dims = view.dims.clone();
-            (channels <= dims.len()).then(|| dims.remove(channels - 1));
-            dims
-        };
-        if others(view) != others(&first) {
+    joined.tensor = with_channels(b, &joined, is_last)?;
+    for view in &views[1..] {
+        let mut dims = view.dims.clone();
+        if let Some(size) = dims.get_mut(axis - 1) {
+            *size = joined.dims[axis - 1];
+        }
+        if dims != joined.dims {
             return unsupported(format!(
                 "it joins {} and {}",
-                dims_text(&first.dims),
+                dims_text(&joined.dims),
                 dims_text(&view.dims)
             ));
         }
-        size += view.dims[channels - 1];
-        joined = Some(match joined {
-            None => tensor,
-            Some(before) => join(b, before, tensor)?,
-        });
+        let tensor = with_channels(b, view, is_last)?;
+        joined.tensor = join(b, joined.tensor, tensor)?;
+        joined.dims[axis - 1] += view.dims[axis - 1];
     }
-    let Some(tensor) = joined else {
-        return unsupported("it joins nothing");
+    let shape = b.layers.shape(joined.tensor);
+    let order = match is_last {
+        true => Order::ChannelsLast,
+        false => Order::ChannelsFirst,
     };
-    let mut dims = first.dims.clone();
-    dims[channels - 1] = size;
-    Ok(Value::Activation(View {
-        tensor,
-        dims,
-        ..first
-    }))
+    Ok(Value::Activation(joined.in_order(order, shape)))
+}
+
+/// The tensor of a view whose channels are its last dimension or its first one.
+fn with_channels(b: &mut Builder<'_>, view: &View, is_last: bool) -> Result<usize, Fault> {
+    if !is_last {
+        return b.layers.materialize(view);
+    }
+    if !view.is_own(b.layers.shape(view.tensor)) {
+        return unsupported(format!(
+            "it joins {}, whose channels are not its last dimension",
+            dims_text(&view.dims)
+        ));
+    }
+    Ok(view.tensor)
 }
 
 /// The channels of two tensors: those of a layer that joins them already, where there is one, as in networks each of

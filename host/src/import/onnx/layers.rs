@@ -117,16 +117,9 @@ impl Layers {
         self.list.get_mut(producer)
     }
 
-    /// The layer that gives tensor `t`, where only the one that gives tensor `reader` reads it.
-    pub(super) fn sole_producer_behind(&self, t: usize, reader: usize) -> Option<&GraphLayer> {
-        let producer = t.checked_sub(1)?;
-        let mut readers = self.list.iter().enumerate();
-        let is_other =
-            |(i, layer): (usize, &GraphLayer)| i + 1 != reader && layer.inputs.contains(&t);
-        if self.pending[t] > 0 || readers.any(is_other) {
-            return None;
-        }
-        self.list.get(producer)
+    /// The layer that gives tensor `t`.
+    pub(super) fn producer(&self, t: usize) -> Option<&GraphLayer> {
+        self.list.get(t.checked_sub(1)?)
     }
 
     /// The tensor that a layer without weights and activation gives of these inputs.

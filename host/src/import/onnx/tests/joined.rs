@@ -78,6 +78,10 @@ fn functions_of_every_element() {
             .reason()
             .contains("alpha")
     );
+    let bad = x()
+        .tensor(floats("low", &[], &[f32::NAN]))
+        .node("Clip", &["x", "low"], "y", &[]);
+    assert!(bad.reason().contains("finite"));
     assert!(
         node("Elu", &[("alpha", F(f32::NAN))])
             .reason()
@@ -113,6 +117,26 @@ fn products_of_a_tensor_and_its_function() {
         .node("Add", &["m", "s"], "y", &[]);
     let lines = ["sigmoid1 sigmoid", "mul1 mul", "add1 add"];
     gives(&other, &lines, |x| x * sigmoid(x) + sigmoid(x));
+    // [N, 4, 1] by [N, 1, 4] is no product of elements at the same place
+    let outer = Model::new(&[4])
+        .tensor(ints("one", &[1], &[1]))
+        .tensor(ints("two", &[1], &[2]))
+        .node("Sigmoid", &["x"], "s", &[])
+        .node("Unsqueeze", &["x", "two"], "c", &[])
+        .node("Unsqueeze", &["s", "one"], "r", &[])
+        .node("Mul", &["c", "r"], "y", &[]);
+    assert!(outer.reason().contains("[N, 4, 1] by [N, 1, 4]"));
+    // others may read what is inside of a function
+    let inner = x()
+        .node("Softplus", &["x"], "p", &[])
+        .node("Tanh", &["p"], "t", &[])
+        .node("Mul", &["x", "t"], "m", &[])
+        .node("Add", &["m", "p"], "y", &[]);
+    let lines = ["softplus1 softplus", "mish1 mish", "add1 add"];
+    gives(&inner, &lines, |x| {
+        let softplus = x.exp().ln_1p();
+        x * softplus.tanh() + softplus
+    });
     let square = x().node("Mul", &["x", "x"], "y", &[]);
     gives(&square, &["mul1 mul"], |x| x * x);
 }
@@ -199,6 +223,15 @@ fn channels_are_joined() {
     let both = input.iter().map(|x| x.tanh()).chain(input.iter().copied());
     assert_close(&output, &both.collect::<Vec<_>>());
 
+    let flat = Model::new(&[2, 4, 4])
+        .node("Flatten", &["x"], "f", &[])
+        .node("Concat", &["x", "f"], "y", &axis());
+    assert!(flat.reason().contains("[N, 2, 4, 4] and [N, 32]"));
+    let scalar = Model::new(&[1])
+        .tensor(ints("one", &[1], &[1]))
+        .node("Squeeze", &["x", "one"], "s", &[])
+        .node("Concat", &["x", "s"], "y", &axis());
+    assert!(scalar.reason().contains("it joins"));
     let reason = Model::new(&[2, 4, 4])
         .node("MaxPool", &["x"], "p", &[("kernel_shape", Is(&[2, 2]))])
         .node("Concat", &["x", "p"], "y", &axis())
