@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::form::{Form, Forms};
 use crate::level::{Level, WeightFormat};
-use crate::op::{Activation, Op, OpError};
+use crate::op::{Activation, Op, OpError, unary};
 use crate::price::{PriceItem, PriceMatrix};
 use crate::quant::QParams;
 use crate::shape::Shape;
@@ -97,6 +97,14 @@ pub struct Layer {
     pub output: Shape,
     /// The INT8 map of its output.
     pub output_q: QParams,
+}
+
+/// Bytes of the [tables](unary::table) of these layers, one for each that applies a function: the table of the layer
+/// behind them begins there.
+#[must_use]
+pub fn tables_bytes(layers: &[Layer]) -> usize {
+    let applies = |layer: &&Layer| matches!(layer.op, Op::Unary(_));
+    unary::TABLE_BYTES * layers.iter().filter(applies).count()
 }
 
 /// The graph of layers with calibrated parameters and prices: at most `N` layers, `K` levels each.

@@ -10,7 +10,7 @@ use crate::cascade::{Cascade, Graph, Progress};
 use crate::form::{Form, Forms};
 use crate::input::Writer;
 use crate::level::{Level, WeightFormat};
-use crate::network::{Layer, PerTensorView, PerTensorViewMut};
+use crate::network::{Layer, PerTensorView, PerTensorViewMut, tables_bytes};
 use crate::op::geometry::Geometry;
 use crate::op::memory::KernelMemory;
 use crate::op::pool::Means;
@@ -321,18 +321,10 @@ impl Steps<'_> {
 
     /// Begins with the table of a layer that applies a function.
     fn table(&self, layer: usize) -> &[u8] {
-        match self.layers[layer].op {
-            Op::Unary(_) => &self.tables[unary::table_start(&self.layers[..layer])..],
-            Op::Conv2d { .. }
-            | Op::Dense
-            | Op::Add
-            | Op::MaxPool { .. }
-            | Op::AvgPool { .. }
-            | Op::Reshape
-            | Op::Softmax
-            | Op::Mul
-            | Op::Concat => &[],
-        }
+        let Op::Unary(_) = self.layers[layer].op else {
+            return &[];
+        };
+        &self.tables[tables_bytes(&self.layers[..layer])..]
     }
 
     /// Adds a row to the sums of a pool, and writes their means in its last turn.

@@ -2,7 +2,7 @@
 
 use bitbudget_core::image::{CRC_BYTES, HEADER_BYTES};
 use bitbudget_core::level::{Level, WeightFormat};
-use bitbudget_core::op::unary;
+use bitbudget_core::network::tables_bytes;
 use bitbudget_core::price::PriceItem;
 use serde::Serialize;
 
@@ -70,7 +70,7 @@ impl Sizes {
         let mut bare = Box::new(network.clone());
         bare.prices.rows.iter_mut().for_each(|row| row.clear());
         let names = names.iter().map(len);
-        let tables = unary::table_start(&network.layers);
+        let tables = tables_bytes(&network.layers);
         Self {
             items,
             rest: u64::from(len(&*bare) + names.sum::<u32>()) + tables as u64,

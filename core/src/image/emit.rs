@@ -5,8 +5,7 @@ use core::fmt;
 use super::header::{CRC_BYTES, HEADER_BYTES, MAGIC, VERSION};
 use crate::crc::CRC32;
 use crate::network::Network;
-use crate::op::Op;
-use crate::op::unary::{self, TABLE_BYTES};
+use crate::op::{Op, unary};
 use crate::plan::Plan;
 use crate::stored;
 
@@ -71,18 +70,17 @@ pub fn emit<'n, const N: usize, const K: usize>(
         return Err(EmitError::Names);
     }
     let names_end = end;
-    for (i, layer) in network.layers.iter().enumerate() {
-        if let Op::Unary(function) = layer.op {
-            let from = network.qparams(layer.inputs.first().map_or(0, |t| usize::from(*t)));
-            let section = body.get_mut(end..end + TABLE_BYTES);
-            let section = section.ok_or(EmitError::BufferFull)?.as_chunks_mut().0;
-            let to = network.qparams(i + 1);
-            let entries = unary::entries(function, layer.activation, from, to);
-            for (to, entry) in section.iter_mut().zip(entries) {
-                *to = entry.to_le_bytes();
-            }
-            end += TABLE_BYTES;
-        }
+    for layer in &network.layers {
+        let Op::Unary(function) = layer.op else {
+            continue;
+        };
+        let from = network.qparams(layer.inputs.first().map_or(0, |t| usize::from(*t)));
+        let table = unary::table(function, layer.activation, from, layer.output_q);
+        let section = body.get_mut(end..end + table.len());
+        section
+            .ok_or(EmitError::BufferFull)?
+            .copy_from_slice(&table);
+        end += table.len();
     }
     if !plans.is_empty() {
         let len = stored::write(network, plans, &mut body[end..]);

@@ -64,7 +64,7 @@ pub enum ImageError {
         /// Bytes of the section.
         found: usize,
     },
-    /// The buffer for the network, names and plans sections is too small.
+    /// The buffer for all that is before the blocks is too small.
     MetaBytes {
         /// Bytes of these sections.
         expected: usize,
@@ -133,7 +133,7 @@ impl fmt::Display for ImageError {
             Self::Plans => f.write_str("the plans section is malformed"),
             Self::MetaBytes { expected, found } => write!(
                 f,
-                "a buffer of {found} bytes for network, names and plans, which take {expected}"
+                "a buffer of {found} bytes for network, names, tables and plans, which take {expected}"
             ),
             Self::Storage => f.write_str("the storage could not be read"),
             Self::BlockBytes { expected, found } => {

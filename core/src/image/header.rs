@@ -71,7 +71,7 @@ impl Header {
         u32::try_from(sum).ok().map(|sum| sum as usize)
     }
 
-    /// The length of the network, names and plans sections.
+    /// The length of all that is between the header and the blocks.
     pub(super) const fn meta_bytes(&self) -> usize {
         self.network as usize + self.names as usize + self.plans as usize
     }

@@ -54,7 +54,7 @@ use self::header::Header;
 use crate::block::Unchecked;
 use crate::crc::CRC32;
 use crate::level::WeightFormat;
-use crate::network::Network;
+use crate::network::{Network, tables_bytes};
 use crate::op::unary;
 use crate::storage::{Mapped, OutOfBounds, stream};
 use crate::stored::StoredPlans;
@@ -189,9 +189,9 @@ impl<'a, const N: usize, const K: usize> Image<'a, N, K> {
         let network = &self.network;
         network.check()?;
         check_names(names, network.layers.len())?;
-        let tables = plans.split_at_checked(unary::table_start(&network.layers));
+        let tables = plans.split_at_checked(tables_bytes(&network.layers));
         let (tables, plans) = tables.ok_or(ImageError::Tables)?;
-        if !unary::is_sound(tables) {
+        if !unary::are_sound(tables) {
             return Err(ImageError::Tables);
         }
         let stored = StoredPlans::parse(network, plans).map_err(|()| ImageError::Plans)?;

@@ -4,31 +4,24 @@
 //! function's result rounds in every direction, in quarters of a step of the output: four times the integer that it
 //! is rounded down to, and, where it is between two integers, 1 if the lower is the nearest and 3 if the upper is.
 
-use crate::network::Layer;
 use crate::op::table::Table;
-use crate::op::{Activation, Function, Op};
+use crate::op::{Activation, Function};
 use crate::quant::{QParams, Rounding};
 use crate::tensor::{View, ViewMut};
 
 /// Bytes of a table.
 pub const TABLE_BYTES: usize = 2 * Table::<i8>::LEN;
 
-/// Where the table of a layer begins among all tables, behind those of the layers before it.
+/// The table of a function behind an activation, from a tensor with the parameters `from` to one with `to`.
 #[must_use]
-pub fn table_start(before: &[Layer]) -> usize {
-    let applies = |layer: &&Layer| matches!(layer.op, Op::Unary(_));
-    TABLE_BYTES * before.iter().filter(applies).count()
-}
-
-/// The entry of each element of a tensor with the parameters `from`: its function behind an activation, for a tensor
-/// with `to`.
-pub fn entries(
+pub fn table(
     function: Function,
     activation: Activation,
     from: QParams,
     to: QParams,
-) -> impl Iterator<Item = i16> {
-    (0..=u8::MAX).map(move |byte| {
+) -> [u8; TABLE_BYTES] {
+    let mut table = [0; TABLE_BYTES];
+    for (byte, entry) in (0..=u8::MAX).zip(table.as_chunks_mut().0) {
         let real = function.apply(from.dequantize(byte.cast_signed()));
         let real = activation.apply(real);
         let [floor, nearest, ceil] = [Rounding::Floor, Rounding::Nearest, Rounding::Ceil]
@@ -38,14 +31,15 @@ pub fn entries(
             (false, true) => 1,
             (false, false) => 3,
         };
-        4 * floor + between
-    })
+        *entry = (4 * floor + between).to_le_bytes();
+    }
+    table
 }
 
-/// Whether a table has no entry that [`entries`] cannot give.
+/// Whether some tables have no entry that [`table`] cannot give.
 #[must_use]
-pub(crate) fn is_sound(table: &[u8]) -> bool {
-    let entries = table.as_chunks().0.iter();
+pub(crate) fn are_sound(tables: &[u8]) -> bool {
+    let entries = tables.as_chunks().0.iter();
     let mut entries = entries.map(|entry| i16::from_le_bytes(*entry));
     entries.all(|entry| (4 * i16::from(i8::MIN)..=4 * i16::from(i8::MAX)).contains(&entry))
 }
@@ -132,16 +126,8 @@ mod tests {
         };
         for function in [Function::Silu, Function::Tanh, Function::Abs, Function::Log] {
             for activation in [Activation::None, Activation::Relu] {
-                let mut table = [0; TABLE_BYTES];
-                for (to, entry) in table
-                    .as_chunks_mut()
-                    .0
-                    .iter_mut()
-                    .zip(entries(function, activation, from, to))
-                {
-                    *to = entry.to_le_bytes();
-                }
-                assert!(is_sound(&table));
+                let table = table(function, activation, from, to);
+                assert!(are_sound(&table));
                 for rounding in Rounding::ALL {
                     let lookup = Lookup::new(&table, rounding).expect("a whole table");
                     for x in i8::MIN..=i8::MAX {
@@ -157,6 +143,6 @@ mod tests {
         }
         let mut table = [0; TABLE_BYTES];
         table[3] = 2;
-        assert!(!is_sound(&table), "512 quarters of a step");
+        assert!(!are_sound(&table), "512 quarters of a step");
     }
 }
