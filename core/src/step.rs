@@ -167,13 +167,15 @@ impl Steps<'_> {
         }
     }
 
-    /// Where some rows of a tensor lie in one of its forms, if `first` is the first one that lies in the arena.
+    /// Where some rows of a tensor, or all that it has, lie in one of its forms, if `first` is the first one that lies
+    /// in the arena.
     #[inline(never)]
     fn rows_span(&self, tensor: usize, form: Form, (rows, first): (&Range<u16>, u16)) -> Span {
         let (shape, q) = match tensor.checked_sub(1) {
             None => self.input,
             Some(layer) => (self.layers[layer].output, self.layers[layer].output_q),
         };
+        let rows = rows_of(shape, rows);
         let row = usize::from(shape.w) * usize::from(shape.c);
         let room = usize::from(self.room(tensor)) * row;
         let before = (self.blocks.ram_bytes + self.activations[tensor]) as usize
@@ -289,8 +291,7 @@ impl Steps<'_> {
         let mut views = [View::F32(&[]); 2];
         for (view, tensor) in views.iter_mut().zip(&of.inputs) {
             let tensor = usize::from(*tensor);
-            let reads = rows_of(self.shape(tensor), &turn.reads);
-            let rows = (&reads, (turn.first)(tensor));
+            let rows = (&turn.reads, (turn.first)(tensor));
             let form = of.op.reads(level, self.forms[tensor]);
             let source = self.rows_span(tensor, form, rows);
             match source.start == target.start {
@@ -413,6 +414,24 @@ impl Step<'_> {
                 |x, w, target| dense::float(x, w, activation, target),
                 |(x, _), w, output| dense::int(x, w, output, memory),
             ),
+            Op::Add
+            | Op::MaxPool { .. }
+            | Op::AvgPool { .. }
+            | Op::Reshape
+            | Op::Softmax
+            | Op::Unary(_)
+            | Op::Mul
+            | Op::Concat => self.run_plain([a, b], target),
+        }
+    }
+
+    /// Runs a layer without weights.
+    #[inline(never)]
+    fn run_plain(&self, [a, b]: [View<'_>; 2], target: &mut ViewMut<'_>) {
+        let activation = self.layer.activation;
+        let (input, output) = (self.input, self.output);
+        match self.op {
+            Op::Conv2d { .. } | Op::Dense => {}
             Op::Add => add::run(a, b, activation, target),
             Op::MaxPool { window } => pool::max(
                 &Geometry::whole(window, input, output),
@@ -440,6 +459,7 @@ impl Step<'_> {
 
     /// Runs a layer that goes element by element where the elements of one input lie, which is of the INT8
     /// parameters `q`; there is no view of it.
+    #[inline(never)]
     fn run_in_place(&self, q: QParams, [a, b]: [View<'_>; 2], target: &mut ViewMut<'_>) {
         let activation = self.layer.activation;
         let other = if a.is_empty() { b } else { a };
