@@ -40,7 +40,7 @@ pub(crate) struct Eval {
     #[arg(long)]
     no_fp32: bool,
     /// The model that the image was packed from: the FP32 baseline of an image that does not hold all of the FP32 weights
-    #[arg(long, value_name = "MODEL.onnx")]
+    #[arg(long, value_name = "MODEL")]
     model: Option<PathBuf>,
     #[command(flatten)]
     target: TargetArgs,
@@ -65,7 +65,7 @@ impl Eval {
                 true => ("--no-fp32 leaves them out", "leave --no-fp32 out"),
                 false => (
                     "the image does not hold the FP32 weights of every layer",
-                    "give the model that it was packed from (--model MODEL.onnx)",
+                    "give the model that it was packed from (--model MODEL)",
                 ),
             };
             if asked.is_none() && loss == Loss::Calibrated {

@@ -9,7 +9,7 @@ use clap::Args;
 #[derive(Args, Debug)]
 pub(crate) struct Model {
     /// Trained model
-    #[arg(value_name = "MODEL.onnx", id = "model")]
+    #[arg(value_name = "MODEL", id = "model")]
     pub(crate) path: PathBuf,
     /// Shape of its input where the model leaves sizes open, the batch first: 1x3x96x96, or
     /// input=1x3x96x96

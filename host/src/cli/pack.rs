@@ -29,7 +29,7 @@ use super::{Outcome, report, watch};
 )]
 pub(crate) struct Pack {
     /// The model that was profiled
-    #[arg(value_name = "MODEL.onnx")]
+    #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Its profile
     #[arg(value_name = "FILE.profile")]

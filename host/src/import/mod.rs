@@ -9,8 +9,10 @@ use crate::graph::Graph;
 pub mod onnx;
 mod order;
 mod sizes;
+pub mod tflite;
 
 use onnx::OnnxError;
+use tflite::TfliteError;
 
 pub use sizes::{InputShape, NoInputShape, Sizes};
 
@@ -39,7 +41,10 @@ pub enum ImportError {
     },
     /// Neither the file's name nor its first bytes tell a format that can be imported.
     #[error("{} is not in a model format that can be imported", path.display())]
-    #[diagnostic(help("ONNX models (*.onnx) can be imported; export one {}", onnx::RE_EXPORT))]
+    #[diagnostic(help(
+        "ONNX models (*.onnx) and TensorFlow Lite models (*.tflite) can be imported; export one {}",
+        onnx::RE_EXPORT
+    ))]
     Format {
         /// The file.
         path: PathBuf,
@@ -53,18 +58,32 @@ pub enum ImportError {
         /// The fault in the model.
         source: OnnxError,
     },
+    /// A TensorFlow Lite file could not be imported.
+    #[error("cannot import the TensorFlow Lite model {}", path.display())]
+    #[diagnostic(forward(source))]
+    Tflite {
+        /// The file.
+        path: PathBuf,
+        /// The fault in the model.
+        source: TfliteError,
+    },
 }
 
 /// The formats that can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Onnx,
+    Tflite,
 }
 
 impl Format {
     /// The format that the file's extension names, else the one that its first bytes look like.
     fn of(path: &Path, bytes: &[u8]) -> Option<Self> {
         let extension = path.extension().unwrap_or_default();
+        // no other format has these bytes there, whatever the file is called
+        if tflite::looks_like_tflite(bytes) || extension.eq_ignore_ascii_case("tflite") {
+            return Some(Self::Tflite);
+        }
         (extension.eq_ignore_ascii_case("onnx") || onnx::looks_like_onnx(bytes))
             .then_some(Self::Onnx)
     }
@@ -96,6 +115,13 @@ pub fn load_sized(path: &Path, sizes: &Sizes) -> Result<Graph, ImportError> {
             let folder = path().parent().map(Path::to_path_buf);
             let parsed = onnx::parse_beside(&bytes, &folder.unwrap_or_default(), sizes);
             parsed.map_err(|source| ImportError::Onnx {
+                path: path(),
+                source,
+            })
+        }
+        Some(Format::Tflite) => {
+            let parsed = tflite::parse(&bytes, sizes);
+            parsed.map_err(|source| ImportError::Tflite {
                 path: path(),
                 source,
             })

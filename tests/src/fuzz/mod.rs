@@ -15,6 +15,7 @@ mod onnx;
 mod profile;
 mod session;
 mod solve;
+mod tflite;
 
 /// One way in for bytes from outside.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "image",
         run: image::run,
@@ -62,6 +63,12 @@ pub const TARGETS: [Target; 8] = [
     Target {
         name: "onnx",
         run: onnx::run,
+        mutate: None,
+        mend: None,
+    },
+    Target {
+        name: "tflite",
+        run: tflite::run,
         mutate: None,
         mend: None,
     },

@@ -19,7 +19,7 @@ pub(super) fn run(bytes: &[u8]) -> bool {
 }
 
 /// A graph's layers fit one another, and it runs.
-fn forward(graph: Graph) {
+pub(super) fn forward(graph: Graph) {
     for layer in &graph.layers {
         let shapes: Vec<Shape> = layer.inputs.iter().map(|t| graph.shape(*t)).collect();
         let checked = layer.op.check(&shapes, layer.output);

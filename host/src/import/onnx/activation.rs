@@ -22,6 +22,10 @@ pub(super) fn unary<'a>(
     function: Function,
 ) -> Result<Value, Fault> {
     let view = b.view_in_any_order(node, 0)?;
+    apply(b, view, function)
+}
+
+fn apply(b: &mut Builder<'_>, view: View, function: Function) -> Result<Value, Fault> {
     let shape = b.layers.shape(view.tensor);
     let tensor = b
         .layers
@@ -64,10 +68,42 @@ pub(super) fn swish<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, F
     }
 }
 
-/// Clip: in the layer before where it is a ReLU.
+/// Clip.
 pub(super) fn clip<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let low = bound(b, node, 1, "min", f32::NEG_INFINITY)?;
     let high = bound(b, node, 2, "max", f32::INFINITY)?;
+    let view = b.view_in_any_order(node, 0)?;
+    clip_to(b, view, [low, high])
+}
+
+/// Max of a tensor and one number.
+pub(super) fn max<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let (view, low) = with_number(b, node)?;
+    clip_to(b, view, [low, f32::INFINITY])
+}
+
+/// Min of a tensor and one number.
+pub(super) fn min<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let (view, high) = with_number(b, node)?;
+    clip_to(b, view, [f32::NEG_INFINITY, high])
+}
+
+/// The two inputs of a node, in either order: a tensor and one number.
+fn with_number<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<(View, f32), Fault> {
+    if node.inputs().len() != 2 {
+        let count = node.inputs().len();
+        return unsupported(format!("it has {count} inputs, only 2 are supported"));
+    }
+    let (tensor, number) = match b.value(node, 0)? {
+        Value::Const(_) => (1, 0),
+        Value::Activation(_) | Value::Missing => (0, 1),
+    };
+    let number = b.number(node, number)?;
+    Ok((b.view_in_any_order(node, tensor)?, number))
+}
+
+/// Values from `low` to `high`: by the layer before where that is a ReLU.
+fn clip_to(b: &mut Builder<'_>, view: View, [low, high]: [f32; 2]) -> Result<Value, Fault> {
     let activation = if low <= f32::MIN && high >= f32::MAX {
         Activation::None
     } else if low == 0.0 && high >= f32::MAX {
@@ -84,9 +120,8 @@ pub(super) fn clip<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
             }
         };
         let [low, high] = [low, high].map(finite);
-        return unary(b, node, Function::Clip { low, high });
+        return apply(b, view, Function::Clip { low, high });
     };
-    let view = b.view_in_any_order(node, 0)?;
     match activation {
         Activation::None => Ok(Value::Activation(view)),
         Activation::Relu | Activation::Relu6 => activate(b, &view, activation),

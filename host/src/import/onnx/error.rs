@@ -321,7 +321,7 @@ pub enum OnnxError {
         output: String,
     },
     /// The model uses what the core cannot run.
-    #[error("{} cannot be imported:{}", count(nodes.len()), list(nodes))]
+    #[error("{}", unsupported_text(nodes))]
     #[diagnostic(help(
         "supported operators: {operators}. Dropout vanishes in evaluation mode: export {RE_EXPORT}"
     ))]
@@ -350,15 +350,14 @@ impl fmt::Display for UnsupportedNode {
     }
 }
 
-fn count(len: usize) -> String {
-    match len {
+/// The message for nodes that cannot be imported.
+pub(in crate::import) fn unsupported_text(nodes: &[UnsupportedNode]) -> String {
+    let count = match nodes.len() {
         1 => "1 node".to_owned(),
-        _ => format!("{len} nodes"),
-    }
-}
-
-fn list(nodes: &[UnsupportedNode]) -> String {
-    nodes.iter().map(|node| format!("\n  {node}")).collect()
+        len => format!("{len} nodes"),
+    };
+    let list: String = nodes.iter().map(|node| format!("\n  {node}")).collect();
+    format!("{count} cannot be imported:{list}")
 }
 
 /// Why one node could not be converted.

@@ -44,10 +44,11 @@ use rten_onnx::protobuf::ValueReader;
 use super::sizes::{InputShape, Sizes};
 use crate::graph::Graph;
 use builder::{Builder, Input};
-pub(super) use error::RE_EXPORT;
 pub use error::{OLDEST_OPSET, OnnxError, UnsupportedNode};
+pub(super) use error::{RE_EXPORT, unsupported_text};
 use live::Live;
 use node::Node;
+pub(super) use tensor::half;
 use value::Order;
 
 /// The float model in the bytes of an ONNX file, all of whose tensors lie in it.
@@ -79,12 +80,35 @@ fn parse_in(bytes: &[u8], folder: Option<&Path>, sizes: &Sizes) -> Result<Graph,
         .ok_or(OnnxError::MissingPart { part: "graph" })?;
     let beside = folder.map(|folder| external::read_beside(&mut graph, folder));
     let beside = beside.transpose()?.unwrap_or(0) as usize;
-    let output = output(&graph)?;
+    let network = Network {
+        graph: &graph,
+        opset,
+        is_channels_last: false,
+        file_bytes: bytes.len().saturating_add(beside),
+    };
+    lower(&network, sizes)
+}
+
+/// A network as nodes of ONNX.
+pub(super) struct Network<'a> {
+    /// The nodes, and the constants that they read.
+    pub(super) graph: &'a GraphProto,
+    /// The version of the operators.
+    pub(super) opset: i64,
+    /// Whether images are `[N, H, W, C]` also where no node tells that.
+    pub(super) is_channels_last: bool,
+    /// Bytes of the file or files that it comes from.
+    pub(super) file_bytes: usize,
+}
+
+/// The float model of a network, with the sizes of the input that it leaves open.
+pub(super) fn lower(network: &Network<'_>, sizes: &Sizes) -> Result<Graph, OnnxError> {
+    let graph = network.graph;
+    let output = output(graph)?;
     let nodes: Vec<Node<'_>> = graph.node.iter().enumerate().map(Node::numbered).collect();
     let nodes = Live::new(nodes, output);
-    let file_bytes = bytes.len().saturating_add(beside);
-    let input = input(&graph, &nodes.live, file_bytes, sizes)?;
-    let mut builder = Builder::new(&graph, &nodes, input, opset)?;
+    let input = input(network, &nodes.live, sizes)?;
+    let mut builder = Builder::new(graph, &nodes, input, network.opset)?;
     let mut unsupported = Vec::new();
     for node in &nodes.live {
         builder.run(node, convert::convert, &mut unsupported)?;
@@ -98,6 +122,9 @@ fn parse_in(bytes: &[u8], folder: Option<&Path>, sizes: &Sizes) -> Result<Graph,
         }),
     }
 }
+
+/// The newest version of the operators that are known.
+pub(super) const NEWEST_OPSET: i64 = 21;
 
 /// Whether the bytes are those of an ONNX model, as far as can be told without reading its graph.
 pub(super) fn looks_like_onnx(bytes: &[u8]) -> bool {
@@ -159,11 +186,11 @@ fn opset(imports: &[OperatorSetIdProto]) -> Result<i64, OnnxError> {
 
 /// The one input that is not an initializer.
 fn input<'g>(
-    graph: &'g GraphProto,
+    network: &Network<'g>,
     nodes: &[Node<'_>],
-    file_bytes: usize,
     given: &Sizes,
 ) -> Result<Input<'g>, OnnxError> {
+    let graph = network.graph;
     let initializers: HashSet<&str> = graph
         .initializer
         .iter()
@@ -195,17 +222,19 @@ fn input<'g>(
         });
     }
     let mut order = Order::ChannelsFirst;
+    let is_channels_last = || order::is_channels_last(graph, nodes, name(info), dims);
+    let is_one_channel = || order::is_one_channel(graph, nodes, name(info));
     let (batch, axes) = match dims {
-        [n, h, w, c] if order::is_channels_last(graph, nodes, name(info), dims) => {
+        [n, h, w, c] if network.is_channels_last || is_channels_last() => {
             order = Order::ChannelsLast;
             (n, vec![('H', h), ('W', w), ('C', c)])
         }
         [n, c, h, w] => (n, vec![('C', c), ('H', h), ('W', w)]),
-        [n, l, c] if order::is_channels_last(graph, nodes, name(info), dims) => {
+        [n, l, c] if is_channels_last() || network.is_channels_last && !is_one_channel() => {
             order = Order::ChannelsLast;
             (n, vec![('L', l), ('C', c)])
         }
-        [n, h, w] if order::is_one_channel(nodes, name(info)) => (n, vec![('H', h), ('W', w)]),
+        [n, h, w] if is_one_channel() => (n, vec![('H', h), ('W', w)]),
         [n, c, l] => (n, vec![('C', c), ('L', l)]),
         [n, f] => (n, vec![('F', f)]),
         _ => {
@@ -256,7 +285,7 @@ fn input<'g>(
         dims: sizes.into_iter().map(usize::from).collect(),
         order,
         batch: batch.dim_value,
-        file_bytes,
+        file_bytes: network.file_bytes,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The order of the input's dimensions.
 
-use rten_onnx::onnx::{Dimension, GraphProto};
+use rten_onnx::onnx::{Dimension, GraphProto, TensorProto};
 
 use super::node::Node;
 use super::tensor::{Data, Int, Tensor};
@@ -32,7 +32,7 @@ pub(super) fn is_channels_last(
                 continue;
             }
             match node.outputs().first() {
-                Some(result) if has_constant(graph, nodes, node) => tensors.push(result),
+                Some(result) if rescales(graph, nodes, node, |_| true) => tensors.push(result),
                 Some(result) if dims.len() == 3 && makes_row(graph, node) => tensors.push(result),
                 Some(_) | None => return false,
             }
@@ -52,22 +52,61 @@ fn makes_row(graph: &GraphProto, node: &Node<'_>) -> bool {
     node.op == "Unsqueeze" && (attribute || input())
 }
 
-/// Whether a node adds or multiplies a constant.
-fn has_constant(graph: &GraphProto, nodes: &[Node<'_>], node: &Node<'_>) -> bool {
-    let is_constant = |name: &String| {
-        let mut initializers = graph.initializer.iter();
-        let mut constants = nodes.iter().filter(|node| node.op == "Constant");
-        initializers.any(|tensor| tensor.name.as_ref() == Some(name))
-            || constants.any(|constant| constant.outputs().first() == Some(name))
-    };
-    matches!(node.op.as_str(), "Add" | "Sub" | "Mul" | "Div")
-        && node.inputs().iter().any(is_constant)
+/// Whether a node changes nothing, or adds or multiplies a constant whose number of elements is right.
+fn rescales(
+    graph: &GraphProto,
+    nodes: &[Node<'_>],
+    node: &Node<'_>,
+    is_right: impl Fn(i64) -> bool,
+) -> bool {
+    let mut inputs = node.inputs().iter();
+    match node.op.as_str() {
+        "Identity" => true,
+        "Add" | "Sub" | "Mul" | "Div" => {
+            inputs.any(|name| constant_len(graph, nodes, name).is_some_and(&is_right))
+        }
+        _ => false,
+    }
 }
 
-/// Whether an input of three dimensions is `[N, H, W]`: all that reads it gives it other dimensions.
-pub(super) fn is_one_channel(nodes: &[Node<'_>], input: &str) -> bool {
-    let mut readers = readers(nodes, input);
-    readers.all(|node| matches!(node.op.as_str(), "Flatten" | "Reshape" | "Unsqueeze"))
+/// The elements of a tensor, where it is a constant.
+fn constant_len(graph: &GraphProto, nodes: &[Node<'_>], name: &str) -> Option<i64> {
+    let mut initializers = graph.initializer.iter();
+    let own = initializers.find(|tensor| tensor.name.as_deref() == Some(name));
+    let mut constants = nodes.iter().filter(|node| node.op == "Constant");
+    let mut constant = || constants.find(|node| node.outputs().first().is_some_and(|o| o == name));
+    let len = |tensor: &TensorProto| tensor.dims.iter().copied().fold(1, i64::saturating_mul);
+    match own {
+        Some(tensor) => Some(len(tensor)),
+        // a constant that is no tensor is a number or a list of them
+        None => constant().map(|node| match node.tensor("value") {
+            Ok(Some(tensor)) => len(tensor),
+            Ok(None) | Err(_) => i64::from(node.has("value_float")),
+        }),
+    }
+}
+
+/// Whether an input of three dimensions is `[N, H, W]`: all that reads it gives it other dimensions. Numbers may be
+/// added to it or multiplied before.
+pub(super) fn is_one_channel(graph: &GraphProto, nodes: &[Node<'_>], input: &str) -> bool {
+    let mut tensors = vec![input];
+    let mut seen = 0;
+    while let Some(tensor) = tensors.get(seen).copied() {
+        seen += 1;
+        for node in readers(nodes, tensor) {
+            match (node.op.as_str(), node.outputs().first()) {
+                ("Flatten" | "Reshape" | "Unsqueeze", _) => {}
+                (_, Some(result)) if seen < MOST_STEPS => {
+                    if !rescales(graph, nodes, node, |len| len == 1) {
+                        return false;
+                    }
+                    tensors.push(result);
+                }
+                (_, _) => return false,
+            }
+        }
+    }
+    true
 }
 
 fn readers<'n, 'g>(

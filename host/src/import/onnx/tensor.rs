@@ -179,7 +179,7 @@ impl Source<'_> {
 }
 
 /// The value of an IEEE 754 half-precision number.
-fn half(bits: u16) -> f32 {
+pub(in crate::import) fn half(bits: u16) -> f32 {
     let sign = u32::from(bits >> 15) << 31;
     let exponent = u32::from(bits >> 10) & 0x1f;
     let fraction = u32::from(bits) & 0x3ff;

@@ -67,6 +67,14 @@ fn functions_of_every_element() {
         .tensor(floats("low", &[], &[-0.25]))
         .node("Clip", &["x", "low"], "y", &[]);
     gives(&above, &["clip1 clip"], |x| x.max(-0.25));
+    let at_least =
+        x().tensor(floats("low", &[1, 1], &[-0.25]))
+            .node("Max", &["x", "low"], "y", &[]);
+    gives(&at_least, &["clip1 clip"], |x| x.max(-0.25));
+    let at_most = x()
+        .tensor(floats("high", &[], &[0.25]))
+        .node("Min", &["high", "x"], "y", &[]);
+    gives(&at_most, &["clip1 clip"], |x| x.min(0.25));
     let tangent = |x: f64| {
         let z = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
         x / 2.0 * (1.0 + z.tanh())

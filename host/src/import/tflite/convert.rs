@@ -1,0 +1,395 @@
+//! The table of operators: each becomes ONNX's operators of the same meaning.
+//!
+//! TensorFlow Lite's images are `[N, H, W, C]`. Operators that look at rows and columns stand between two Transposes, as
+//! in the models that tf2onnx writes; these change only how a tensor is seen.
+
+use rten_onnx::onnx::AttributeProto;
+
+use super::emit::{Emit, Refusal, float, int, ints, refuse, text};
+use super::flat::{Number, Table};
+use super::model::Operator;
+
+/// Emits the ONNX nodes of one operator.
+type Convert = fn(&mut Emit<'_>, &Operator<'_>) -> Result<(), Refusal>;
+
+/// The operators that can be imported.
+const OPERATORS: &[(&str, Convert)] = &[
+    ("ABS", |e, o| unary(e, o, "Abs", vec![])),
+    ("ADD", |e, o| binary(e, o, "Add")),
+    ("AVERAGE_POOL_2D", |e, o| pool(e, o, "AveragePool")),
+    ("CAST", cast),
+    ("CONCATENATION", concatenation),
+    ("CONV_2D", conv_2d),
+    ("DEPTHWISE_CONV_2D", depthwise_conv_2d),
+    ("DEQUANTIZE", identity),
+    ("DIV", |e, o| binary(e, o, "Div")),
+    ("ELU", |e, o| unary(e, o, "Elu", vec![])),
+    ("EXP", |e, o| unary(e, o, "Exp", vec![])),
+    ("EXPAND_DIMS", reshape),
+    ("FULLY_CONNECTED", fully_connected),
+    ("GELU", gelu),
+    ("HARD_SWISH", |e, o| unary(e, o, "HardSwish", vec![])),
+    ("LEAKY_RELU", leaky_relu),
+    ("LOG", |e, o| unary(e, o, "Log", vec![])),
+    ("LOGISTIC", |e, o| unary(e, o, "Sigmoid", vec![])),
+    ("MAXIMUM", |e, o| limit(e, o, "Max")),
+    ("MAX_POOL_2D", |e, o| pool(e, o, "MaxPool")),
+    ("MEAN", |e, o| reduce(e, o, "ReduceMean")),
+    ("MINIMUM", |e, o| limit(e, o, "Min")),
+    ("MUL", |e, o| binary(e, o, "Mul")),
+    ("PAD", pad),
+    ("PADV2", pad),
+    ("QUANTIZE", identity),
+    ("REDUCE_MAX", |e, o| reduce(e, o, "ReduceMax")),
+    ("RELU", |e, o| unary(e, o, "Relu", vec![])),
+    ("RELU6", |e, o| clip(e, o, [0.0, 6.0])),
+    ("RELU_0_TO_1", |e, o| clip(e, o, [0.0, 1.0])),
+    ("RELU_N1_TO_1", |e, o| clip(e, o, [-1.0, 1.0])),
+    ("RESHAPE", reshape),
+    ("SOFTMAX", softmax),
+    ("SQRT", |e, o| unary(e, o, "Sqrt", vec![])),
+    ("SQUEEZE", reshape),
+    ("SUB", |e, o| binary(e, o, "Sub")),
+    ("TANH", |e, o| unary(e, o, "Tanh", vec![])),
+    ("TRANSPOSE", transpose),
+];
+
+/// Emits the ONNX nodes of one operator.
+pub(super) fn convert(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    match OPERATORS.iter().find(|(name, _)| *name == op.op) {
+        Some((_, convert)) => convert(e, op),
+        None => refuse(reason(&op.op)),
+    }
+}
+
+/// The names of the operators that can be imported, for a help text.
+pub(super) fn supported_operators() -> String {
+    let names: Vec<&str> = OPERATORS.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}
+
+/// Why an operator that is not in the table is not supported.
+fn reason(op: &str) -> &'static str {
+    match op {
+        "LOG_SOFTMAX" => "leave it out of the model: the logits say the same",
+        "IF" | "LSTM" | "RNN" | "UNIDIRECTIONAL_SEQUENCE_LSTM" | "WHILE" => {
+            "only feed-forward networks can be run"
+        }
+        _ => "there is no such operator in the core",
+    }
+}
+
+/// The number of a field of the options, or its default.
+fn option<T: Number>(op: &Operator<'_>, field: usize, default: T) -> Result<T, Refusal> {
+    let number = |table: &Table<'_>| table.number(field, default);
+    Ok(op.options.as_ref().map_or(Ok(default), number)?)
+}
+
+/// A truth value or a choice among the options, a byte that is 0 where it is left out.
+fn choice(op: &Operator<'_>, field: usize) -> Result<i8, Refusal> {
+    option(op, field, 0)
+}
+
+/// A real number among the options.
+fn real(op: &Operator<'_>, field: usize) -> Result<f32, Refusal> {
+    option(op, field, 0.0)
+}
+
+/// The same real numbers.
+fn identity(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    e.alias(op.output()?, op.input(0)?);
+    Ok(())
+}
+
+/// A cast to floating point, which changes no real number.
+fn cast(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    match e.kind(op.output()?).as_str() {
+        "FLOAT32" => identity(e, op),
+        other => refuse(format!("it casts to {other}")),
+    }
+}
+
+fn unary(
+    e: &mut Emit<'_>,
+    op: &Operator<'_>,
+    name: &str,
+    attributes: Vec<AttributeProto>,
+) -> Result<(), Refusal> {
+    let x = e.name(op.input(0)?)?;
+    e.result(op, name, vec![x], attributes)
+}
+
+fn binary(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<(), Refusal> {
+    let inputs = vec![e.name(op.input(0)?)?, e.name(op.input(1)?)?];
+    let sum = e.node(name, inputs, vec![]);
+    activate(e, op, sum, choice(op, 0)?)
+}
+
+fn limit(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<(), Refusal> {
+    let inputs = vec![e.name(op.input(0)?)?, e.name(op.input(1)?)?];
+    e.result(op, name, inputs, vec![])
+}
+
+fn clip(e: &mut Emit<'_>, op: &Operator<'_>, bounds: [f32; 2]) -> Result<(), Refusal> {
+    let x = e.name(op.input(0)?)?;
+    clip_of(e, op, x, bounds)
+}
+
+fn clip_of(
+    e: &mut Emit<'_>,
+    op: &Operator<'_>,
+    x: String,
+    bounds: [f32; 2],
+) -> Result<(), Refusal> {
+    let [low, high] = bounds.map(|bound| e.floats(vec![], vec![bound]));
+    e.result(op, "Clip", vec![x, low, high], vec![])
+}
+
+/// Gives `x` as the operator's output, after the activation that is fused with it.
+fn activate(e: &mut Emit<'_>, op: &Operator<'_>, x: String, activation: i8) -> Result<(), Refusal> {
+    match activation {
+        0 => e.give(op, x),
+        1 => e.result(op, "Relu", vec![x], vec![]),
+        2 => clip_of(e, op, x, [-1.0, 1.0]),
+        3 => clip_of(e, op, x, [0.0, 6.0]),
+        4 => e.result(op, "Tanh", vec![x], vec![]),
+        _ => refuse(format!("the activation {activation} is fused with it")),
+    }
+}
+
+fn leaky_relu(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let alpha = real(op, 0)?;
+    unary(e, op, "LeakyRelu", vec![float("alpha", alpha)])
+}
+
+fn gelu(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let approximate = match choice(op, 0)? {
+        0 => "none",
+        _ => "tanh",
+    };
+    unary(e, op, "Gelu", vec![text("approximate", approximate)])
+}
+
+fn softmax(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    match real(op, 0)? {
+        1.0 => unary(e, op, "Softmax", vec![]),
+        beta => refuse(format!("its beta is {beta}, only 1 is supported")),
+    }
+}
+
+/// Height and width from two fields of the options, the width first.
+fn pair(op: &Operator<'_>, width: usize, default: i32) -> Result<[i64; 2], Refusal> {
+    let [w, h] = [option(op, width, default)?, option(op, width + 1, default)?];
+    Ok([i64::from(h), i64::from(w)])
+}
+
+/// The padding that the first field of the options tells.
+fn padding(op: &Operator<'_>) -> Result<AttributeProto, Refusal> {
+    match choice(op, 0)? {
+        0 => Ok(text("auto_pad", "SAME_UPPER")),
+        1 => Ok(text("auto_pad", "VALID")),
+        other => refuse(format!("its padding is {other}")),
+    }
+}
+
+fn conv_2d(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let (values, [out, h, w, inner]) = filter(e, op)?;
+    let strides = [h * w * inner, 1, w * inner, inner];
+    let weights = permuted(&values, [out, inner, h, w], strides);
+    let channels = e.channels(op.input(0)?).unwrap_or(inner);
+    let groups = channels.checked_div(inner).unwrap_or(0);
+    let weights = e.floats(vec![out, inner, h, w], weights);
+    convolution(e, op, weights, groups, [4, 3])
+}
+
+fn depthwise_conv_2d(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let (values, dims @ [one, h, w, out]) = filter(e, op)?;
+    if one != 1 {
+        return refuse(format!("its weights are {dims:?}, expected [1, H, W, C]"));
+    }
+    let weights = permuted(&values, [out, 1, h, w], [1, 0, w * out, out]);
+    let groups = e.channels(op.input(0)?).unwrap_or(out);
+    let weights = e.floats(vec![out, 1, h, w], weights);
+    convolution(e, op, weights, groups, [5, 4])
+}
+
+/// The weights of a convolution, which have four dimensions.
+fn filter(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(Vec<f32>, [usize; 4]), Refusal> {
+    let (dims, values) = e.weights(op.input(1)?)?;
+    match dims[..] {
+        [a, b, c, d] => Ok((values, [a, b, c, d])),
+        _ => refuse(format!("its weights are {dims:?}, expected 4 dimensions")),
+    }
+}
+
+/// The elements with the dimensions `dims`, row-major, where those of `values` are `strides` apart.
+fn permuted(values: &[f32], dims: [usize; 4], strides: [usize; 4]) -> Vec<f32> {
+    let position = |mut i: usize| {
+        let mut position = 0;
+        for (dim, stride) in dims.into_iter().zip(strides).rev() {
+            position += i % dim * stride;
+            i /= dim;
+        }
+        position
+    };
+    (0..values.len()).map(|i| values[position(i)]).collect()
+}
+
+/// A convolution; the fields of the options are those of the dilation's width and of the activation.
+fn convolution(
+    e: &mut Emit<'_>,
+    op: &Operator<'_>,
+    weights: String,
+    groups: usize,
+    [dilation, activation]: [usize; 2],
+) -> Result<(), Refusal> {
+    let attributes = vec![
+        padding(op)?,
+        ints("strides", &pair(op, 1, 0)?),
+        ints("dilations", &pair(op, dilation, 1)?),
+        int("group", groups as i64),
+    ];
+    let mut inputs = vec![e.channels_first(op.input(0)?)?, weights];
+    if let Some(bias) = op.optional(2) {
+        inputs.push(e.name(bias)?);
+    }
+    let sums = e.node("Conv", inputs, attributes);
+    let sums = e.channels_last(sums, 4);
+    activate(e, op, sums, choice(op, activation)?)
+}
+
+fn pool(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<(), Refusal> {
+    let attributes = vec![
+        padding(op)?,
+        ints("strides", &pair(op, 1, 0)?),
+        ints("kernel_shape", &pair(op, 3, 0)?),
+    ];
+    let x = e.channels_first(op.input(0)?)?;
+    let pooled = e.node(name, vec![x], attributes);
+    let pooled = e.channels_last(pooled, 4);
+    activate(e, op, pooled, choice(op, 5)?)
+}
+
+/// A mean or a maximum, over rows and columns with the channels first.
+fn reduce(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<(), Refusal> {
+    let x = op.input(0)?;
+    let rank = e.dims(x).len();
+    let keeps = choice(op, 0)? != 0;
+    let mut axes = Vec::new();
+    for axis in e.integers(op.input(1)?)? {
+        axes.push(if axis < 0 { axis + rank as i64 } else { axis });
+    }
+    axes.sort_unstable();
+    let over_image = (1..rank as i64 - 1).collect::<Vec<_>>() == axes;
+    let keepdims = int("keepdims", i64::from(keeps));
+    if !over_image || rank < 3 {
+        let inputs = vec![e.name(x)?, e.integer_list(&axes)];
+        return e.result(op, name, inputs, vec![keepdims]);
+    }
+    let axes: Vec<i64> = axes.iter().map(|axis| axis + 1).collect();
+    let inputs = vec![e.channels_first(x)?, e.integer_list(&axes)];
+    let reduced = e.node(name, inputs, vec![keepdims]);
+    let reduced = if keeps {
+        e.channels_last(reduced, rank)
+    } else {
+        reduced
+    };
+    e.give(op, reduced)
+}
+
+fn pad(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let x = op.input(0)?;
+    let rank = e.dims(x).len();
+    let sizes = e.integers(op.input(1)?)?;
+    if sizes.len() != 2 * rank || rank < 3 {
+        return refuse(format!("it pads {rank} dimensions by {sizes:?}"));
+    }
+    // pairs in the order of the dimensions, to all sizes before and all after, the channels first
+    let order = [0, rank - 1].into_iter().chain(1..rank - 1);
+    let before = order.clone().map(|axis| sizes[2 * axis]);
+    let after = order.map(|axis| sizes[2 * axis + 1]);
+    let pads: Vec<i64> = before.chain(after).collect();
+    let mut inputs = vec![e.channels_first(x)?, e.integer_list(&pads)];
+    if let Some(value) = op.optional(2) {
+        inputs.push(e.name(value)?);
+    }
+    let padded = e.node("Pad", inputs, vec![]);
+    let padded = e.channels_last(padded, rank);
+    e.give(op, padded)
+}
+
+fn concatenation(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let rank = e.dims(op.output()?).len();
+    let axis = i64::from(option(op, 0, 0)?);
+    let axis = if axis < 0 { axis + rank as i64 } else { axis };
+    let is_channels = rank >= 3 && axis == rank as i64 - 1;
+    let mut inputs = Vec::new();
+    for x in op.inputs.iter().copied().flatten() {
+        inputs.push(if is_channels {
+            e.channels_first(x)?
+        } else {
+            e.name(x)?
+        });
+    }
+    let axis = if is_channels { 1 } else { axis };
+    let joined = e.node("Concat", inputs, vec![int("axis", axis)]);
+    let joined = if is_channels {
+        e.channels_last(joined, rank)
+    } else {
+        joined
+    };
+    activate(e, op, joined, choice(op, 1)?)
+}
+
+fn fully_connected(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    if choice(op, 1)? != 0 {
+        return refuse("its weights are shuffled");
+    }
+    let (x, y) = (op.input(0)?, op.output()?);
+    let weights = op.input(1)?;
+    let inputs = match e.weights(weights)?.0[..] {
+        [_, inputs] => inputs,
+        ref dims => return refuse(format!("its weights are {dims:?}, expected [O, I]")),
+    };
+    let dims = e.dims(y);
+    if dims.len() > 2 && dims[1..dims.len() - 1].iter().any(|dim| *dim != 1) {
+        return refuse("it is applied to each of several vectors, only one is supported");
+    }
+    let vector = e.integer_list(&[-1, inputs as i64]);
+    let x = vec![e.name(x)?, vector];
+    let mut inputs = vec![e.node("Reshape", x, vec![]), e.name(weights)?];
+    if let Some(bias) = op.optional(2) {
+        inputs.push(e.name(bias)?);
+    }
+    let sums = e.node("Gemm", inputs, vec![int("transB", 1)]);
+    activate(e, op, sums, choice(op, 0)?)
+}
+
+/// RESHAPE, SQUEEZE and EXPAND_DIMS: to the dimensions that the model gives the output.
+fn reshape(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let (x, y) = (op.input(0)?, op.output()?);
+    let (from, mut to) = (e.dims(x), e.dims(y));
+    if let ([batch, l, c], [first, 1, rows, channels]) = (&from[..], &to[..])
+        && [batch, l, c] == [first, rows, channels]
+    {
+        // a series that a two-dimensional convolution reads
+        let inputs = vec![e.name(x)?, e.integer_list(&[1])];
+        return e.result(op, "Unsqueeze", inputs, vec![]);
+    }
+    if let Some(first) = to.first_mut()
+        && !e.is_constant(x)?
+        && from.first() == Some(first)
+    {
+        *first = -1;
+    }
+    if to.iter().skip(1).any(|dim| *dim < 0) {
+        return refuse("its output has dimensions that the model leaves open");
+    }
+    let inputs = vec![e.name(x)?, e.integer_list(&to)];
+    e.result(op, "Reshape", inputs, vec![])
+}
+
+fn transpose(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let permutation = e.integers(op.input(1)?)?;
+    unary(e, op, "Transpose", vec![ints("perm", &permutation)])
+}

@@ -1,0 +1,3 @@
+#![no_main]
+
+bitbudget_fuzz::target!("tflite");
