@@ -92,7 +92,8 @@ pub enum FileError {
     /// The file is of another kind.
     #[error("{} is not a bitbudget {kind}", path.display())]
     #[diagnostic(help(
-        "`bitbudget profile` writes profiles, `bitbudget pack` writes images; `bitbudget inspect` tells what a file is"
+        "`bitbudget profile` writes profiles, `bitbudget pack` writes images; `bitbudget inspect` tells what a file is, \
+         `bitbudget analyze` what a model takes"
     ))]
     Kind {
         /// The file.

@@ -4,7 +4,7 @@
 //! The library behind the command line, in the order of its use:
 //!
 //! 1. [`import`] reads a trained model into a [`Graph`](graph::Graph), [`dataset`] reads calibration
-//!    images.
+//!    images; [`analyze`] tells what the model takes of a device at every level.
 //! 2. [`profile::profile`] runs the model on them: [`calibrate`] chooses the quantizers, [`metric`] prices
 //!    every level of every layer in units of the [`loss`]. The result is a [`Profile`](profile::Profile).
 //! 3. A [`HostPlanner`](capacity::HostPlanner) finds the layout of least predicted loss within a budget,
@@ -18,6 +18,7 @@
 //! known boards.
 #![forbid(unsafe_code)]
 
+pub mod analyze;
 pub mod batches;
 pub mod bench;
 pub mod board;

@@ -184,6 +184,108 @@ fn weights_stay_in_flash_where_they_are_wanted_there() {
     assert!(svg.contains("stem.0") && svg.contains("band"));
 }
 
+/// Of a model alone, what an image of it takes later.
+#[test]
+fn a_model_is_analyzed_before_there_is_data() {
+    let folder = copy();
+    let at = folder.path();
+    let analyze = ["analyze", "digits.onnx", "--board", "nucleo-f446re"];
+    let analysis = json(at, &analyze);
+    assert_eq!(analysis["parameters"], 74_762);
+    let levels = analysis["levels"].as_array().expect("levels");
+    let names: Vec<&Value> = levels.iter().map(|level| &level["level"]).collect();
+    assert_eq!(names, ["fp32", "fp16", "int8", "int4", "int2"]);
+    let pack = [
+        "pack",
+        "digits.onnx",
+        "digits.profile",
+        "--frozen",
+        "-o",
+        "x.image",
+    ];
+    for level in levels {
+        let name = level["level"].as_str().expect("a name");
+        assert_eq!(level["fits"], true, "{name}");
+        let packed = json(at, &[&pack[..], &["--pin", name]].concat());
+        // ranges, prices and a plan take some bytes that are not known yet
+        let real = number(&packed["image_bytes"]);
+        let told = number(&level["flash_bytes"]);
+        assert!(
+            told <= real && real < told + 400.0,
+            "{name}: {told}, {real}"
+        );
+        let plan = |ram: &Value| {
+            let ram = ram.to_string();
+            let board = ["--board", "nucleo-f446re", "--place", "flash"];
+            json(
+                at,
+                &[&["plan", "x.image", "--ram", &ram], &board[..]].concat(),
+            )
+        };
+        let whole = plan(&level["whole_ram_bytes"]);
+        assert_eq!(whole["arena_bytes"], level["whole_ram_bytes"], "{name}");
+        assert_eq!(whole["cycles"], level["cycles"], "{name}");
+        assert_eq!(whole["turns"], 0, "{name}");
+        let least = plan(&level["ram_bytes"]);
+        assert_eq!(least["arena_bytes"], level["ram_bytes"], "{name}");
+        let less = (number(&level["ram_bytes"]) - 1.0).to_string();
+        let less = ["plan", "x.image", "--place", "flash", "--ram", &less];
+        fails(at, &less, &["too small"]);
+    }
+    let text = stdout(at, &[&analyze[..], &["--flash", "100KiB"]].concat());
+    assert!(
+        text.contains("no: flash") && text.contains("fits at int8, int4, int2"),
+        "{text}"
+    );
+    let text = stdout(
+        at,
+        &["analyze", "digits.onnx", "--ram", "1KiB", "--flash", "1KiB"],
+    );
+    assert!(text.contains("does not fit at any level"), "{text}");
+    assert!(text.contains("no: flash, RAM"), "{text}");
+    let text = stdout(at, &[&analyze[..], &["--ms", "1"]].concat());
+    assert!(text.contains("no: time"), "{text}");
+    let unlimited = json(at, &["analyze", "digits.onnx"]);
+    assert_eq!(
+        (&unlimited["levels"][0]["fits"], &unlimited["board"]),
+        (&Value::Null, &Value::Null)
+    );
+    fails(at, &["analyze", "digits.onnx", "--ms", "1"], &["--board"]);
+    fails(at, &[&analyze[..], &["--ms", "soon"]].concat(), &["--ms"]);
+    fails(at, &[&analyze[..], &["--ms=-1"]].concat(), &["--ms"]);
+    fails(
+        at,
+        &[&analyze[..], &["--ram", "50%"]].concat(),
+        &["no percentages"],
+    );
+    fails(
+        at,
+        &["analyze", "digits.image"],
+        &["not in a model format", "analyze"],
+    );
+}
+
+#[test]
+fn operators_are_listed_by_format() {
+    let operators = json(demo(), &["operators"])["operators"].clone();
+    let of = |format: &str| {
+        let all = operators.as_array().expect("a list").iter();
+        let names = all
+            .filter(|it| it["format"] == format)
+            .map(|it| &it["name"]);
+        names
+            .map(|name| name.as_str().expect("a name"))
+            .collect::<Vec<_>>()
+    };
+    assert!(of("onnx").contains(&"Conv") && of("onnx").is_sorted());
+    assert!(of("tflite").contains(&"DEPTHWISE_CONV_2D"));
+    let text = stdout(demo(), &["operators", "--format", "tflite"]);
+    assert!(
+        text.contains("CONV_2D") && !text.contains("BatchNormalization"),
+        "{text}"
+    );
+}
+
 /// Cycles of a board, in the image or named: places, limits, duals, and what is refused.
 #[test]
 fn plans_keep_to_cycles_and_move_weights() {
@@ -891,7 +993,7 @@ fn inspect_tells_what_a_file_is() {
     fails(
         demo(),
         &["inspect", "digits.onnx"],
-        &["digits.onnx", "profile or image", "help:"],
+        &["digits.onnx", "profile or image", "bitbudget analyze"],
     );
     fails(
         demo(),
@@ -1200,8 +1302,22 @@ fn estimators_are_compared_with_the_truth() {
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in [
-        "emulate", "device", "bench", "profile", "plan", "pareto", "pack", "eval", "compare",
-        "run", "inspect", "boards", "solve", "demo",
+        "emulate",
+        "device",
+        "bench",
+        "profile",
+        "plan",
+        "pareto",
+        "pack",
+        "eval",
+        "compare",
+        "run",
+        "inspect",
+        "boards",
+        "solve",
+        "demo",
+        "analyze",
+        "operators",
     ] {
         let help = stdout(demo(), &[command, "--help"]);
         assert!(help.contains(&format!("bitbudget {command}")), "{help}");

@@ -5,6 +5,7 @@ macro_rules! say {
     ($($arg:tt)*) => { $crate::cli::report::lines(format_args!($($arg)*)) };
 }
 
+mod analyze;
 mod bench;
 mod board;
 mod boards;
@@ -20,6 +21,7 @@ mod measure;
 mod model;
 mod network_file;
 mod on_device;
+mod operators;
 mod pack;
 mod pareto;
 mod plan;
@@ -43,7 +45,7 @@ type Outcome = miette::Result<()>;
 /// Decide at which precision each layer of a CNN is stored, so that it fits a memory budget with the
 /// least loss.
 ///
-/// A trained model goes this way: `profile` it once on calibration data, look at the trade-off with
+/// A trained model goes this way: `analyze` it to see what it takes, `profile` it once on calibration data, look at the trade-off with
 /// `plan` and `pareto`, `pack` one image for the device, and check it with `eval` and `run`, which use
 /// the same kernels as the device. Without a command, the demo runs.
 #[derive(Debug, Parser)]
@@ -57,6 +59,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Analyze(analyze::Analyze),
     Profile(profile::Profile),
     Plan(plan::Plan),
     Pareto(pareto::Pareto),
@@ -66,6 +69,7 @@ enum Command {
     Compare(compare::Compare),
     Run(run::Run),
     Inspect(inspect::Inspect),
+    Operators(operators::Operators),
     Boards(boards::Boards),
     Emulate(emulate::Emulate),
     Device(device::Device),
@@ -87,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let outcome = match command.unwrap_or_else(|| Command::Demo(demo::Demo::default())) {
+        Command::Analyze(command) => command.run(),
         Command::Profile(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Pareto(command) => command.run(),
@@ -96,6 +101,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Compare(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Operators(command) => command.run(),
         Command::Boards(command) => command.run(),
         Command::Emulate(command) => command.run(),
         Command::Device(command) => command.run(),

@@ -21,7 +21,7 @@ use super::{report, watch};
 #[derive(Args, Debug)]
 pub(crate) struct StoredArgs {
     /// Store the levels with which the network does best in an image of at most so many bytes (128KiB) in all
-    #[arg(long, value_name = "BYTES", value_parser = flash_bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = byte_count)]
     flash: Option<u64>,
     /// Store the levels of the best plan within these limits of the device, any of ram, weights, cycles and ms
     /// (ram=64KiB,ms=40); with several --for those for which the sum of the predicted losses is the least.
@@ -285,13 +285,13 @@ impl Stored {
     }
 }
 
-/// Bytes of an image as people write them.
-fn flash_bytes(text: &str) -> Result<u64, String> {
+/// Bytes of a memory as people write them.
+pub(crate) fn byte_count(text: &str) -> Result<u64, String> {
     let bytes = budget::amount(text).filter(|bytes| (0.0..1e18).contains(bytes));
     match bytes {
         Some(bytes) => Ok(bytes as u64),
         None if text.ends_with('%') => {
-            Err("an image has no percentages; examples: 128KiB, 65536".into())
+            Err("a memory has no percentages; examples: 128KiB, 65536".into())
         }
         None => Err("not a number of bytes; examples: 128KiB, 1.5MiB, 65536".into()),
     }

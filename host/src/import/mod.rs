@@ -42,7 +42,8 @@ pub enum ImportError {
     /// Neither the file's name nor its first bytes tell a format that can be imported.
     #[error("{} is not in a model format that can be imported", path.display())]
     #[diagnostic(help(
-        "ONNX models (*.onnx) and TensorFlow Lite models (*.tflite) can be imported; export one {}",
+        "ONNX models (*.onnx) and TensorFlow Lite models (*.tflite) can be imported; export one {}; `bitbudget \
+         inspect` and `bitbudget analyze` tell what a file is and what a model takes",
         onnx::RE_EXPORT
     ))]
     Format {

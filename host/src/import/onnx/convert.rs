@@ -15,78 +15,139 @@ use super::value::Value;
 use super::view;
 use super::weighted;
 
-/// The operators that can be imported.
-const OPERATORS: &[(&str, Convert)] = &[
-    ("Abs", |b, n| activation::unary(b, n, Function::Abs)),
-    ("Add", |b, n| affine::arithmetic(b, n, Arithmetic::Add)),
-    ("AveragePool", pool::average_pool),
-    ("BatchNormalization", affine::batch_norm),
-    ("Cast", view::cast),
-    ("Clip", activation::clip),
-    ("Concat", joined::concat),
-    ("Constant", fold::constant),
-    ("ConstantOfShape", fold::constant_of_shape),
-    ("Conv", weighted::conv),
-    ("Div", |b, n| affine::arithmetic(b, n, Arithmetic::Div)),
-    ("Dropout", view::dropout),
-    ("Elu", activation::elu),
-    ("Exp", |b, n| activation::unary(b, n, Function::Exp)),
-    ("Flatten", view::flatten),
-    ("Gather", fold::gather),
-    ("Gelu", activation::gelu),
-    ("Gemm", weighted::gemm),
-    ("GlobalAveragePool", |b, n| {
+/// The operators that can be imported, by name: with which limits, and how.
+const OPERATORS: &[(&str, &str, Convert)] = &[
+    ("Abs", "", |b, n| activation::unary(b, n, Function::Abs)),
+    (
+        "Add",
+        "of two tensors of one shape, or a tensor and a constant for the layer before it",
+        |b, n| affine::arithmetic(b, n, Arithmetic::Add),
+    ),
+    (
+        "AveragePool",
+        "1 or 2 dimensions; padding counts or does not",
+        pool::average_pool,
+    ),
+    (
+        "BatchNormalization",
+        "in inference, behind a convolution or a dense layer, or as a layer of its own",
+        affine::batch_norm,
+    ),
+    (
+        "Cast",
+        "of floating point to FP32, of integers to integers",
+        view::cast,
+    ),
+    ("Clip", "any bounds that are constant", activation::clip),
+    ("Concat", "along the channels", joined::concat),
+    ("Constant", "", fold::constant),
+    (
+        "ConstantOfShape",
+        "in computations of shapes",
+        fold::constant_of_shape,
+    ),
+    (
+        "Conv",
+        "1 or 2 dimensions, any groups, constant weights; dilation 1",
+        weighted::conv,
+    ),
+    ("Div", "by a constant", |b, n| {
+        affine::arithmetic(b, n, Arithmetic::Div)
+    }),
+    (
+        "Dropout",
+        "in inference, where it does nothing",
+        view::dropout,
+    ),
+    ("Elu", "", activation::elu),
+    ("Exp", "", |b, n| activation::unary(b, n, Function::Exp)),
+    ("Flatten", "axis 1", view::flatten),
+    ("Gather", "in computations of shapes", fold::gather),
+    (
+        "Gelu",
+        "as it is defined, or by a hyperbolic tangent",
+        activation::gelu,
+    ),
+    (
+        "Gemm",
+        "constant weights; the input not transposed",
+        weighted::gemm,
+    ),
+    ("GlobalAveragePool", "", |b, n| {
         pool::global_pool(b, n, Reduction::Mean)
     }),
-    ("GlobalMaxPool", |b, n| {
+    ("GlobalMaxPool", "", |b, n| {
         pool::global_pool(b, n, Reduction::Max)
     }),
-    ("HardSigmoid", activation::hard_sigmoid),
-    ("HardSwish", |b, n| {
+    ("HardSigmoid", "", activation::hard_sigmoid),
+    ("HardSwish", "", |b, n| {
         activation::unary(b, n, Function::HardSwish)
     }),
-    ("Identity", view::identity),
-    ("LeakyRelu", activation::leaky_relu),
-    ("Log", |b, n| activation::unary(b, n, Function::Log)),
-    ("MatMul", weighted::matmul),
-    ("Max", activation::max),
-    ("MaxPool", pool::max_pool),
-    ("Mish", |b, n| activation::unary(b, n, Function::Mish)),
-    ("Min", activation::min),
-    ("Mul", |b, n| affine::arithmetic(b, n, Arithmetic::Mul)),
-    ("Pad", pool::pad),
-    ("ReduceMax", |b, n| pool::reduce(b, n, Reduction::Max)),
-    ("ReduceMean", |b, n| pool::reduce(b, n, Reduction::Mean)),
-    ("Relu", activation::relu),
-    ("Reshape", view::reshape),
-    ("Shape", view::shape),
-    ("Sigmoid", |b, n| activation::unary(b, n, Function::Sigmoid)),
-    ("Slice", fold::slice),
-    ("Softmax", activation::softmax),
-    ("Softplus", |b, n| {
+    ("Identity", "", view::identity),
+    ("LeakyRelu", "", activation::leaky_relu),
+    ("Log", "", |b, n| activation::unary(b, n, Function::Log)),
+    (
+        "MatMul",
+        "of a vector and constant weights",
+        weighted::matmul,
+    ),
+    ("Max", "of a tensor and one number", activation::max),
+    ("MaxPool", "1 or 2 dimensions; dilation 1", pool::max_pool),
+    ("Min", "of a tensor and one number", activation::min),
+    ("Mish", "", |b, n| activation::unary(b, n, Function::Mish)),
+    (
+        "Mul",
+        "of two tensors of one shape, of a tensor and one element for each channel, or of a tensor and a constant",
+        |b, n| affine::arithmetic(b, n, Arithmetic::Mul),
+    ),
+    (
+        "Pad",
+        "rows and columns, by 0 before a convolution or average, by -inf before a maximum",
+        pool::pad,
+    ),
+    ("ReduceMax", "over all rows and columns", |b, n| {
+        pool::reduce(b, n, Reduction::Max)
+    }),
+    ("ReduceMean", "over all rows and columns", |b, n| {
+        pool::reduce(b, n, Reduction::Mean)
+    }),
+    ("Relu", "", activation::relu),
+    ("Reshape", "that keeps the batch first", view::reshape),
+    ("Shape", "in computations of shapes", view::shape),
+    ("Sigmoid", "", |b, n| {
+        activation::unary(b, n, Function::Sigmoid)
+    }),
+    ("Slice", "in computations of shapes", fold::slice),
+    ("Softmax", "over all classes", activation::softmax),
+    ("Softplus", "", |b, n| {
         activation::unary(b, n, Function::Softplus)
     }),
-    ("Sqrt", |b, n| activation::unary(b, n, Function::Sqrt)),
-    ("Squeeze", view::squeeze),
-    ("Sub", |b, n| affine::arithmetic(b, n, Arithmetic::Sub)),
-    ("Swish", activation::swish),
-    ("Tanh", |b, n| activation::unary(b, n, Function::Tanh)),
-    ("Transpose", view::transpose),
-    ("Unsqueeze", view::unsqueeze),
+    ("Sqrt", "", |b, n| activation::unary(b, n, Function::Sqrt)),
+    ("Squeeze", "of given axes", view::squeeze),
+    ("Sub", "of a tensor and a constant", |b, n| {
+        affine::arithmetic(b, n, Arithmetic::Sub)
+    }),
+    ("Swish", "alpha 1", activation::swish),
+    ("Tanh", "", |b, n| activation::unary(b, n, Function::Tanh)),
+    (
+        "Transpose",
+        "between channels first and channels last, of a constant matrix, or of dimensions of 1",
+        view::transpose,
+    ),
+    ("Unsqueeze", "", view::unsqueeze),
 ];
 
 /// The value of the node's first output.
 pub(super) fn convert<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
-    match OPERATORS.iter().find(|(name, _)| *name == node.op) {
-        Some((_, convert)) => convert(b, node),
+    match OPERATORS.iter().find(|(name, ..)| *name == node.op) {
+        Some((.., convert)) => convert(b, node),
         None => unsupported(reason(&node.op)),
     }
 }
 
-/// The names of the operators that can be imported, for a help text.
-pub(super) fn supported_operators() -> String {
-    let names: Vec<&str> = OPERATORS.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
+/// The operators that can be imported and their limits, by name.
+pub fn operators() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OPERATORS.iter().map(|(name, limits, _)| (*name, *limits))
 }
 
 /// Why an operator that is not in the table is not supported.

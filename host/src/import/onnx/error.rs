@@ -1,5 +1,6 @@
 //! Errors of ONNX models.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::{fmt, io};
 
@@ -323,13 +324,11 @@ pub enum OnnxError {
     /// The model uses what the core cannot run.
     #[error("{}", unsupported_text(nodes))]
     #[diagnostic(help(
-        "supported operators: {operators}. Dropout vanishes in evaluation mode: export {RE_EXPORT}"
+        "`bitbudget operators` lists what can be imported. Dropout vanishes in evaluation mode: export {RE_EXPORT}"
     ))]
     Unsupported {
         /// All that cannot be imported, in the order of the file.
         nodes: Vec<UnsupportedNode>,
-        /// The operators that can be imported.
-        operators: String,
     },
 }
 
@@ -352,12 +351,17 @@ impl fmt::Display for UnsupportedNode {
 
 /// The message for nodes that cannot be imported.
 pub(in crate::import) fn unsupported_text(nodes: &[UnsupportedNode]) -> String {
-    let count = match nodes.len() {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in nodes {
+        *counts.entry(&node.op).or_default() += 1;
+    }
+    let kinds: Vec<String> = counts.iter().map(|(op, n)| format!("{n} {op}")).collect();
+    let head = match nodes.len() {
         1 => "1 node".to_owned(),
-        len => format!("{len} nodes"),
+        len => format!("{len} nodes ({})", kinds.join(", ")),
     };
     let list: String = nodes.iter().map(|node| format!("\n  {node}")).collect();
-    format!("{count} cannot be imported:{list}")
+    format!("{head} cannot be imported:{list}")
 }
 
 /// Why one node could not be converted.

@@ -44,6 +44,7 @@ use rten_onnx::protobuf::ValueReader;
 use super::sizes::{InputShape, Sizes};
 use crate::graph::Graph;
 use builder::{Builder, Input};
+pub use convert::operators;
 pub use error::{OLDEST_OPSET, OnnxError, UnsupportedNode};
 pub(super) use error::{RE_EXPORT, unsupported_text};
 use live::Live;
@@ -116,10 +117,7 @@ pub(super) fn lower(network: &Network<'_>, sizes: &Sizes) -> Result<Graph, OnnxE
     let graph = builder.finish(output, &mut unsupported)?;
     match graph {
         Some(graph) if unsupported.is_empty() => Ok(graph),
-        Some(_) | None => Err(OnnxError::Unsupported {
-            nodes: unsupported,
-            operators: convert::supported_operators(),
-        }),
+        Some(_) | None => Err(OnnxError::Unsupported { nodes: unsupported }),
     }
 }
 

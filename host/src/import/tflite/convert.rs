@@ -12,60 +12,101 @@ use super::model::Operator;
 /// Emits the ONNX nodes of one operator.
 type Convert = fn(&mut Emit<'_>, &Operator<'_>) -> Result<(), Refusal>;
 
-/// The operators that can be imported.
-const OPERATORS: &[(&str, Convert)] = &[
-    ("ABS", |e, o| unary(e, o, "Abs", vec![])),
-    ("ADD", |e, o| binary(e, o, "Add")),
-    ("AVERAGE_POOL_2D", |e, o| pool(e, o, "AveragePool")),
-    ("CAST", cast),
-    ("CONCATENATION", concatenation),
-    ("CONV_2D", conv_2d),
-    ("DEPTHWISE_CONV_2D", depthwise_conv_2d),
-    ("DEQUANTIZE", identity),
-    ("DIV", |e, o| binary(e, o, "Div")),
-    ("ELU", |e, o| unary(e, o, "Elu", vec![])),
-    ("EXP", |e, o| unary(e, o, "Exp", vec![])),
-    ("EXPAND_DIMS", reshape),
-    ("FULLY_CONNECTED", fully_connected),
-    ("GELU", gelu),
-    ("HARD_SWISH", |e, o| unary(e, o, "HardSwish", vec![])),
-    ("LEAKY_RELU", leaky_relu),
-    ("LOG", |e, o| unary(e, o, "Log", vec![])),
-    ("LOGISTIC", |e, o| unary(e, o, "Sigmoid", vec![])),
-    ("MAXIMUM", |e, o| limit(e, o, "Max")),
-    ("MAX_POOL_2D", |e, o| pool(e, o, "MaxPool")),
-    ("MEAN", |e, o| reduce(e, o, "ReduceMean")),
-    ("MINIMUM", |e, o| limit(e, o, "Min")),
-    ("MUL", |e, o| binary(e, o, "Mul")),
-    ("PAD", pad),
-    ("PADV2", pad),
-    ("QUANTIZE", identity),
-    ("REDUCE_MAX", |e, o| reduce(e, o, "ReduceMax")),
-    ("RELU", |e, o| unary(e, o, "Relu", vec![])),
-    ("RELU6", |e, o| clip(e, o, [0.0, 6.0])),
-    ("RELU_0_TO_1", |e, o| clip(e, o, [0.0, 1.0])),
-    ("RELU_N1_TO_1", |e, o| clip(e, o, [-1.0, 1.0])),
-    ("RESHAPE", reshape),
-    ("SOFTMAX", softmax),
-    ("SQRT", |e, o| unary(e, o, "Sqrt", vec![])),
-    ("SQUEEZE", reshape),
-    ("SUB", |e, o| binary(e, o, "Sub")),
-    ("TANH", |e, o| unary(e, o, "Tanh", vec![])),
-    ("TRANSPOSE", transpose),
+/// The operators that can be imported, by name: with which limits, and how.
+const OPERATORS: &[(&str, &str, Convert)] = &[
+    ("ABS", "", |e, o| unary(e, o, "Abs", vec![])),
+    (
+        "ADD",
+        "of two tensors of one shape, or a tensor and a constant",
+        |e, o| binary(e, o, "Add"),
+    ),
+    ("AVERAGE_POOL_2D", "", |e, o| pool(e, o, "AveragePool")),
+    ("CAST", "to FLOAT32", cast),
+    ("CONCATENATION", "along the channels", concatenation),
+    (
+        "CONV_2D",
+        "any groups, constant weights; dilation 1",
+        conv_2d,
+    ),
+    (
+        "DEPTHWISE_CONV_2D",
+        "any multiplier, constant weights; dilation 1",
+        depthwise_conv_2d,
+    ),
+    ("DEQUANTIZE", "", identity),
+    ("DIV", "by a constant", |e, o| binary(e, o, "Div")),
+    ("ELU", "", |e, o| unary(e, o, "Elu", vec![])),
+    ("EXP", "", |e, o| unary(e, o, "Exp", vec![])),
+    ("EXPAND_DIMS", "", reshape),
+    (
+        "FULLY_CONNECTED",
+        "of one vector, constant weights that are not shuffled",
+        fully_connected,
+    ),
+    ("GELU", "as it is defined, or by a hyperbolic tangent", gelu),
+    ("HARD_SWISH", "", |e, o| unary(e, o, "HardSwish", vec![])),
+    ("LEAKY_RELU", "", leaky_relu),
+    ("LOG", "", |e, o| unary(e, o, "Log", vec![])),
+    ("LOGISTIC", "", |e, o| unary(e, o, "Sigmoid", vec![])),
+    ("MAXIMUM", "of a tensor and one number", |e, o| {
+        limit(e, o, "Max")
+    }),
+    ("MAX_POOL_2D", "", |e, o| pool(e, o, "MaxPool")),
+    ("MEAN", "over all rows and columns", |e, o| {
+        reduce(e, o, "ReduceMean")
+    }),
+    ("MINIMUM", "of a tensor and one number", |e, o| {
+        limit(e, o, "Min")
+    }),
+    (
+        "MUL",
+        "of two tensors of one shape, of a tensor and one element for each channel, or of a tensor and a constant",
+        |e, o| binary(e, o, "Mul"),
+    ),
+    (
+        "PAD",
+        "rows and columns, by 0, before a convolution or average",
+        pad,
+    ),
+    (
+        "PADV2",
+        "rows and columns, by 0 before a convolution or average, by the least number before a maximum",
+        pad,
+    ),
+    ("QUANTIZE", "", identity),
+    ("REDUCE_MAX", "over all rows and columns", |e, o| {
+        reduce(e, o, "ReduceMax")
+    }),
+    ("RELU", "", |e, o| unary(e, o, "Relu", vec![])),
+    ("RELU6", "", |e, o| clip(e, o, [0.0, 6.0])),
+    ("RELU_0_TO_1", "", |e, o| clip(e, o, [0.0, 1.0])),
+    ("RELU_N1_TO_1", "", |e, o| clip(e, o, [-1.0, 1.0])),
+    ("RESHAPE", "that keeps the batch first", reshape),
+    ("SOFTMAX", "over all classes; beta 1", softmax),
+    ("SQRT", "", |e, o| unary(e, o, "Sqrt", vec![])),
+    ("SQUEEZE", "", reshape),
+    ("SUB", "of a tensor and a constant", |e, o| {
+        binary(e, o, "Sub")
+    }),
+    ("TANH", "", |e, o| unary(e, o, "Tanh", vec![])),
+    (
+        "TRANSPOSE",
+        "between channels first and channels last, or of dimensions of 1",
+        transpose,
+    ),
 ];
 
 /// Emits the ONNX nodes of one operator.
 pub(super) fn convert(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
-    match OPERATORS.iter().find(|(name, _)| *name == op.op) {
-        Some((_, convert)) => convert(e, op),
+    match OPERATORS.iter().find(|(name, ..)| *name == op.op) {
+        Some((.., convert)) => convert(e, op),
         None => refuse(reason(&op.op)),
     }
 }
 
-/// The names of the operators that can be imported, for a help text.
-pub(super) fn supported_operators() -> String {
-    let names: Vec<&str> = OPERATORS.iter().map(|(name, _)| *name).collect();
-    names.join(", ")
+/// The operators that can be imported and their limits, by name.
+pub fn operators() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OPERATORS.iter().map(|(name, limits, _)| (*name, *limits))
 }
 
 /// Why an operator that is not in the table is not supported.

@@ -83,12 +83,10 @@ pub enum TfliteError {
     },
     /// The model uses what the core cannot run.
     #[error("{}", crate::import::onnx::unsupported_text(nodes))]
-    #[diagnostic(help("supported operators: {operators}"))]
+    #[diagnostic(help("`bitbudget operators --format tflite` lists what can be imported"))]
     Unsupported {
         /// All that cannot be imported, in the order of the file.
         nodes: Vec<UnsupportedNode>,
-        /// The operators that can be imported.
-        operators: String,
     },
     /// The network that the operators make cannot be imported.
     #[error(transparent)]

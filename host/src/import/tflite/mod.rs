@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use super::onnx::{self, OnnxError, UnsupportedNode};
 use super::sizes::Sizes;
 use crate::graph::Graph;
+pub use convert::operators;
 use emit::{Emit, Refusal};
 pub use error::{SCHEMA_VERSION, TfliteError};
 use model::{Model, Operator};
@@ -87,7 +88,7 @@ fn label(model: &Model<'_>, op: &Operator<'_>, i: usize) -> String {
 
 /// The error of the nodes, as one of the operators that they were made of.
 fn told(error: OnnxError, operators: &HashMap<String, Converted>) -> TfliteError {
-    let OnnxError::Unsupported { nodes, .. } = error else {
+    let OnnxError::Unsupported { nodes } = error else {
         return TfliteError::Network(Box::new(error));
     };
     let mut told: Vec<UnsupportedNode> = Vec::new();
@@ -102,8 +103,5 @@ fn told(error: OnnxError, operators: &HashMap<String, Converted>) -> TfliteError
             told.push(node);
         }
     }
-    TfliteError::Unsupported {
-        nodes: told,
-        operators: convert::supported_operators(),
-    }
+    TfliteError::Unsupported { nodes: told }
 }
