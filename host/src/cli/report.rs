@@ -86,7 +86,8 @@ pub(crate) fn written(result: io::Result<()>) {
 
 /// Writes `label: text` to the error stream, if anybody listens there.
 pub(crate) fn complain(label: &str, text: &str) {
-    writeln!(io::stderr(), "{label}: {}", printable(text)).ok();
+    let text: Vec<String> = text.split('\n').map(printable).collect();
+    writeln!(io::stderr(), "{label}: {}", text.join("\n")).ok();
 }
 
 /// Prints a table without trailing blanks.

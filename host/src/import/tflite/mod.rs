@@ -51,7 +51,7 @@ pub fn parse(bytes: &[u8], sizes: &Sizes) -> Result<Graph, TfliteError> {
             Ok(()) => None,
             Err(Refusal::Broken(error)) => return Err(error),
             Err(Refusal::Unsupported(reason)) => {
-                emit.unsupported(op);
+                emit.unsupported(op)?;
                 Some(reason)
             }
         };
