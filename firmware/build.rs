@@ -1,7 +1,7 @@
 //! Chooses the board's memory layout and the image that is linked in.
 //!
-//! `digits.image` is what `bitbudget pack` makes of the model and the profile that `bitbudget demo --keep FOLDER`
-//! writes.
+//! `digits.image` is what `bitbudget pack --all-levels --forbid fp32` makes of the model and the profile that
+//! `bitbudget demo --keep FOLDER` writes: without FP32, it leaves boards of 512 KiB of flash room to grow.
 //! `BITBUDGET_IMAGE=PATH` links another image, `BITBUDGET_IMAGE=none` links none.
 
 use std::path::{Path, PathBuf};

@@ -46,9 +46,9 @@ fn an_image_that_comes_over_the_wire_is_used_and_a_broken_one_refused() {
         .replan(budget, Places::Ram, u64::MAX)
         .expect("a plan");
     assert_eq!(client.infer(&input).expect("an output").0, linked);
-    // a bias that no accumulator has room for, under a checksum that is right
+    // a bias that is no number, or one that no accumulator has room for, under a checksum that is right
     let at = HostImage::parse(&bytes).expect("an image").blocks_at() as usize;
-    bytes[at..at + 4].copy_from_slice(&i32::MIN.to_le_bytes());
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     let crc = checksum(&bytes).to_le_bytes();
     let at = bytes.len() - 4;
     bytes[at..].copy_from_slice(&crc);

@@ -160,7 +160,7 @@ fn with_plans() -> Vec<u8> {
     let mut planner = capacity::planner(Places::Ram, network);
     let all = (Limits::NONE, Measure::Ram);
     let plans = staircase(network, &mut planner, all, &Effort::UNLIMITED).plans;
-    assert!(plans.len() > 20);
+    assert!(plans.len() > 10, "{}", plans.len());
     let names = (0..network.layers.len()).map(|layer| image.name(layer));
     let mut buffer = vec![0; bytes.len() + 16_384];
     let len = emit(network, names, &plans, image.blocks(), &mut buffer).expect("room enough");
