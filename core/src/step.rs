@@ -16,7 +16,7 @@ use crate::op::memory::KernelMemory;
 use crate::op::pool::Means;
 use crate::op::rows::rows_of;
 use crate::op::weights::{FloatWeights, IntOutput, IntWeights};
-use crate::op::{Op, add, concat, conv2d, dense, mul, pool, reshape, softmax, unary};
+use crate::op::{Op, add, concat, conv2d, dense, mul, pool, rearrange, reshape, softmax, unary};
 use crate::place::Place;
 use crate::quant::QParams;
 use crate::shape::Shape;
@@ -124,6 +124,8 @@ struct Turn<'t> {
     makes: Range<u16>,
     /// The first row that lies in the arena of a tensor.
     first: &'t dyn Fn(usize) -> u16,
+    /// Whether these are all rows, of whole tensors.
+    is_whole: bool,
 }
 
 impl Steps<'_> {
@@ -198,6 +200,7 @@ impl Steps<'_> {
             reads: 0..self.shape(self.layers[layer].inputs[0].into()).h,
             makes: 0..self.layers[layer].output.h,
             first: &|_| 0,
+            is_whole: true,
         };
         for form in self.forms[layer + 1].iter() {
             self.run_into(layer, form, &turn, memory);
@@ -251,6 +254,7 @@ impl Steps<'_> {
                         reads: turns.reads(taken),
                         makes,
                         first: &first,
+                        is_whole: false,
                     };
                     watch(tensor, &mut || {
                         if turns.sums {
@@ -306,7 +310,10 @@ impl Steps<'_> {
         let input = self.shape(of.inputs[0].into());
         let step = Step {
             layer: of,
-            op: of.op.of_rows(&turn.makes, input),
+            op: match turn.is_whole {
+                true => of.op,
+                false => of.op.of_rows(&turn.makes, &turn.reads, input),
+            },
             input: input.with_rows(&turn.reads),
             output: of.output.with_rows(&turn.makes),
             level,
@@ -421,7 +428,8 @@ impl Step<'_> {
             | Op::Softmax
             | Op::Unary(_)
             | Op::Mul
-            | Op::Concat => self.run_plain([a, b], target),
+            | Op::Concat
+            | Op::Rearrange(_) => self.run_plain([a, b], target),
         }
     }
 
@@ -454,6 +462,7 @@ impl Step<'_> {
                 let channels = [input.c, output.c - input.c].map(usize::from);
                 concat::run([a, b], channels, activation, target);
             }
+            Op::Rearrange(of) => rearrange::run(&of, (input, output), a, activation, target),
         }
     }
 
@@ -475,7 +484,8 @@ impl Step<'_> {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::Softmax
-            | Op::Concat => {}
+            | Op::Concat
+            | Op::Rearrange(_) => {}
         }
     }
 

@@ -59,6 +59,33 @@ def blocks():
     return keras.Model(inputs, layers.Dense(3)(y))
 
 
+class DepthToSpace(layers.Layer):
+    """Blocks of channels as blocks of pixels."""
+
+    def call(self, x):
+        return tf.nn.depth_to_space(x, 2)
+
+
+def pixels():
+    """Transposed convolutions, repeated pixels, slices, splits and shuffled channels."""
+    ops = keras.ops
+    x = inputs = keras.Input((5, 4, 3), batch_size=1)
+    x = layers.Conv2DTranspose(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = DepthToSpace()(x)
+    x = x[:, 1:18:2, 3:, :]
+    x = ops.image.resize(x, (18, 26), interpolation="nearest")
+    x = layers.Conv2DTranspose(4, (2, 3), strides=(3, 2))(x)
+    x = layers.Conv2DTranspose(4, 5, strides=(1, 2), padding="same")(x)
+    x = layers.AveragePooling2D(6)(x)
+    left, right = ops.split(x, 2, axis=-1)
+    x = layers.concatenate([right, left, x])
+    _, h, w, c = x.shape
+    x = layers.Reshape((h * w, 2, c // 2))(x)
+    x = layers.Permute((1, 3, 2))(x)
+    x = layers.Reshape((h, w, c))(x)
+    return keras.Model(inputs, layers.Conv2D(2, 3)(x))
+
+
 def series():
     """One-dimensional convolutions over a series."""
     return keras.Sequential([
@@ -184,7 +211,7 @@ def outputs(data, samples):
 
 
 def main(folder):
-    for build in (cnn, blocks, functions, series, gray):
+    for build in (cnn, blocks, functions, pixels, series, gray):
         keras.utils.set_random_seed(1)
         random = np.random.default_rng(2)
         model = build()

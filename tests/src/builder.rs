@@ -2,7 +2,7 @@
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::{Layer, MAX_STATS, Network, Preprocess};
-use bitbudget_core::op::{Activation, Function, Op};
+use bitbudget_core::op::{Activation, Function, Op, Rearrangement};
 use bitbudget_core::place::Cycles;
 use bitbudget_core::price::{PriceItem, PriceMatrix};
 use bitbudget_core::quant::{QParams, Rounding, Width};
@@ -159,6 +159,11 @@ impl Builder {
         let (left, right) = (self.shape(a), self.shape(b));
         let c = left.c + right.c;
         self.push(Op::Concat, &[a, b], Shape { c, ..left })
+    }
+
+    /// Elements of a tensor in another order.
+    pub fn rearrange(&mut self, input: usize, of: Rearrangement, output: Shape) -> usize {
+        self.push(Op::Rearrange(of), &[input], output)
     }
 
     /// A layer with a random activation and random parameters.

@@ -2,7 +2,7 @@
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
-use bitbudget_core::op::Function;
+use bitbudget_core::op::{Function, Rearrangement};
 use bitbudget_core::price::PriceItem;
 use bitbudget_core::shape::{Shape, Window};
 use rand::rngs::SmallRng;
@@ -118,7 +118,8 @@ pub fn gate(builder: &mut Builder, input: usize) -> usize {
 pub fn any_unweighted(builder: &mut Builder, input: usize) -> usize {
     let shape = builder.shape(input);
     let window = window(&mut builder.rng, shape.h, shape.w);
-    match builder.rng.random_range(0..8) {
+    match builder.rng.random_range(0..10) {
+        8 | 9 => rearrangement(builder, input),
         6 | 7 => {
             let function = function(&mut builder.rng);
             builder.unary(input, function)
@@ -132,6 +133,43 @@ pub fn any_unweighted(builder: &mut Builder, input: usize) -> usize {
             builder.reshape(input, output)
         }
     }
+}
+
+/// Adds a slice, a shuffle, a repetition of pixels or a depth-to-space.
+pub fn rearrangement(builder: &mut Builder, input: usize) -> usize {
+    let shape = builder.shape(input);
+    let rng = &mut builder.rng;
+    let dims = [shape.h, shape.w, shape.c];
+    let divisors = (1..=shape.c).filter(|n| shape.c.is_multiple_of(*n));
+    let divisors: Vec<u16> = divisors.collect();
+    let divisor = divisors[rng.random_range(0..divisors.len())];
+    let is_small = shape.len() <= 1 << 10;
+    let blocks = [[2, 2], [1, 3], [2, 1]].into_iter();
+    let mut blocks = blocks.filter(|[y, x]| shape.c.is_multiple_of((y * x).into()));
+    let larger =
+        |[y, x]: [u8; 2], c: u16| Shape::new(shape.h * u16::from(y), shape.w * u16::from(x), c);
+    let (of, output) = match (rng.random_range(0..4), blocks.next()) {
+        (0, _) if is_small => {
+            let block = [rng.random_range(1..=3), rng.random_range(1..=3)];
+            let of = Rearrangement::repeat(shape, block);
+            (Some(of), larger(block, shape.c))
+        }
+        (1, Some(block)) => {
+            let of = Rearrangement::depth_to_space(shape, block, rng.random());
+            let [y, x] = block.map(u16::from);
+            (of, larger(block, shape.c / (y * x)))
+        }
+        (2, _) => (Rearrangement::shuffle(shape, divisor), shape),
+        (_, _) => {
+            let starts = dims.map(|size| rng.random_range(0..size));
+            let steps = [0; 3].map(|_| rng.random_range(1..=2));
+            let left = [0, 1, 2].map(|i| (dims[i] - starts[i]).div_ceil(steps[i]));
+            let [h, w, c] = left.map(|most| rng.random_range(1..=most));
+            let output = Shape::new(h, w, c);
+            (Rearrangement::slice(shape, starts, steps, output), output)
+        }
+    };
+    builder.rearrange(input, of.expect("small numbers"), output)
 }
 
 /// Two or three convolutions of one tensor that can have a level each, and their sum.

@@ -2,7 +2,7 @@
 
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Preprocess;
-use bitbudget_core::op::{Activation, Function, Op};
+use bitbudget_core::op::{Activation, Function, Op, Rearrangement};
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 use rand::Rng;
@@ -36,7 +36,7 @@ pub fn tamper(rng: &mut SmallRng, model: &mut Model) {
         7 => chosen.inputs[0] = rng.random_range(0..=count as u16),
         8 => chosen.activation = activation[rng.random_range(0..3)],
         9 => {
-            chosen.op = match rng.random_range(0..9) {
+            chosen.op = match rng.random_range(0..10) {
                 0 => Op::Reshape,
                 1 => Op::Softmax,
                 2 => Op::MaxPool { window: any },
@@ -51,6 +51,15 @@ pub fn tamper(rng: &mut SmallRng, model: &mut Model) {
                 5 => Op::Add,
                 6 => Op::Mul,
                 7 => Op::Concat,
+                8 => Op::Rearrange(Rearrangement {
+                    start: 0,
+                    step: rng.random_range(0..3),
+                    repeats: rng.random_range(0..4),
+                    phase: rng.random_range(0..3),
+                    offset: rng.random_range(0..3),
+                    counts: [1, size],
+                    strides: [0, 0, rng.random_range(0..3)],
+                }),
                 _ => Op::Unary(function(rng)),
             };
         }
@@ -101,6 +110,12 @@ fn set_window(op: &mut Op, size: u16, rng: &mut SmallRng) {
             };
         }
         Op::Dense | Op::Add | Op::Reshape | Op::Softmax | Op::Mul | Op::Concat => {}
+        Op::Rearrange(of) => match rng.random_range(0..4) {
+            0 => of.repeats = rng.random_range(0..9),
+            1 => of.counts[1] = size,
+            2 => of.strides[1] = size,
+            _ => of.start = size,
+        },
     }
 }
 
@@ -129,7 +144,7 @@ pub fn repair(model: &mut Model) {
                 c: input.c.saturating_add(other.c),
                 ..input
             }),
-            Op::Reshape => Some(chosen.output),
+            Op::Reshape | Op::Rearrange(_) => Some(chosen.output),
         }
         .unwrap_or(chosen.output);
         let (has_weights, channels) = (chosen.op.has_weights(), usize::from(chosen.output.c));

@@ -108,7 +108,7 @@ fn cascades_of_a_thousand_random_graphs_give_the_bits_of_whole_tensors() {
         }
     }
     println!("{cascades} cascades, {summed} sums of rows");
-    assert!(cascades > 2_000 && summed > 100, "{cascades} {summed}");
+    assert!(cascades > 2_000 && summed > 60, "{cascades} {summed}");
 }
 
 /// Pixels of inputs so large are looked up in tables.

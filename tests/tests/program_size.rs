@@ -5,7 +5,7 @@ use std::fs;
 use bitbudget::device::{BOARDS, FirmwareError, build};
 
 /// Code, and constants: a value that is not all zeros stands among them whole.
-const MOST_BYTES: [(&str, u32); 2] = [(".text", 113 * 1024), (".rodata", 3 * 1024)];
+const MOST_BYTES: [(&str, u32); 2] = [(".text", 115 * 1024), (".rodata", 3 * 1024)];
 
 /// The bytes of a section of a little-endian ELF of 32 bits.
 fn section_bytes(elf: &[u8], name: &str) -> Option<u32> {

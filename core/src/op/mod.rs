@@ -20,6 +20,7 @@ pub(crate) mod geometry;
 pub(crate) mod memory;
 pub(crate) mod mul;
 pub(crate) mod pool;
+pub(crate) mod rearrange;
 pub(crate) mod reshape;
 pub(crate) mod rows;
 pub(crate) mod softmax;
@@ -29,6 +30,7 @@ pub mod unary;
 pub(crate) mod weights;
 
 pub use self::function::Function;
+pub use self::rearrange::Rearrangement;
 pub use crate::arch::FP32_TOLERANCE;
 
 /// An operator with its hyper-parameters. A closed set: a new operator is a new arm.
@@ -71,6 +73,8 @@ pub enum Op {
     Mul,
     /// The channels of two tensors of one height and width, one behind the other.
     Concat,
+    /// The elements of every row in another order, some of them left out or repeated.
+    Rearrange(Rearrangement),
 }
 
 /// The activation that follows an operator, on its way out.
@@ -207,6 +211,7 @@ impl Op {
             Self::Unary(function) => function.name(),
             Self::Mul => "mul",
             Self::Concat => "concat",
+            Self::Rearrange(_) => "rearrange",
         }
     }
 
@@ -221,7 +226,8 @@ impl Op {
             | Self::AvgPool { .. }
             | Self::Reshape
             | Self::Softmax
-            | Self::Unary(_) => 1,
+            | Self::Unary(_)
+            | Self::Rearrange(_) => 1,
         }
     }
 
@@ -237,7 +243,8 @@ impl Op {
             | Self::Softmax
             | Self::Unary(_)
             | Self::Mul
-            | Self::Concat => false,
+            | Self::Concat
+            | Self::Rearrange(_) => false,
         }
     }
 
@@ -245,7 +252,7 @@ impl Op {
     #[must_use]
     pub const fn is_selection(&self) -> bool {
         match self {
-            Self::MaxPool { .. } | Self::Reshape | Self::Concat => true,
+            Self::MaxPool { .. } | Self::Reshape | Self::Concat | Self::Rearrange(_) => true,
             Self::Conv2d { .. }
             | Self::Dense
             | Self::Add
@@ -267,7 +274,8 @@ impl Op {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::Softmax
-            | Self::Concat => false,
+            | Self::Concat
+            | Self::Rearrange(_) => false,
         }
     }
 
@@ -280,7 +288,8 @@ impl Op {
             | Self::Add
             | Self::AvgPool { .. }
             | Self::Reshape
-            | Self::Concat => true,
+            | Self::Concat
+            | Self::Rearrange(_) => true,
             Self::MaxPool { .. } | Self::Softmax | Self::Unary(_) | Self::Mul => false,
         }
     }
@@ -297,7 +306,8 @@ impl Op {
             | Self::Reshape
             | Self::Unary(_)
             | Self::Mul
-            | Self::Concat => None,
+            | Self::Concat
+            | Self::Rearrange(_) => None,
         }
     }
 
@@ -325,7 +335,8 @@ impl Op {
             | Self::Softmax
             | Self::Unary(_)
             | Self::Mul
-            | Self::Concat => 0,
+            | Self::Concat
+            | Self::Rearrange(_) => 0,
         }
     }
 
@@ -363,7 +374,8 @@ impl Op {
             | Self::AvgPool { .. }
             | Self::Reshape
             | Self::Softmax
-            | Self::Unary(_) => input == other,
+            | Self::Unary(_)
+            | Self::Rearrange(_) => input == other,
         };
         if !go_together {
             return Err(OpError::InputShapes(input, other));
@@ -389,7 +401,10 @@ impl Op {
                 windowed(window, input, input.c)?
             }
             Self::Reshape if input.len() == output.len() => output,
-            Self::Reshape => return Err(OpError::InputShapes(input, output)),
+            Self::Rearrange(of) if of.fits(input, output) => output,
+            Self::Reshape | Self::Rearrange(_) => {
+                return Err(OpError::InputShapes(input, output));
+            }
         };
         if expected != output {
             let found = output;

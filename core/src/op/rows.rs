@@ -16,7 +16,8 @@ impl Op {
             | Self::Add
             | Self::Unary(_)
             | Self::Mul
-            | Self::Concat => true,
+            | Self::Concat
+            | Self::Rearrange(_) => true,
             Self::Reshape => input.h == output.h,
             Self::Dense | Self::Softmax => false,
         }
@@ -32,6 +33,7 @@ impl Op {
                 let rows = window.rows(y.into(), input.h);
                 rows.start as u16..(rows.start + rows.len) as u16
             }
+            Self::Rearrange(of) => of.row(y)..of.row(y) + 1,
             Self::Add
             | Self::Reshape
             | Self::Dense
@@ -48,10 +50,10 @@ impl Op {
         }
     }
 
-    /// The operator that makes these rows of its output of the rows of its input that they need: its padding
-    /// is that beside these. All rows, or one where [`Self::is_by_rows`].
+    /// The operator that makes these rows of its output of the rows `reads` of its input: its padding is that beside
+    /// these. All rows, or one where [`Self::is_by_rows`].
     #[must_use]
-    pub(crate) fn of_rows(&self, makes: &Range<u16>, input: Shape) -> Self {
+    pub(crate) fn of_rows(&self, makes: &Range<u16>, reads: &Range<u16>, input: Shape) -> Self {
         let mut op = *self;
         match &mut op {
             Self::Conv2d { window, .. }
@@ -63,6 +65,7 @@ impl Op {
                 window.padding[0] = rows.tap as u16;
                 window.padding[2] = window.kernel[0] - (rows.tap + rows.len) as u16;
             }
+            Self::Rearrange(of) => *of = of.of_rows(makes.start, reads.start, makes.len() == 1),
             Self::Conv2d { .. }
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
@@ -91,7 +94,8 @@ impl Op {
             | Self::Softmax
             | Self::Unary(_)
             | Self::Mul
-            | Self::Concat => false,
+            | Self::Concat
+            | Self::Rearrange(_) => false,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! the next layer of a uniform network would.
 
 use bitbudget_core::level::Level;
-use bitbudget_core::op::Op;
+use bitbudget_core::op::{Function, Op, Rearrangement};
 use bitbudget_core::quant::{Rounding, Width};
 use bitbudget_core::shape::{Shape, Window};
 
@@ -48,12 +48,19 @@ enum Kind {
     Dense,
     Sum,
     MaxPool,
+    Function,
+    Product,
+    Join,
+    /// Every second row and column, and half of the channels.
+    Slice,
+    /// Every pixel four times.
+    Repeat,
     /// A tensor of one form becomes one of the other.
     Boundary,
 }
 
 /// The layers that are not in the network.
-pub(super) const CASES: [Case; 7] = [
+pub(super) const CASES: [Case; 12] = [
     Case {
         name: "depthwise 3x3 24x24x64 s1",
         levels: &LEVELS,
@@ -83,6 +90,36 @@ pub(super) const CASES: [Case; 7] = [
         levels: &FORMS,
         input: Shape::new(32, 32, 16),
         layer: Kind::MaxPool,
+    },
+    Case {
+        name: "hard swish 32x32x16",
+        levels: &FORMS,
+        input: Shape::new(32, 32, 16),
+        layer: Kind::Function,
+    },
+    Case {
+        name: "elementwise mul 32x32x16",
+        levels: &FORMS,
+        input: Shape::new(32, 32, 16),
+        layer: Kind::Product,
+    },
+    Case {
+        name: "concat 32x32x16+16",
+        levels: &FORMS,
+        input: Shape::new(32, 32, 16),
+        layer: Kind::Join,
+    },
+    Case {
+        name: "slice 16x16x16 of 32x32x32",
+        levels: &FORMS,
+        input: Shape::new(32, 32, 32),
+        layer: Kind::Slice,
+    },
+    Case {
+        name: "repeat 2x2 16x16x16",
+        levels: &FORMS,
+        input: Shape::new(16, 16, 16),
+        layer: Kind::Repeat,
     },
     Case {
         name: "quantize 32x32x16",
@@ -129,6 +166,33 @@ impl Case {
                 let tensor = spread(levels);
                 let output = windowed(window, input, input.c);
                 network.plain(Op::MaxPool { window }, &[tensor], output, &[])
+            }
+            Kind::Function => {
+                let tensor = spread(levels);
+                network.plain(Op::Unary(Function::HardSwish), &[tensor], input, &[])
+            }
+            Kind::Product => {
+                let tensors = [spread(levels), spread(levels)];
+                network.plain(Op::Mul, &tensors, input, &[])
+            }
+            Kind::Join => {
+                let tensors = [spread(levels), spread(levels)];
+                let c = 2 * input.c;
+                network.plain(Op::Concat, &tensors, Shape { c, ..input }, &[])
+            }
+            Kind::Slice => {
+                let output = Shape::new(input.h / 2, input.w / 2, input.c / 2);
+                let half = [0, 0, output.c];
+                let of = Rearrangement::slice(input, half, [2, 2, 1], output);
+                let of = of.expect("numbers of 16 bits");
+                let tensor = spread(levels);
+                network.plain(Op::Rearrange(of), &[tensor], output, &[])
+            }
+            Kind::Repeat => {
+                let of = Rearrangement::repeat(input, [2, 2]);
+                let output = Shape::new(2 * input.h, 2 * input.w, input.c);
+                let tensor = spread(levels);
+                network.plain(Op::Rearrange(of), &[tensor], output, &[])
             }
             Kind::Boundary => return boundary(network, input, levels),
         };

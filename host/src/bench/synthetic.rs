@@ -103,12 +103,17 @@ impl Synthetic {
             Activation::Relu | Activation::Relu6 => 0.0,
         };
         let shape = self.shape(inputs[0]);
+        let mut output_q = QParams::from_range(low, RANGE);
+        if matches!(op, Op::Concat | Op::Rearrange(_)) {
+            // as calibration has it where nothing else reads the inputs
+            output_q = self.network.qparams(inputs[0]);
+        }
         let layer = Layer {
             op,
             inputs: inputs.iter().map(|tensor| *tensor as u16).collect(),
             activation,
             output,
-            output_q: QParams::from_range(low, RANGE),
+            output_q,
         };
         let at = self.names.len();
         self.names.push(format!("{}.{at}", op.name()));

@@ -141,7 +141,8 @@ fn operator(op: &Op) -> &'static str {
         | Op::Softmax
         | Op::Unary(_)
         | Op::Mul
-        | Op::Concat => op.name(),
+        | Op::Concat
+        | Op::Rearrange(_) => op.name(),
     }
 }
 

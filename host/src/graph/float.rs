@@ -158,7 +158,8 @@ impl FloatModel {
             | Op::Softmax
             | Op::Unary(_)
             | Op::Mul
-            | Op::Concat => None,
+            | Op::Concat
+            | Op::Rearrange(_) => None,
         }
     }
 
@@ -312,6 +313,11 @@ impl FloatModel {
             Op::Unary(function) => x.apply_op1(Apply(function))?,
             Op::Mul => x.broadcast_mul(&inputs[1])?,
             Op::Concat => Tensor::cat(inputs, D::Minus1)?,
+            Op::Rearrange(of) => {
+                let taken: Vec<u32> = of.elements(input, *output).collect();
+                let taken = Tensor::new(taken, x.device())?;
+                x.reshape((count, ()))?.index_select(&taken, 1)?
+            }
         };
         let result = match activation {
             Activation::None => result,
@@ -339,7 +345,8 @@ fn patches(
         | Op::Softmax
         | Op::Unary(_)
         | Op::Mul
-        | Op::Concat => (None, 1),
+        | Op::Concat
+        | Op::Rearrange(_) => (None, 1),
     };
     let depth = usize::from(input.c) / groups;
     (0..groups).map(move |group| match window {

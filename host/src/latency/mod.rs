@@ -231,7 +231,8 @@ pub fn instructions(op: &Op, input: Shape, output: Shape, level: Level) -> Mix {
             | Op::Softmax
             | Op::Unary(_)
             | Op::Mul
-            | Op::Concat,
+            | Op::Concat
+            | Op::Rearrange(_),
             WeightFormat::F32 | WeightFormat::F16 | WeightFormat::Int(_),
         ) => return Mix::default(),
     };

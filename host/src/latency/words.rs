@@ -50,7 +50,8 @@ pub fn weight_words(op: &Op, input: Shape, output: Shape, level: Level) -> f64 {
             | Op::Softmax
             | Op::Unary(_)
             | Op::Mul
-            | Op::Concat,
+            | Op::Concat
+            | Op::Rearrange(_),
             _,
         ) => 0.0,
     };

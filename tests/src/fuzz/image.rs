@@ -146,7 +146,8 @@ fn work<const N: usize, const K: usize>(network: &Network<N, K>) -> u64 {
             | Op::Softmax
             | Op::Unary(_)
             | Op::Mul
-            | Op::Concat => 1,
+            | Op::Concat
+            | Op::Rearrange(_) => 1,
         };
         let macs = layer.op.macs(network.input_shape(i), layer.output);
         macs.saturating_add(taps.saturating_mul(layer.output.len() as u64))

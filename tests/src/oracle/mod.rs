@@ -87,7 +87,8 @@ pub fn forms(model: &Model, levels: &[Option<Level>], tensor: usize) -> Vec<Form
                 | Op::Reshape
                 | Op::Unary(_)
                 | Op::Mul
-                | Op::Concat => {
+                | Op::Concat
+                | Op::Rearrange(_) => {
                     followed.extend(forms(model, levels, i + 1));
                 }
             }

@@ -53,7 +53,8 @@ pub(super) fn run(
                 | Op::Reshape
                 | Op::Unary(_)
                 | Op::Mul
-                | Op::Concat => stored[0].0,
+                | Op::Concat
+                | Op::Rearrange(_) => stored[0].0,
             };
             let found = stored.iter().find(|(form, _)| *form == need);
             Source {
@@ -242,6 +243,12 @@ fn unweighted(model: &Model, index: usize, inputs: &[Source<'_>], form: Form) ->
             };
             concat(&each(0), &each(1), joined(model, index))
         }
+        Op::Rearrange(of) => {
+            let factor = inputs[0].q.scale / q.scale;
+            let taken = taps::rearranged(&of, model.network.input_shape(index), layer.output);
+            let results = taken.iter().map(|i| requantize(&[(x[*i], factor)]));
+            results.collect()
+        }
         Op::Conv2d { .. } | Op::Dense | Op::Softmax => panic!("never reads INT8 as it stands"),
     })
 }
@@ -293,6 +300,10 @@ fn real(model: &Model, index: usize, inputs: &[Source<'_>]) -> Vec<Bounded> {
             pairs.map(|(a, b)| multiply(*a, *b)).collect()
         }
         Op::Concat => concat(&x, &inputs[1].reals(), joined(model, index)),
+        Op::Rearrange(of) => {
+            let taken = taps::rearranged(&of, model.network.input_shape(index), layer.output);
+            taken.iter().map(|i| x[*i]).collect()
+        }
         Op::Conv2d { .. } | Op::Dense => panic!("has weights"),
     }
 }

@@ -1,6 +1,6 @@
 //! Which input elements an output element is made of.
 
-use bitbudget_core::op::Op;
+use bitbudget_core::op::{Op, Rearrangement};
 use bitbudget_core::shape::{Shape, Window};
 
 /// Calls `each(channel, taps)` for every output element in order; a tap is the index of an input
@@ -49,7 +49,8 @@ pub fn weighted(
         | Op::Softmax
         | Op::Unary(_)
         | Op::Mul
-        | Op::Concat => {
+        | Op::Concat
+        | Op::Rearrange(_) => {
             panic!("{} has no weights", op.name())
         }
     }
@@ -66,6 +67,23 @@ pub fn pooled(window: Window, input: Shape, output: Shape) -> Vec<Vec<usize>> {
         })
     };
     positions(output).flat_map(elements).collect()
+}
+
+/// For every element of a rearrangement's output, the input element that it is.
+#[must_use]
+pub fn rearranged(of: &Rearrangement, input: Shape, output: Shape) -> Vec<usize> {
+    let [m, k] = of.counts.map(usize::from);
+    let [a, b, c] = of.strides.map(usize::from);
+    let row = usize::from(input.w) * usize::from(input.c);
+    let element = |i: usize| {
+        let in_row = usize::from(output.w) * usize::from(output.c);
+        let (y, e) = (i / in_row, i % in_row);
+        let repeats = usize::from(of.repeats);
+        let from = usize::from(of.start) + y / repeats * usize::from(of.step);
+        let first = usize::from(of.offset) + y % repeats * usize::from(of.phase);
+        from * row + first + e / (m * k) * a + e / k % m * b + e % k * c
+    };
+    (0..output.len()).map(element).collect()
 }
 
 fn positions(output: Shape) -> impl Iterator<Item = [usize; 2]> {

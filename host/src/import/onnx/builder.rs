@@ -42,6 +42,8 @@ pub(super) struct Builder<'a> {
     /// Tensors that any node gives, to tell a missing one from one that comes too late.
     given: HashSet<&'a str>,
     values: HashMap<&'a str, Value>,
+    /// What the node at hand gives beside its first output.
+    further: Vec<Value>,
     reads: &'a HashMap<&'a str, usize>,
     /// The layers made so far.
     pub(super) layers: Layers,
@@ -81,6 +83,7 @@ impl<'a> Builder<'a> {
             initializers,
             given,
             values: HashMap::new(),
+            further: Vec::new(),
             reads: &nodes.reads,
             layers: Layers::new(input.shape, input.file_bytes),
             batch: input.batch,
@@ -107,21 +110,34 @@ impl<'a> Builder<'a> {
         }
         let result = convert(self, node);
         let value = reported(&node.label, &node.op, result, unsupported)?;
+        let further = std::mem::take(&mut self.further);
         for (i, output) in node.outputs().iter().enumerate() {
-            let value = match (i, &value) {
-                (0, Some(value)) => value.clone(),
-                (_, _) => Value::Missing,
+            let given = match i.checked_sub(1) {
+                None => value.clone(),
+                Some(i) => further.get(i).cloned(),
             };
-            if i > 0 && self.reads.contains_key(output.as_str()) && !output.is_empty() {
+            // of a node that is not supported, no output is
+            if given.is_none() && value.is_some() && self.is_read(node, i) {
                 unsupported.push(UnsupportedNode {
                     node: node.label.clone(),
                     op: node.op.clone(),
                     reason: format!("its output {i} is used"),
                 });
             }
-            self.bind(output, value);
+            self.bind(output, given.unwrap_or(Value::Missing));
         }
         Ok(())
+    }
+
+    /// Whether anything reads output `index` of a node.
+    pub(super) fn is_read(&self, node: &Node<'a>, index: usize) -> bool {
+        let output = node.outputs().get(index).filter(|name| !name.is_empty());
+        output.is_some_and(|name| self.reads.contains_key(name.as_str()))
+    }
+
+    /// What the node at hand gives beside its first output.
+    pub(super) fn give_further(&mut self, values: Vec<Value>) {
+        self.further = values;
     }
 
     fn bind(&mut self, name: &'a str, value: Value) {
@@ -280,13 +296,18 @@ impl<'a> Builder<'a> {
         Ok(Some(Graph { input, layers }))
     }
 
+    /// Whether a view is the tensor as it is.
+    fn is_own(&self, view: &View) -> bool {
+        let shape = self.layers.shape(view.tensor);
+        view.is_own(shape) && view.has_own_order(shape)
+    }
+
     fn output(&mut self, label: &str, output: &'a str) -> Result<usize, Fault> {
         match self.named(label, output)? {
+            // where both orders are the same, channels last is the tensor's own
+            Value::Activation(view) if view.pad == [0; 4] && self.is_own(&view) => Ok(view.tensor),
             Value::Activation(view) if view.order == Order::ChannelsLast => {
                 let shape = self.layers.shape(view.tensor);
-                if view.is_own(shape) {
-                    return Ok(view.tensor);
-                }
                 let vector = Shape::vector(dimension(shape.len())?);
                 self.layers
                     .push_plain(Op::Reshape, vec![view.tensor], vector)

@@ -11,6 +11,8 @@ use super::fold;
 use super::joined;
 use super::node::Node;
 use super::pool::{self, Reduction};
+use super::rearrange;
+use super::transposed;
 use super::value::Value;
 use super::view;
 use super::weighted;
@@ -51,6 +53,12 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         "1 or 2 dimensions, any groups, constant weights; dilation 1",
         weighted::conv,
     ),
+    (
+        "ConvTranspose",
+        "1 or 2 dimensions, any groups, constant weights; dilation 1",
+        transposed::conv_transpose,
+    ),
+    ("DepthToSpace", "", rearrange::depth_to_space),
     ("Div", "by a constant", |b, n| {
         affine::arithmetic(b, n, Arithmetic::Div)
     }),
@@ -113,15 +121,25 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     }),
     ("Relu", "", activation::relu),
     ("Reshape", "that keeps the batch first", view::reshape),
+    (
+        "Resize",
+        "to the nearest pixel, by whole factors",
+        rearrange::resize,
+    ),
     ("Shape", "in computations of shapes", view::shape),
     ("Sigmoid", "", |b, n| {
         activation::unary(b, n, Function::Sigmoid)
     }),
-    ("Slice", "in computations of shapes", fold::slice),
+    (
+        "Slice",
+        "forward along rows, columns and channels, or in computations of shapes",
+        rearrange::slice,
+    ),
     ("Softmax", "over all classes", activation::softmax),
     ("Softplus", "", |b, n| {
         activation::unary(b, n, Function::Softplus)
     }),
+    ("Split", "along rows, columns or channels", rearrange::split),
     ("Sqrt", "", |b, n| activation::unary(b, n, Function::Sqrt)),
     ("Squeeze", "of given axes", view::squeeze),
     ("Sub", "of a tensor and a constant", |b, n| {
@@ -130,11 +148,21 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ("Swish", "alpha 1", activation::swish),
     ("Tanh", "", |b, n| activation::unary(b, n, Function::Tanh)),
     (
+        "Tile",
+        "of pixels, along a dimension of 1 beside rows or columns",
+        rearrange::tile,
+    ),
+    (
         "Transpose",
-        "between channels first and channels last, of a constant matrix, or of dimensions of 1",
+        "between channels first and channels last, of groups of channels, of a constant matrix, or of dimensions of 1",
         view::transpose,
     ),
     ("Unsqueeze", "", view::unsqueeze),
+    (
+        "Upsample",
+        "to the nearest pixel, by whole factors",
+        rearrange::resize,
+    ),
 ];
 
 /// The value of the node's first output.

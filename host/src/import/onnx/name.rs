@@ -102,6 +102,7 @@ const fn stem(op: &Op) -> &'static str {
         | Op::Softmax
         | Op::Unary(_)
         | Op::Mul
-        | Op::Concat => op.name(),
+        | Op::Concat
+        | Op::Rearrange(_) => op.name(),
     }
 }

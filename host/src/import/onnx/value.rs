@@ -86,12 +86,24 @@ impl View {
         self.dims == [h, w, c] || w == 1 && self.dims == [h, c]
     }
 
+    /// Whether it has the elements of a tensor of this shape in the order that the tensor itself has them in.
+    pub(super) fn has_own_order(&self, shape: Shape) -> bool {
+        self.order == Order::ChannelsLast || has_one_order(shape)
+    }
+
     /// The view in an order, of a tensor of this shape.
     pub(super) fn in_order(self, order: Order, shape: Shape) -> Self {
-        let is_same = shape.c == 1 || [shape.h, shape.w] == [1, 1];
-        let order = if is_same { Order::ChannelsFirst } else { order };
+        let order = match has_one_order(shape) {
+            true => Order::ChannelsFirst,
+            false => order,
+        };
         Self { order, ..self }
     }
+}
+
+/// Whether channels first and channels last are the same.
+fn has_one_order(shape: Shape) -> bool {
+    shape.c == 1 || [shape.h, shape.w] == [1, 1]
 }
 
 /// The dimensions, for messages.

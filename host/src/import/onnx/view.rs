@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
+use bitbudget_core::op::{Op, Rearrangement};
 use rten_onnx::onnx::DataType;
 
 use super::arguments::{axes, axis, integers, known};
 use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::fold;
+use super::layers::dimension;
 use super::node::Node;
 use super::tensor::{Data, Int};
 use super::value::{Order, Value, View, dims_text};
@@ -221,6 +223,9 @@ pub(super) fn transpose<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Valu
         }
         (Order::ChannelsFirst | Order::ChannelsLast, _) => {}
     }
+    if let Some(shuffled) = shuffled(b, &view, &permutation)? {
+        return Ok(shuffled);
+    }
     let moves_batch = permutation.first() != Some(&0);
     let moved = permutation
         .iter()
@@ -230,6 +235,44 @@ pub(super) fn transpose<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Valu
     }
     let dims = permutation[1..].iter().map(|axis| view.dims[axis - 1]);
     seen_as(&view, dims.collect())
+}
+
+/// A view whose channels are two dimensions, with these exchanged: the shuffle of channels of Zhang et al. 2018
+/// ("ShuffleNet"), in a layer of its own. `None` where the permutation is another one.
+fn shuffled(
+    b: &mut Builder<'_>,
+    view: &View,
+    permutation: &[usize],
+) -> Result<Option<Value>, Fault> {
+    let shape = b.layers.shape(view.tensor);
+    let rank = view.dims.len();
+    // the first of the two
+    let first = match view.order {
+        Order::ChannelsFirst => 0,
+        Order::ChannelsLast => rank.saturating_sub(2),
+    };
+    let mut exchanged: Vec<usize> = (0..=rank).collect();
+    let (Some([groups, channels]), true) = (view.dims.get(first..first + 2), rank > 2) else {
+        return Ok(None);
+    };
+    exchanged.swap(first + 1, first + 2);
+    let is_channels = groups * channels == usize::from(shape.c) && *groups > 1 && *channels > 1;
+    if exchanged != permutation || !is_channels {
+        return Ok(None);
+    }
+    let of = Rearrangement::shuffle(shape, dimension(*groups)?);
+    let Some(of) = of.filter(|_| usize::from(shape.w) * groups * channels <= u16::MAX.into())
+    else {
+        return unsupported(format!("it permutes {}", dims_text(&view.dims)));
+    };
+    let op = Op::Rearrange(of);
+    let tensor = b.layers.push_plain(op, vec![view.tensor], shape)?;
+    let mut view = View {
+        tensor,
+        ..view.clone()
+    };
+    view.dims.swap(first, first + 1);
+    Ok(Some(Value::Activation(view)))
 }
 
 /// Shape: the dimensions, with the batch as a symbol.

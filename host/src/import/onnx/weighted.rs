@@ -25,7 +25,11 @@ pub(super) fn bad_shape(node: &Node<'_>, index: usize, expected: String, found: 
 }
 
 /// The bias of a convolution with `len` output channels; zeros where it has none.
-fn bias<'a>(b: &mut Builder<'a>, node: &Node<'a>, len: usize) -> Result<Vec<f32>, Fault> {
+pub(super) fn bias<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    len: usize,
+) -> Result<Vec<f32>, Fault> {
     if node.input(2).is_none() {
         return Ok(vec![0.0; len]);
     }
@@ -37,7 +41,7 @@ fn bias<'a>(b: &mut Builder<'a>, node: &Node<'a>, len: usize) -> Result<Vec<f32>
 }
 
 /// Filters `[O, I, taps]` as `[O, taps, I]`.
-fn channels_last(values: &[f32], inner: usize, taps: usize) -> Vec<f32> {
+pub(super) fn channels_last(values: &[f32], inner: usize, taps: usize) -> Vec<f32> {
     let mut weight = Vec::with_capacity(values.len());
     for filter in values.chunks_exact(inner * taps) {
         for tap in 0..taps {

@@ -176,7 +176,7 @@ impl Padding {
 }
 
 /// An attribute with one positive size per dimension of the image or the series.
-fn pair(node: &Node<'_>, name: &str, rank: usize) -> Result<Option<[usize; 2]>, Fault> {
+pub(super) fn pair(node: &Node<'_>, name: &str, rank: usize) -> Result<Option<[usize; 2]>, Fault> {
     let Some(values) = node.ints(name)? else {
         return Ok(None);
     };

@@ -33,6 +33,7 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         "any multiplier, constant weights; dilation 1",
         depthwise_conv_2d,
     ),
+    ("DEPTH_TO_SPACE", "", depth_to_space),
     ("DEQUANTIZE", "", identity),
     ("DIV", "by a constant", |e, o| binary(e, o, "Div")),
     ("ELU", "", |e, o| unary(e, o, "Elu", vec![])),
@@ -82,18 +83,36 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ("RELU_0_TO_1", "", |e, o| clip(e, o, [0.0, 1.0])),
     ("RELU_N1_TO_1", "", |e, o| clip(e, o, [-1.0, 1.0])),
     ("RESHAPE", "that keeps the batch first", reshape),
+    (
+        "RESIZE_NEAREST_NEIGHBOR",
+        "by whole factors",
+        resize_nearest,
+    ),
+    ("SLICE", "along rows, columns and channels", slice),
     ("SOFTMAX", "over all classes; beta 1", softmax),
+    ("SPLIT", "along rows, columns or channels", split),
     ("SQRT", "", |e, o| unary(e, o, "Sqrt", vec![])),
     ("SQUEEZE", "", reshape),
+    (
+        "STRIDED_SLICE",
+        "forward along rows, columns and channels, which stay dimensions",
+        strided_slice,
+    ),
     ("SUB", "of a tensor and a constant", |e, o| {
         binary(e, o, "Sub")
     }),
     ("TANH", "", |e, o| unary(e, o, "Tanh", vec![])),
     (
+        "TILE",
+        "of pixels, along a dimension of 1 beside rows or columns",
+        tile,
+    ),
+    (
         "TRANSPOSE",
-        "between channels first and channels last, or of dimensions of 1",
+        "between channels first and channels last, of groups of channels, or of dimensions of 1",
         transpose,
     ),
+    ("TRANSPOSE_CONV", "constant weights", transpose_conv),
 ];
 
 /// Emits the ONNX nodes of one operator.
@@ -421,9 +440,11 @@ fn reshape(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
         && !e.is_constant(x)?
         && from.first() == Some(first)
     {
-        *first = -1;
+        // the batch, as it is
+        *first = 0;
     }
-    if to.iter().skip(1).any(|dim| *dim < 0) {
+    // of the elements, one dimension can be told
+    if to.iter().skip(1).filter(|dim| **dim < 0).count() > 1 {
         return refuse("its output has dimensions that the model leaves open");
     }
     let inputs = vec![e.name(x)?, e.integer_list(&to)];
@@ -433,4 +454,141 @@ fn reshape(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
 fn transpose(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
     let permutation = e.integers(op.input(1)?)?;
     unary(e, op, "Transpose", vec![ints("perm", &permutation)])
+}
+
+fn depth_to_space(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let size = option(op, 0, 0_i32)?;
+    let x = e.channels_first(op.input(0)?)?;
+    let pixels = e.node("DepthToSpace", vec![x], vec![int("blocksize", size.into())]);
+    let pixels = e.channels_last(pixels, 4);
+    e.give(op, pixels)
+}
+
+fn resize_nearest(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    if choice(op, 0)? != 0 {
+        return refuse("it aligns corners, which is not supported");
+    }
+    let attributes = match choice(op, 1)? {
+        0 => [
+            text("coordinate_transformation_mode", "asymmetric"),
+            text("nearest_mode", "floor"),
+        ],
+        _ => [
+            text("coordinate_transformation_mode", "half_pixel"),
+            text("nearest_mode", "round_prefer_ceil"),
+        ],
+    };
+    let sizes = e.integers(op.input(1)?)?;
+    let x = e.channels_first(op.input(0)?)?;
+    let channels = e.channels(op.input(0)?).unwrap_or(0) as i64;
+    let sizes = e.integer_list(&[&[-1, channels], &sizes[..]].concat());
+    let inputs = vec![x, String::new(), String::new(), sizes];
+    let pixels = e.node("Resize", inputs, attributes.to_vec());
+    let pixels = e.channels_last(pixels, 4);
+    e.give(op, pixels)
+}
+
+/// TRANSPOSE_CONV: of the output's size, weights `[O, H, W, I]`, the input, and perhaps a bias.
+fn transpose_conv(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let (values, [out, h, w, inner]) = filter(e, op)?;
+    // to [in, out, h, w]
+    let strides = [1, h * w * inner, w * inner, inner];
+    let weights = permuted(&values, [inner, out, h, w], strides);
+    let mut attributes = vec![ints("strides", &pair(op, 1, 0)?)];
+    let known: Vec<i64> = e
+        .dims(op.output()?)
+        .into_iter()
+        .filter(|d| *d > 0)
+        .collect();
+    match (&known[..], choice(op, 0)?) {
+        // all that the kernel reaches, and all that belongs to an input
+        (_, 1) => {
+            let [down, across] = pair(op, 1, 0)?;
+            let further = [(down - h as i64).max(0), (across - w as i64).max(0)];
+            attributes.push(ints("output_padding", &further));
+        }
+        ([.., h, w, _], _)
+            if known.len() >= 3 && e.dims(op.output()?)[1..] == known[known.len() - 3..] =>
+        {
+            attributes.push(text("auto_pad", "SAME_UPPER"));
+            attributes.push(ints("output_shape", &[*h, *w]));
+        }
+        (_, _) => attributes.push(padding(op)?),
+    }
+    let x = e.channels_first(op.input(2)?)?;
+    let mut inputs = vec![x, e.floats(vec![inner, out, h, w], weights)];
+    if let Some(bias) = op.optional(3) {
+        inputs.push(e.name(bias)?);
+    }
+    let sums = e.node("ConvTranspose", inputs, attributes);
+    let sums = e.channels_last(sums, 4);
+    activate(e, op, sums, choice(op, 3)?)
+}
+
+fn tile(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let repeats = e.integers(op.input(1)?)?;
+    let inputs = vec![e.name(op.input(0)?)?, e.integer_list(&repeats)];
+    e.result(op, "Tile", inputs, vec![])
+}
+
+/// A Slice from `starts` to `ends` of all dimensions.
+fn sliced(
+    e: &mut Emit<'_>,
+    op: &Operator<'_>,
+    starts: &[i64],
+    ends: &[i64],
+    steps: &[i64],
+) -> Result<(), Refusal> {
+    let axes: Vec<i64> = (0..starts.len() as i64).collect();
+    let x = e.name(op.input(0)?)?;
+    let lists = [starts, ends, &axes, steps].map(|list| e.integer_list(list));
+    e.result(op, "Slice", [vec![x], lists.to_vec()].concat(), vec![])
+}
+
+/// An end beyond every dimension.
+const END: i64 = i64::MAX;
+
+fn slice(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let (starts, sizes) = (e.integers(op.input(1)?)?, e.integers(op.input(2)?)?);
+    let ends = starts.iter().zip(&sizes).enumerate();
+    let ends = ends.map(|(i, (start, size))| match (i, size) {
+        // of the batch, all
+        (0, _) | (_, -1) => END,
+        (_, size) => start.saturating_add(*size),
+    });
+    let ends: Vec<i64> = ends.collect();
+    sliced(e, op, &starts, &ends, &vec![1; starts.len()])
+}
+
+fn strided_slice(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let [begin, end, ellipsis, added, removed] =
+        [0, 1, 2, 3, 4].map(|field| option(op, field, 0_i32));
+    if [ellipsis?, added?, removed?] != [0; 3] {
+        return refuse("it adds or takes away dimensions, which is not supported");
+    }
+    let (begin, end) = (begin?, end?);
+    let mut starts = e.integers(op.input(1)?)?;
+    let mut ends = e.integers(op.input(2)?)?;
+    let steps = e.integers(op.input(3)?)?;
+    for (i, start) in starts.iter_mut().enumerate().take(32) {
+        if begin >> i & 1 == 1 {
+            *start = 0;
+        }
+    }
+    for (i, last) in ends.iter_mut().enumerate().take(32) {
+        // of the batch, all
+        if end >> i & 1 == 1 || i == 0 {
+            *last = END;
+        }
+    }
+    sliced(e, op, &starts, &ends, &steps)
+}
+
+/// SPLIT: the dimension comes first.
+fn split(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
+    let axis = e.integers(op.input(0)?)?;
+    let axis = axis.first().copied().unwrap_or(0);
+    let x = e.name(op.input(1)?)?;
+    e.results(op, "Split", vec![x], vec![int("axis", axis)]);
+    Ok(())
 }

@@ -257,7 +257,7 @@ impl<'a> Emit<'a> {
         attributes: Vec<AttributeProto>,
     ) -> String {
         let output = self.fresh();
-        self.push(op, inputs, output.clone(), attributes);
+        self.push(op, inputs, vec![output.clone()], attributes);
         output
     }
 
@@ -270,8 +270,21 @@ impl<'a> Emit<'a> {
         attributes: Vec<AttributeProto>,
     ) -> Result<(), Refusal> {
         let output = self.model.tensors[operator.output()?].name.clone();
-        self.push(op, inputs, output, attributes);
+        self.push(op, inputs, vec![output], attributes);
         Ok(())
+    }
+
+    /// Adds the node that gives all of an operator's outputs.
+    pub(super) fn results(
+        &mut self,
+        operator: &Operator<'_>,
+        op: &str,
+        inputs: Vec<String>,
+        attributes: Vec<AttributeProto>,
+    ) {
+        let name = |tensor: &usize| self.model.tensors[*tensor].name.clone();
+        let outputs = operator.outputs.iter().map(name).collect();
+        self.push(op, inputs, outputs, attributes);
     }
 
     /// Gives the tensor `name` as an operator's output.
@@ -308,14 +321,14 @@ impl<'a> Emit<'a> {
         &mut self,
         op: &str,
         input: Vec<String>,
-        output: String,
+        output: Vec<String>,
         attribute: Vec<AttributeProto>,
     ) {
         self.graph.node.push(NodeProto {
             name: Some(self.label.clone()),
             op_type: Some(op.to_owned()),
             input,
-            output: vec![output],
+            output,
             attribute,
             ..NodeProto::default()
         });

@@ -111,7 +111,7 @@ fn reasons_say_what_is_supported() {
         (x().node("Selu", &["x"], "y", &[]), "no such activation"),
         (x().node("QuantizeLinear", &["x"], "y", &[]), "FP32"),
         (x().node("LSTM", &["x"], "y", &[]), "feed-forward"),
-        (x().node("Resize", &["x"], "y", &[]), "no such operator"),
+        (x().node("Einsum", &["x"], "y", &[]), "no such operator"),
         (x().node("Div", &["x", "x"], "y", &[]), "only Add and Mul"),
         (w().node("Conv", &["x", "x"], "y", &[]), "not a constant"),
         (w().node("Relu", &["w"], "y", &[]), "is a constant"),

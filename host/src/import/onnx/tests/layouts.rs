@@ -208,3 +208,17 @@ fn constants_may_be_added_and_multiplied_with_the_channels_last() {
         .reason();
     assert!(reason.contains("one number for each channel"), "{reason}");
 }
+
+/// Of one channel, both orders are the same.
+#[test]
+fn an_output_of_one_channel_may_have_it_last() {
+    let conv = |model: Model| {
+        model
+            .random("w", &[1, 2, 1, 1])
+            .node("Conv", &["t", "w"], "c", &[])
+    };
+    let last = conv(Model::new(&[4, 5, 2]).transposed("x", "t", TO_FIRST));
+    let last = last.transposed("c", "y", TO_LAST);
+    let first = conv(Model::new(&[2, 4, 5]).node("Identity", &["x"], "t", &[]));
+    same(&last, &first.node("Identity", &["c"], "y", &[]));
+}

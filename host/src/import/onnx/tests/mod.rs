@@ -20,6 +20,7 @@ mod joined;
 mod layouts;
 mod models;
 mod operators;
+mod rearranged;
 mod series;
 mod shapes;
 
@@ -162,11 +163,26 @@ impl Model {
         output: &str,
         attributes: &[(&str, Attr<'_>)],
     ) -> Self {
+        self = self.outputs(op, inputs, &[output], attributes);
+        let node = self.graph().node.last_mut().unwrap();
+        node.name = Some(name.to_owned());
+        self
+    }
+
+    /// A node of several outputs, without a name.
+    fn outputs(
+        mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: &[&str],
+        attributes: &[(&str, Attr<'_>)],
+    ) -> Self {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         self.graph().node.push(NodeProto {
-            name: Some(name.to_owned()),
+            name: Some(String::new()),
             op_type: Some(op.to_owned()),
-            input: inputs.iter().map(|i| (*i).to_owned()).collect(),
-            output: vec![output.to_owned()],
+            input: names(inputs),
+            output: names(outputs),
             attribute: attributes.iter().map(|(n, a)| a.proto(n)).collect(),
             domain: None,
         });
@@ -340,6 +356,10 @@ fn run(graph: &Graph, input: &[f64]) -> Vec<f64> {
                 Op::Mul => {
                     let by = &tensors[layer.inputs[1]];
                     x[i] * by[i % by.len()]
+                }
+                Op::Rearrange(of) => {
+                    let taken = of.elements(shape, layer.output).nth(i);
+                    x[taken.unwrap() as usize]
                 }
                 Op::Concat => {
                     let left = usize::from(shape.c);

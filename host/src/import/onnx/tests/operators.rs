@@ -5,7 +5,14 @@ use super::*;
 fn window_of(graph: &Graph) -> Window {
     match graph.layers[0].op {
         Op::Conv2d { window, .. } | Op::MaxPool { window } | Op::AvgPool { window, .. } => window,
-        Op::Dense | Op::Add | Op::Reshape | Op::Softmax | Op::Unary(_) | Op::Mul | Op::Concat => {
+        Op::Dense
+        | Op::Add
+        | Op::Reshape
+        | Op::Softmax
+        | Op::Unary(_)
+        | Op::Mul
+        | Op::Concat
+        | Op::Rearrange(_) => {
             panic!("no window")
         }
     }
