@@ -50,7 +50,7 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ),
     (
         "Conv",
-        "1 or 2 dimensions, any groups, constant weights; dilation 1",
+        "1 or 2 dimensions, any groups, constant weights; dilation 1, or of a series any that divides its length",
         weighted::conv,
     ),
     (

@@ -66,13 +66,27 @@ pub(super) fn conv<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
     let groups = groups.ok_or_else(|| node.bad_attribute("group", "a number from 1 to 65535"))?;
     let bias = bias(b, node, out)?;
     let view = b.padded_view(node, 0, Some(Fill::Zero))?;
-    let padding = sliding.place(sliding.image(&view)?)?.padding;
-    let window = sliding.window([0, 1, 2, 3].map(|i| padding[i] + view.pad[i]))?;
-    let tensor = if view.pad == [0; 4] {
+    let mut tensor = if view.pad == [0; 4] {
         b.layers.materialize(&view)?
     } else {
         view.tensor
     };
+    let series = b.layers.shape(tensor);
+    let image = sliding.image(&view)?;
+    let folded = sliding.folded(series.h.into(), view.pad)?;
+    let padding = match folded {
+        Some((_, padding)) => padding,
+        None => {
+            let own = sliding.place(image)?.padding;
+            [0, 1, 2, 3].map(|i| own[i] + view.pad[i])
+        }
+    };
+    let window = sliding.window(padding)?;
+    if let Some((steps, _)) = folded {
+        let rows = usize::from(series.h) / steps;
+        let columns = Shape::new(dimension(rows)?, dimension(steps)?, series.c);
+        tensor = b.layers.push_plain(Op::Reshape, vec![tensor], columns)?;
+    }
     let shape = b.layers.shape(tensor);
     if inner * usize::from(groups) != usize::from(shape.c) {
         let inner = usize::from(shape.c) / usize::from(groups);
@@ -94,7 +108,13 @@ pub(super) fn conv<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
         output,
         weights: Some(Weights { weight, bias }),
     })?;
-    Ok(Value::Activation(sliding.view(tensor, output)))
+    if folded.is_none() {
+        return Ok(Value::Activation(sliding.view(tensor, output)));
+    }
+    let steps = dimension(usize::from(output.h) * usize::from(output.w))?;
+    let series = Shape::new(steps, 1, output.c);
+    let tensor = b.layers.push_plain(Op::Reshape, vec![tensor], series)?;
+    Ok(Value::Activation(sliding.view(tensor, series)))
 }
 
 /// A matrix of weights as ONNX stores it.

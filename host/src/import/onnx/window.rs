@@ -13,6 +13,8 @@ pub(super) struct Sliding {
     /// Height and width.
     pub(super) kernel: [usize; 2],
     stride: [usize; 2],
+    /// Rows from one of the kernel's to the next: 1, but of a convolution over a series.
+    dilation: usize,
     padding: Padding,
     ceil: bool,
 }
@@ -43,6 +45,7 @@ impl Sliding {
         let given = node.ints("kernel_shape")?;
         let rank = weights.map(<[_]>::len).or(given.map(<[_]>::len));
         let rank = rank.unwrap_or(2);
+        let is_series = rank == 1 && weights.is_some();
         let weights = weights.and_then(planar);
         let pair = |name: &str| pair(node, name, rank);
         let kernel = match (pair("kernel_shape")?, weights) {
@@ -53,13 +56,20 @@ impl Sliding {
             (Some(kernel), _) | (None, Some(kernel)) => kernel,
             (None, None) => return Err(node.bad_attribute("kernel_shape", "present").into()),
         };
-        if let Some([y, x]) = pair("dilations")?.filter(|dilation| *dilation != [1, 1]) {
-            return unsupported(format!("its dilation is {y}x{x}, only 1x1 is supported"));
-        }
+        let dilation = match pair("dilations")? {
+            None | Some([1, 1]) => 1,
+            Some([steps, _]) if is_series => steps,
+            Some([y, x]) => {
+                return unsupported(format!(
+                    "its dilation is {y}x{x}, which is supported for convolutions over a series only"
+                ));
+            }
+        };
         Ok(Self {
             rank,
             kernel,
             stride: pair("strides")?.unwrap_or([1, 1]),
+            dilation,
             padding: Padding::parse(node, rank)?,
             ceil: node.int("ceil_mode", 0)? != 0,
         })
@@ -130,6 +140,36 @@ impl Sliding {
             (before(total), total - before(total))
         });
         [top, left, bottom, right]
+    }
+
+    /// The rows that are taken one after another in place of those that a dilated kernel skips between, and the padding in
+    /// such rows: row `i` of column `j` is row `i · dilation + j` of the series, so that every column is a series by itself
+    /// under a kernel that is not dilated. `None` where it is not dilated.
+    pub(super) fn folded(
+        &self,
+        rows: usize,
+        pad: [usize; 4],
+    ) -> Result<Option<(usize, [usize; 4])>, Fault> {
+        let dilation = self.dilation;
+        if dilation == 1 {
+            return Ok(None);
+        }
+        let reach = Self {
+            kernel: [(self.kernel[0] - 1) * dilation + 1, 1],
+            dilation: 1,
+            ..*self
+        };
+        let own = reach.place([rows + pad[0] + pad[2], 1])?.padding;
+        let padding = [0, 1, 2, 3].map(|i| own[i] + pad[i]);
+        let steps = [rows, padding[0], padding[2]];
+        if self.stride != [1, 1] || steps.iter().any(|steps| !steps.is_multiple_of(dilation)) {
+            return unsupported(format!(
+                "its dilation is {dilation}, which is supported at stride 1 where it divides the length of {rows} and the \
+                 padding of {} and {}",
+                padding[0], padding[2]
+            ));
+        }
+        Ok(Some((dilation, padding.map(|pad| pad / dilation))))
     }
 
     /// The window in the core's form, with that padding.

@@ -215,8 +215,59 @@ fn windows_of_other_dimensions_than_their_input_are_told() {
     assert!(reason.contains("strides are for 2 dimensions"), "{reason}");
     let reason = conv(&[3, 20], &[4, 3, 3], &[("pads", Is(&[1, 1, 1, 1]))]);
     assert!(reason.contains("pads are for 2 dimensions"), "{reason}");
-    let reason = conv(&[3, 20], &[4, 3, 3], &[("dilations", Is(&[2]))]);
-    assert!(reason.contains("its dilation is 2"), "{reason}");
+    let dilated = |dilation, stride| {
+        let attributes = [("dilations", Is(dilation)), ("strides", Is(stride))];
+        conv(&[3, 20], &[4, 3, 3], &attributes)
+    };
+    let reason = dilated(&[3], &[1]);
+    assert!(reason.contains("divides the length of 20"), "{reason}");
+    let reason = dilated(&[2], &[2]);
+    assert!(reason.contains("at stride 1"), "{reason}");
+}
+
+/// Against one with zeros between the weights, as temporal convolutional networks have them (Bai et al. 2018).
+#[test]
+fn dilated_convolutions_over_a_series_are_those_of_its_steps_taken_in_turn() {
+    let weights = noise(13, 4 * 3 * 3);
+    for (dilation, pads) in [
+        (2, [0, 0]),
+        (2, [4, 0]),
+        (4, [4, 4]),
+        (5, [0, 5]),
+        (10, [10, 0]),
+        (4, [8, 0]),
+    ] {
+        let reach = 2 * dilation + 1;
+        let mut spread = vec![0.0; 4 * 3 * reach];
+        for (i, weight) in weights.iter().enumerate() {
+            spread[i / 3 * reach + i % 3 * dilation] = *weight;
+        }
+        let padding = pads.map(|pad| pad as i64);
+        let attributes = [
+            ("dilations", Is(&[dilation as i64])),
+            ("pads", Is(&padding)),
+        ];
+        let model = || Model::new(&[3, 20]).tensor(floats("w", &[4, 3, 3], &weights));
+        let graph =
+            model()
+                .node("Conv", &["x", "w"], "c", &attributes)
+                .node("Relu", &["c"], "y", &[]);
+        let graph = graph.import();
+        let (x, output) = series(&graph);
+        let x = relu(conv(&x, &spread, [4, 3, reach], (1, pads)));
+        let last = (0..x[0].len()).flat_map(|l| x.iter().map(move |row| row[l]));
+        assert_close(&output, &last.collect::<Vec<f64>>());
+        // padded by a node of its own
+        let pad = [0, 0, padding[0], 0, 0, padding[1]];
+        let before = model()
+            .tensor(ints("p", &[6], &pad))
+            .node("Pad", &["x", "p"], "b", &[])
+            .node("Conv", &["b", "w"], "c", &attributes[..1])
+            .node("Relu", &["c"], "y", &[]);
+        let before = before.import();
+        assert_eq!(before.layers.len(), graph.layers.len());
+        assert_close(&series(&before).1, &output);
+    }
 }
 
 /// As tf2onnx writes Keras' Conv1D: the series is an image of one row while windows slide over it.
