@@ -100,6 +100,17 @@ def series():
     ])
 
 
+def temporal():
+    """Causal and dilated convolutions over a series."""
+    x = inputs = keras.Input((24, 3))
+    for filters, dilation in ((4, 1), (4, 2), (5, 4)):
+        x = layers.Conv1D(filters, 3, padding="causal", dilation_rate=dilation, activation="relu")(x)
+    x = layers.SeparableConv1D(6, 3, strides=2, padding="same")(x)
+    x = layers.Conv1D(4, 3, dilation_rate=2, padding="same", activation="tanh")(x)
+    x = layers.AveragePooling1D(3, strides=2, padding="same")(x)
+    return keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+
+
 def gray():
     """Images without a dimension for their one channel, which the model rescales."""
     return keras.Sequential([
@@ -211,7 +222,7 @@ def outputs(data, samples):
 
 
 def main(folder):
-    for build in (cnn, blocks, functions, pixels, series, gray):
+    for build in (cnn, blocks, functions, pixels, series, temporal, gray):
         keras.utils.set_random_seed(1)
         random = np.random.default_rng(2)
         model = build()

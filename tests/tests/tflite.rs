@@ -58,7 +58,7 @@ fn models_of_floats_and_integers_give_what_the_interpreter_gives() {
     let paths = entries.map(|entry| entry.expect("a file").path());
     let is_model = |path: &PathBuf| path.extension().is_some_and(|e| e == "tflite");
     let paths: Vec<PathBuf> = paths.filter(is_model).collect();
-    assert_eq!(paths.len(), 18);
+    assert_eq!(paths.len(), 21);
     for path in paths {
         assert_as_the_interpreter(&path);
     }

@@ -129,20 +129,11 @@ impl Analyze {
 }
 
 /// The operator's name, more closely.
-fn operator(op: &Op) -> &'static str {
-    match op {
-        Op::Conv2d { groups, .. } if *groups > 1 => "conv2d, grouped",
-        Op::Conv2d { .. }
-        | Op::Dense
-        | Op::Add
-        | Op::MaxPool { .. }
-        | Op::AvgPool { .. }
-        | Op::Reshape
-        | Op::Softmax
-        | Op::Unary(_)
-        | Op::Mul
-        | Op::Concat
-        | Op::Rearrange(_) => op.name(),
+const fn operator(op: &Op) -> &'static str {
+    if let Op::Conv2d { groups: 2.., .. } = op {
+        "conv2d, grouped"
+    } else {
+        op.name()
     }
 }
 

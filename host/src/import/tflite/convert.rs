@@ -7,7 +7,8 @@ use rten_onnx::onnx::AttributeProto;
 
 use super::emit::{Emit, Refusal, float, int, ints, refuse, text};
 use super::flat::{Number, Table};
-use super::model::Operator;
+use super::model::{Model, Operator};
+use super::series::Series;
 
 /// Emits the ONNX nodes of one operator.
 type Convert = fn(&mut Emit<'_>, &Operator<'_>) -> Result<(), Refusal>;
@@ -20,18 +21,20 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         "of two tensors of one shape, or a tensor and a constant",
         |e, o| binary(e, o, "Add"),
     ),
-    ("AVERAGE_POOL_2D", "", |e, o| pool(e, o, "AveragePool")),
+    ("AVERAGE_POOL_2D", "", |e, o| {
+        pool(e, &Window::image(o)?, "AveragePool")
+    }),
     ("CAST", "to FLOAT32", cast),
     ("CONCATENATION", "along the channels", concatenation),
     (
         "CONV_2D",
-        "any groups, constant weights; dilation 1",
-        conv_2d,
+        "any groups, constant weights; dilated over a series only, where that divides its length",
+        |e, o| conv_2d(e, &Window::image(o)?),
     ),
     (
         "DEPTHWISE_CONV_2D",
         "any multiplier, constant weights; dilation 1",
-        depthwise_conv_2d,
+        |e, o| depthwise_conv_2d(e, &Window::image(o)?),
     ),
     ("DEPTH_TO_SPACE", "", depth_to_space),
     ("DEQUANTIZE", "", identity),
@@ -52,7 +55,9 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ("MAXIMUM", "of a tensor and one number", |e, o| {
         limit(e, o, "Max")
     }),
-    ("MAX_POOL_2D", "", |e, o| pool(e, o, "MaxPool")),
+    ("MAX_POOL_2D", "", |e, o| {
+        pool(e, &Window::image(o)?, "MaxPool")
+    }),
     ("MEAN", "over all rows and columns", |e, o| {
         reduce(e, o, "ReduceMean")
     }),
@@ -237,40 +242,121 @@ fn softmax(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// An operator with a window: over an image, or over a series that the model has as an image of one row.
+struct Window<'o, 'a> {
+    op: &'o Operator<'a>,
+    /// What it reads.
+    x: usize,
+    /// The operator whose output the result is.
+    last: &'o Operator<'a>,
+    is_series: bool,
+    /// Of a series: steps from one of the window's to the next, and the padding.
+    spread: Option<(i64, [i64; 2])>,
+}
+
+impl<'o, 'a> Window<'o, 'a> {
+    /// A window over an image.
+    fn image(op: &'o Operator<'a>) -> Result<Self, Refusal> {
+        Ok(Self {
+            op,
+            x: op.input(0)?,
+            last: op,
+            is_series: false,
+            spread: None,
+        })
+    }
+
+    /// Dimensions of what it reads, the batch among them.
+    const fn rank(&self) -> usize {
+        if self.is_series { 3 } else { 4 }
+    }
+
+    /// What an image has for rows and columns, as this has it: of a series, that for columns.
+    fn sizes<T: Copy>(&self, [h, w]: [T; 2]) -> Vec<T> {
+        match self.is_series {
+            true => vec![w],
+            false => vec![h, w],
+        }
+    }
+
+    /// Height and width from two fields of the options, the width first.
+    fn pair(&self, name: &str, width: usize, default: i32) -> Result<AttributeProto, Refusal> {
+        Ok(ints(name, &self.sizes(pair(self.op, width, default)?)))
+    }
+
+    /// The padding.
+    fn padding(&self) -> Result<AttributeProto, Refusal> {
+        match (self.spread, choice(self.op, 0)?) {
+            (Some((_, pads)), 1) => Ok(ints("pads", &pads)),
+            (Some(_), _) => refuse("it pads what is spread over the batch"),
+            (None, 0) => Ok(text("auto_pad", "SAME_UPPER")),
+            (None, 1) => Ok(text("auto_pad", "VALID")),
+            (None, other) => refuse(format!("its padding is {other}")),
+        }
+    }
+
+    /// Adds the node, and what is fused with it, by the field of the activation.
+    fn give(
+        &self,
+        e: &mut Emit<'_>,
+        name: &str,
+        further: Vec<String>,
+        attributes: Vec<AttributeProto>,
+        activation: usize,
+    ) -> Result<(), Refusal> {
+        let x = e.channels_first(self.x)?;
+        let result = e.node(name, [vec![x], further].concat(), attributes);
+        let result = e.channels_last(result, self.rank());
+        activate(e, self.last, result, choice(self.op, activation)?)
+    }
+}
+
+/// Emits the ONNX node of a window over a series.
+pub(super) fn series(e: &mut Emit<'_>, model: &Model<'_>, series: &Series) -> Result<(), Refusal> {
+    let op = |i: usize| &model.operators[i];
+    let window = Window {
+        op: op(series.window),
+        x: op(series.first).input(0)?,
+        last: op(series.last),
+        is_series: true,
+        spread: series.spread,
+    };
+    match (window.op.op.as_str(), window.spread) {
+        ("CONV_2D", _) => conv_2d(e, &window),
+        ("DEPTHWISE_CONV_2D", _) => depthwise_conv_2d(e, &window),
+        ("AVERAGE_POOL_2D", None) => pool(e, &window, "AveragePool"),
+        ("MAX_POOL_2D", None) => pool(e, &window, "MaxPool"),
+        _ => refuse("it is no window over a series"),
+    }
+}
+
 /// Height and width from two fields of the options, the width first.
 fn pair(op: &Operator<'_>, width: usize, default: i32) -> Result<[i64; 2], Refusal> {
     let [w, h] = [option(op, width, default)?, option(op, width + 1, default)?];
     Ok([i64::from(h), i64::from(w)])
 }
 
-/// The padding that the first field of the options tells.
-fn padding(op: &Operator<'_>) -> Result<AttributeProto, Refusal> {
-    match choice(op, 0)? {
-        0 => Ok(text("auto_pad", "SAME_UPPER")),
-        1 => Ok(text("auto_pad", "VALID")),
-        other => refuse(format!("its padding is {other}")),
-    }
-}
-
-fn conv_2d(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
-    let (values, [out, h, w, inner]) = filter(e, op)?;
+fn conv_2d(e: &mut Emit<'_>, window: &Window<'_, '_>) -> Result<(), Refusal> {
+    let (values, [out, h, w, inner]) = filter(e, window.op)?;
     let strides = [h * w * inner, 1, w * inner, inner];
     let weights = permuted(&values, [out, inner, h, w], strides);
-    let channels = e.channels(op.input(0)?).unwrap_or(inner);
+    let channels = e.channels(window.x).unwrap_or(inner);
     let groups = channels.checked_div(inner).unwrap_or(0);
-    let weights = e.floats(vec![out, inner, h, w], weights);
-    convolution(e, op, weights, groups, [4, 3])
+    let dims = [vec![out, inner], window.sizes([h, w])].concat();
+    let weights = e.floats(dims, weights);
+    convolution(e, window, weights, groups, [4, 3])
 }
 
-fn depthwise_conv_2d(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
-    let (values, dims @ [one, h, w, out]) = filter(e, op)?;
+fn depthwise_conv_2d(e: &mut Emit<'_>, window: &Window<'_, '_>) -> Result<(), Refusal> {
+    let (values, dims @ [one, h, w, out]) = filter(e, window.op)?;
     if one != 1 {
         return refuse(format!("its weights are {dims:?}, expected [1, H, W, C]"));
     }
     let weights = permuted(&values, [out, 1, h, w], [1, 0, w * out, out]);
-    let groups = e.channels(op.input(0)?).unwrap_or(out);
-    let weights = e.floats(vec![out, 1, h, w], weights);
-    convolution(e, op, weights, groups, [5, 4])
+    let groups = e.channels(window.x).unwrap_or(out);
+    let dims = [vec![out, 1], window.sizes([h, w])].concat();
+    let weights = e.floats(dims, weights);
+    convolution(e, window, weights, groups, [5, 4])
 }
 
 /// The weights of a convolution, which have four dimensions.
@@ -298,36 +384,36 @@ fn permuted(values: &[f32], dims: [usize; 4], strides: [usize; 4]) -> Vec<f32> {
 /// A convolution; the fields of the options are those of the dilation's width and of the activation.
 fn convolution(
     e: &mut Emit<'_>,
-    op: &Operator<'_>,
+    window: &Window<'_, '_>,
     weights: String,
     groups: usize,
     [dilation, activation]: [usize; 2],
 ) -> Result<(), Refusal> {
+    let dilations = match window.spread {
+        None => window.pair("dilations", dilation, 1)?,
+        Some((steps, _)) if pair(window.op, dilation, 1)? == [1, 1] => ints("dilations", &[steps]),
+        Some(_) => return refuse("it is dilated twice"),
+    };
     let attributes = vec![
-        padding(op)?,
-        ints("strides", &pair(op, 1, 0)?),
-        ints("dilations", &pair(op, dilation, 1)?),
+        window.padding()?,
+        window.pair("strides", 1, 0)?,
+        dilations,
         int("group", groups as i64),
     ];
-    let mut inputs = vec![e.channels_first(op.input(0)?)?, weights];
-    if let Some(bias) = op.optional(2) {
-        inputs.push(e.name(bias)?);
+    let mut further = vec![weights];
+    if let Some(bias) = window.op.optional(2) {
+        further.push(e.name(bias)?);
     }
-    let sums = e.node("Conv", inputs, attributes);
-    let sums = e.channels_last(sums, 4);
-    activate(e, op, sums, choice(op, activation)?)
+    window.give(e, "Conv", further, attributes, activation)
 }
 
-fn pool(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<(), Refusal> {
+fn pool(e: &mut Emit<'_>, window: &Window<'_, '_>, name: &str) -> Result<(), Refusal> {
     let attributes = vec![
-        padding(op)?,
-        ints("strides", &pair(op, 1, 0)?),
-        ints("kernel_shape", &pair(op, 3, 0)?),
+        window.padding()?,
+        window.pair("strides", 1, 0)?,
+        window.pair("kernel_shape", 3, 0)?,
     ];
-    let x = e.channels_first(op.input(0)?)?;
-    let pooled = e.node(name, vec![x], attributes);
-    let pooled = e.channels_last(pooled, 4);
-    activate(e, op, pooled, choice(op, 5)?)
+    window.give(e, name, vec![], attributes, 5)
 }
 
 /// A mean or a maximum, over rows and columns with the channels first.
@@ -513,7 +599,8 @@ fn transpose_conv(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
             attributes.push(text("auto_pad", "SAME_UPPER"));
             attributes.push(ints("output_shape", &[*h, *w]));
         }
-        (_, _) => attributes.push(padding(op)?),
+        (_, 0) => attributes.push(text("auto_pad", "SAME_UPPER")),
+        (_, other) => return refuse(format!("its padding is {other}")),
     }
     let x = e.channels_first(op.input(2)?)?;
     let mut inputs = vec![x, e.floats(vec![inner, out, h, w], weights)];

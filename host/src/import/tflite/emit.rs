@@ -118,12 +118,10 @@ impl<'a> Emit<'a> {
         self.model.tensors[tensor].dims.clone()
     }
 
-    /// The channels of an image.
+    /// The channels of an image or a series.
     pub(super) fn channels(&self, tensor: usize) -> Option<usize> {
-        match self.model.tensors[tensor].dims[..] {
-            [_, _, _, channels] => usize::try_from(channels).ok(),
-            _ => None,
-        }
+        let channels = self.model.tensors[tensor].dims.last();
+        channels.and_then(|channels| usize::try_from(*channels).ok())
     }
 
     /// The type of a tensor's elements.

@@ -11,8 +11,9 @@ mod error;
 mod flat;
 mod model;
 mod names;
+mod series;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::onnx::{self, OnnxError, UnsupportedNode};
 use super::sizes::Sizes;
@@ -21,6 +22,7 @@ pub use convert::operators;
 use emit::{Emit, Refusal};
 pub use error::{SCHEMA_VERSION, TfliteError};
 use model::{Model, Operator};
+use series::{Readers, Series};
 
 /// Whether the bytes are those of a TensorFlow Lite model, as far as the first ones tell.
 pub(super) fn looks_like_tflite(bytes: &[u8]) -> bool {
@@ -41,11 +43,29 @@ pub fn parse(bytes: &[u8], sizes: &Sizes) -> Result<Graph, TfliteError> {
     let model = Model::read(bytes)?;
     let mut emit = Emit::new(&model);
     let mut operators: HashMap<String, Converted> = HashMap::new();
+    let readers = Readers::of(&model);
+    let mut converted: HashSet<usize> = HashSet::new();
     for (i, op) in model.operators.iter().enumerate() {
-        let mut label = label(&model, op, i);
-        while operators.contains_key(&label) {
-            label = format!("{label}#{i}");
+        if converted.contains(&i) {
+            continue;
         }
+        if let Some(series) = Series::at(&mut emit, &model, &readers, i)? {
+            let op = &model.operators[series.window];
+            let label = free(label(&model, op, i), i, &operators);
+            emit.begin(&label);
+            match convert::series(&mut emit, &model, &series) {
+                Ok(()) => {
+                    converted.extend(series.operators(&model, &readers));
+                    let op = op.op.clone();
+                    operators.insert(label, Converted { op, refused: None });
+                    continue;
+                }
+                Err(Refusal::Broken(error)) => return Err(error),
+                // each of them by itself, then
+                Err(Refusal::Unsupported(_)) => {}
+            }
+        }
+        let label = free(label(&model, op, i), i, &operators);
         emit.begin(&label);
         let refused = match convert::convert(&mut emit, op) {
             Ok(()) => None,
@@ -84,6 +104,14 @@ fn label(model: &Model<'_>, op: &Operator<'_>, i: usize) -> String {
     let path = names.find(|name| name.contains('/'));
     let name = path.or(first).cloned();
     name.unwrap_or_else(|| format!("operator {i}"))
+}
+
+/// A label that no operator has.
+fn free(mut label: String, i: usize, taken: &HashMap<String, Converted>) -> String {
+    while taken.contains_key(&label) {
+        label = format!("{label}#{i}");
+    }
+    label
 }
 
 /// The error of the nodes, as one of the operators that they were made of.
