@@ -4,6 +4,7 @@
 //! graph. Inputs and outputs are real numbers, whatever integers the model has in their place: bitbudget calibrates
 //! and quantizes the network itself.
 
+mod activation;
 mod constant;
 mod convert;
 mod emit;
@@ -11,7 +12,10 @@ mod error;
 mod flat;
 mod model;
 mod names;
+mod options;
 mod series;
+mod view;
+mod window;
 
 use std::collections::{HashMap, HashSet};
 
@@ -53,7 +57,7 @@ pub fn parse(bytes: &[u8], sizes: &Sizes) -> Result<Graph, TfliteError> {
             let op = &model.operators[series.window];
             let label = free(label(&model, op, i), i, &operators);
             emit.begin(&label);
-            match convert::series(&mut emit, &model, &series) {
+            match window::series(&mut emit, &model, &series) {
                 Ok(()) => {
                     converted.extend(series.operators(&model, &readers));
                     let op = op.op.clone();
