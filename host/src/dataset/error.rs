@@ -316,6 +316,19 @@ pub enum DataError {
         expected: String,
     },
 
+    /// An array of series, of as many steps as channels.
+    #[error("{path}: has shape {found:?}, in which steps and channels cannot be told apart")]
+    #[diagnostic(help(
+        "add an axis of 1: behind the last one where the channels come first ([N, C, L, 1]), before it where they come \
+         last ([N, L, 1, C])"
+    ))]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// Its shape.
+        found: Vec<u64>,
+    },
+
     /// An `.npz` has no array with a name that is looked for.
     #[error("{path}: has no array called {wanted}; it has: {}", found.join(", "))]
     #[diagnostic(help("save with keywords: numpy.savez(path, images=..., labels=...)"))]

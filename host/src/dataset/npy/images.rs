@@ -82,6 +82,13 @@ impl Request<'_> {
                 expected,
             });
         };
+        // of a series of as many steps as channels, either may come first: PyTorch and TensorFlow do not agree
+        if matches!(axes, "NCH" | "CH") && self.input()[0] == self.input()[2] {
+            return Err(DataError::Ambiguous {
+                path: path.into(),
+                found: array.shape.clone(),
+            });
+        }
         let stride = |axis| axes.find(axis).map_or(0, |at| array.strides[at] as usize);
         Ok(Layout {
             count: if axes.starts_with('N') {
@@ -299,6 +306,22 @@ mod tests {
         let data: Vec<u8> = (0..8).collect();
         let set = set(npy("'|u1'", false, "(1, 2, 2, 2)", &data), [2, 2, 2]);
         assert_eq!(bytes(&set), [0, 4, 1, 5, 2, 6, 3, 7]);
+    }
+
+    #[test]
+    fn a_series_of_as_many_steps_as_channels_says_which_comes_first() {
+        let data: Vec<u8> = (0..8).collect();
+        let folder = Folder::new();
+        let read = |shape| {
+            let bytes = npy("'|u1'", false, shape, &data);
+            load(&folder.write("x.npy", bytes), &options([2, 1, 2]))
+        };
+        let error = read("(2, 2, 2)").expect_err("two ways to read it");
+        assert!(matches!(error, DataError::Ambiguous { .. }), "{error}");
+        let first = read("(2, 2, 2, 1)").expect("channels first");
+        assert_eq!(bytes(&first), [0, 2, 1, 3, 4, 6, 5, 7]);
+        let last = read("(2, 2, 1, 2)").expect("channels last");
+        assert_eq!(bytes(&last), data);
     }
 
     #[test]
