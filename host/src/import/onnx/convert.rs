@@ -73,7 +73,7 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ("Gather", "in computations of shapes", fold::gather),
     (
         "Gelu",
-        "as it is defined, or by a hyperbolic tangent",
+        "by Erf, also as nodes of its own, or by a hyperbolic tangent",
         activation::gelu,
     ),
     (

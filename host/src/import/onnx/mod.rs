@@ -17,6 +17,7 @@ mod convert;
 mod error;
 mod external;
 mod fold;
+mod fuse;
 mod joined;
 mod layers;
 mod live;
@@ -83,6 +84,7 @@ fn parse_in(bytes: &[u8], folder: Option<&Path>, sizes: &Sizes) -> Result<Graph,
         .ok_or(OnnxError::MissingPart { part: "graph" })?;
     let beside = folder.map(|folder| external::read_beside(&mut graph, folder));
     let beside = beside.transpose()?.unwrap_or(0) as usize;
+    fuse::gelus(&mut graph);
     let network = Network {
         graph: &graph,
         opset,

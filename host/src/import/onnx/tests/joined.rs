@@ -81,6 +81,46 @@ fn functions_of_every_element() {
     };
     let gelu = node("Gelu", &[("approximate", S("tanh"))]);
     gives(&gelu, &["gelu1 gelu"], tangent);
+    // before operator set 20, in the orders in which exporters write it
+    // its series at 0
+    let erf = |x: f64| {
+        let mut term = 2.0 / std::f64::consts::PI.sqrt() * x;
+        let mut sum = term;
+        for n in 1..60 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum
+    };
+    let exact = |x: f64| x / 2.0 * (1.0 + erf(x / std::f64::consts::SQRT_2));
+    let numbers = || {
+        let numbers = [("root", 2.0_f32.sqrt()), ("one", 1.0), ("half", 0.5)];
+        let add =
+            |model: Model, (name, value): (&str, f32)| model.tensor(floats(name, &[], &[value]));
+        numbers.into_iter().fold(x(), add)
+    };
+    let sum = || {
+        numbers()
+            .node("Div", &["x", "root"], "d", &[])
+            .node("Erf", &["d"], "e", &[])
+            .node("Add", &["e", "one"], "s", &[])
+    };
+    let after = sum()
+        .node("Mul", &["x", "s"], "p", &[])
+        .node("Mul", &["p", "half"], "y", &[]);
+    gives(&after, &["gelu1 gelu"], exact);
+    let before = sum()
+        .node("Mul", &["half", "x"], "h", &[])
+        .node("Mul", &["h", "s"], "y", &[]);
+    gives(&before, &["gelu1 gelu"], exact);
+    let between = sum()
+        .node("Mul", &["s", "half"], "h", &[])
+        .node("Mul", &["h", "x"], "y", &[]);
+    gives(&between, &["gelu1 gelu"], exact);
+    let other = sum()
+        .node("Mul", &["x", "s"], "p", &[])
+        .node("Mul", &["p", "one"], "y", &[]);
+    assert!(other.reason().contains("no such activation"));
     assert!(
         node("Swish", &[("alpha", F(2.0))])
             .reason()
