@@ -55,6 +55,7 @@ def blocks():
     z = layers.LeakyReLU(negative_slope=0.1)(y)
     y = layers.add([layers.Conv2D(4, 1, activation="swish")(y), z])
     y = layers.concatenate([y, z, layers.Conv2D(2, 1, activation="gelu")(z)])
+    y = layers.PReLU(shared_axes=[1, 2])(y - layers.Conv2D(10, 1)(y))
     y = layers.GlobalMaxPooling2D()(y)
     return keras.Model(inputs, layers.Dense(3)(y))
 
@@ -140,6 +141,8 @@ def randomize(model, random):
     for weights in model.weights:
         if "gamma" in weights.path or "variance" in weights.path:
             weights.assign(random.uniform(0.5, 1.5, weights.shape))
+        elif "alpha" in weights.path:
+            weights.assign(random.uniform(-0.25, 0.5, weights.shape))
         elif "bias" in weights.path or "beta" in weights.path or "mean" in weights.path:
             weights.assign(random.normal(0, 0.3, weights.shape))
 

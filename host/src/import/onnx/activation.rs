@@ -25,7 +25,8 @@ pub(super) fn unary<'a>(
     apply(b, view, function)
 }
 
-fn apply(b: &mut Builder<'_>, view: View, function: Function) -> Result<Value, Fault> {
+/// A function of every element of a tensor.
+pub(super) fn apply(b: &mut Builder<'_>, view: View, function: Function) -> Result<Value, Fault> {
     let shape = b.layers.shape(view.tensor);
     let tensor = b
         .layers

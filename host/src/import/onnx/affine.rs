@@ -1,8 +1,9 @@
 //! Maps of single channels: batch normalization, and arithmetic with constants.
 
-use bitbudget_core::op::{Activation, Op};
+use bitbudget_core::op::{Activation, Function, Op};
 use bitbudget_core::shape::{Shape, Window};
 
+use super::activation;
 use super::arithmetic::Arithmetic;
 use super::builder::Builder;
 use super::error::{Fault, OnnxError, unsupported};
@@ -160,13 +161,94 @@ pub(super) fn arithmetic<'a>(
         (Value::Activation(_), Value::Activation(_)) => match operation {
             Arithmetic::Add => joined::add(b, node),
             Arithmetic::Mul => joined::mul(b, node),
-            Arithmetic::Sub | Arithmetic::Div => {
-                unsupported("of two computed tensors, only Add and Mul are supported")
-            }
+            Arithmetic::Sub => difference(b, node),
+            Arithmetic::Div => unsupported("it divides by a computed tensor"),
         },
         (Value::Activation(_), Value::Const(_)) => with_constant(b, node, operation, 1),
         (Value::Const(_), Value::Activation(_)) => with_constant(b, node, operation, 0),
         (Value::Missing, _) | (_, Value::Missing) => Err(Fault::Upstream),
+    }
+}
+
+/// Sub of two tensors of one shape: the sum of one and of the other one's negative.
+fn difference<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let (left, right) = (b.view_in_any_order(node, 0)?, b.view_in_any_order(node, 1)?);
+    if left.tensor == right.tensor {
+        return unsupported("it subtracts a tensor from itself");
+    }
+    let [a, c] = [left.tensor, right.tensor].map(|tensor| b.layers.shape(tensor));
+    if left.dims != right.dims || left.order != right.order || a != c {
+        return unsupported(format!(
+            "it subtracts {} from {}: of two tensors, both must be of one shape",
+            dims_text(&right.dims),
+            dims_text(&left.dims)
+        ));
+    }
+    let channels = usize::from(c.c);
+    let negative = Affine {
+        scale: vec![-1.0; channels],
+        shift: vec![0.0; channels],
+    };
+    let own = View::new(right.tensor, vec![channels]);
+    let right = scaled(b, node, &own, &negative, &[])?;
+    let tensor = b.layers.push_plain(Op::Add, vec![left.tensor, right], a)?;
+    Ok(Value::Activation(View { tensor, ..left }))
+}
+
+/// PRelu with a slope for each channel, or with one: max(x, 0) + slope · min(x, 0) (He et al. 2015, eq. 1).
+pub(super) fn prelu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    let (dims, slopes) = b.weights(node, 1)?;
+    let view = b.view_in_any_order(node, 0)?;
+    let shape = b.layers.shape(view.tensor);
+    let Some(slopes) = of_channels(&dims, &slopes, &view, shape) else {
+        return unsupported(format!(
+            "its slope is {dims:?}, expected one number for each channel of {}",
+            dims_text(&view.dims)
+        ));
+    };
+    let alpha = slopes.first().copied().unwrap_or(0.0);
+    if slopes.iter().all(|slope| *slope == alpha) {
+        let alpha = alpha as f32;
+        return activation::apply(b, view, Function::LeakyRelu { alpha });
+    }
+    let positive = b.layers.push(GraphLayer {
+        name: String::new(),
+        op: Op::Reshape,
+        inputs: vec![view.tensor],
+        activation: Activation::Relu,
+        output: shape,
+        weights: None,
+    })?;
+    let low = Function::Clip {
+        low: f32::MIN,
+        high: 0.0,
+    };
+    let negative = b
+        .layers
+        .push_plain(Op::Unary(low), vec![view.tensor], shape)?;
+    let map = Affine {
+        shift: vec![0.0; slopes.len()],
+        scale: slopes,
+    };
+    let own = View::new(negative, vec![usize::from(shape.c)]);
+    let negative = scaled(b, node, &own, &map, &[1])?;
+    let tensor = b
+        .layers
+        .push_plain(Op::Add, vec![positive, negative], shape)?;
+    Ok(Value::Activation(View { tensor, ..view }))
+}
+
+/// The tensor that [`affine`] gives.
+fn scaled<'a>(
+    b: &mut Builder<'a>,
+    node: &Node<'a>,
+    view: &View,
+    map: &Affine,
+    parameters: &[usize],
+) -> Result<usize, Fault> {
+    match affine(b, node, view, map, parameters)? {
+        Value::Activation(view) => Ok(view.tensor),
+        Value::Const(_) | Value::Missing => Err(Fault::Upstream),
     }
 }
 
@@ -180,12 +262,7 @@ fn with_constant<'a>(
     let view = b.view_in_any_order(node, 1 - index)?;
     let (dims, values) = b.weights(node, index)?;
     let shape = b.layers.shape(view.tensor);
-    let channels = usize::from(shape.c);
-    let axis = match view.order {
-        Order::ChannelsFirst => view.dims.iter().position(|d| *d > 1),
-        Order::ChannelsLast => view.is_own(shape).then(|| view.dims.len() - 1),
-    };
-    let Some(values) = per_channel(&dims, &values, (&view.dims, axis), channels) else {
+    let Some(values) = of_channels(&dims, &values, &view, shape) else {
         return unsupported(format!(
             "its constant is {dims:?}, expected one number for each channel of {}",
             dims_text(&view.dims)
@@ -202,6 +279,15 @@ fn with_constant<'a>(
         (Arithmetic::Div, _) => return unsupported("it divides by a computed tensor"),
     };
     affine(b, node, &view, &Affine { scale, shift }, &[index])
+}
+
+/// A constant as one number for each channel of a view of a tensor of this shape, if it broadcasts to that.
+fn of_channels(dims: &[usize], values: &[f32], view: &View, shape: Shape) -> Option<Vec<f64>> {
+    let axis = match view.order {
+        Order::ChannelsFirst => view.dims.iter().position(|d| *d > 1),
+        Order::ChannelsLast => view.is_own(shape).then(|| view.dims.len() - 1),
+    };
+    per_channel(dims, values, (&view.dims, axis), shape.c.into())
 }
 
 /// The constant as one number for each channel, if it broadcasts to that over dimensions of which one is that of the

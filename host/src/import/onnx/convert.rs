@@ -113,6 +113,11 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         "rows and columns, by 0 before a convolution or average, by -inf before a maximum",
         pool::pad,
     ),
+    (
+        "PRelu",
+        "with a slope for each channel, or one",
+        affine::prelu,
+    ),
     ("ReduceMax", "over all rows and columns", |b, n| {
         pool::reduce(b, n, Reduction::Max)
     }),
@@ -142,9 +147,11 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ("Split", "along rows, columns or channels", rearrange::split),
     ("Sqrt", "", |b, n| activation::unary(b, n, Function::Sqrt)),
     ("Squeeze", "of given axes", view::squeeze),
-    ("Sub", "of a tensor and a constant", |b, n| {
-        affine::arithmetic(b, n, Arithmetic::Sub)
-    }),
+    (
+        "Sub",
+        "of two tensors of one shape, or of a tensor and a constant",
+        |b, n| affine::arithmetic(b, n, Arithmetic::Sub),
+    ),
     ("Swish", "alpha 1", activation::swish),
     ("Tanh", "", |b, n| activation::unary(b, n, Function::Tanh)),
     (
@@ -181,7 +188,7 @@ pub fn operators() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// Why an operator that is not in the table is not supported.
 fn reason(op: &str) -> &'static str {
     match op {
-        "Celu" | "Erf" | "PRelu" | "Selu" | "Softsign" | "ThresholdedRelu" => {
+        "Celu" | "Erf" | "Selu" | "Softsign" | "ThresholdedRelu" => {
             "there is no such activation in the core"
         }
         "LogSoftmax" => "leave it out of the model: the logits say the same",

@@ -81,6 +81,9 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         "rows and columns, by 0 before a convolution or average, by the least number before a maximum",
         pad,
     ),
+    ("PRELU", "with a slope for each channel, or one", |e, o| {
+        limit(e, o, "PRelu")
+    }),
     ("QUANTIZE", "", identity),
     ("REDUCE_MAX", "over all rows and columns", |e, o| {
         reduce(e, o, "ReduceMax")
@@ -105,9 +108,11 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         "forward along rows, columns and channels, which stay dimensions",
         strided_slice,
     ),
-    ("SUB", "of a tensor and a constant", |e, o| {
-        binary(e, o, "Sub")
-    }),
+    (
+        "SUB",
+        "of two tensors of one shape, or of a tensor and a constant",
+        |e, o| binary(e, o, "Sub"),
+    ),
     ("TANH", "", |e, o| unary(e, o, "Tanh", vec![])),
     (
         "TILE",

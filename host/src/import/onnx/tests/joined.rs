@@ -137,6 +137,62 @@ fn functions_of_every_element() {
     );
 }
 
+/// Slopes of channels, and differences: of sums.
+#[test]
+fn slopes_and_differences_are_sums() {
+    let slopes = [0.25, -0.5];
+    let model = || Model::new(&[2, 3, 4]);
+    let prelu =
+        model()
+            .tensor(floats("a", &[2, 1, 1], &slopes))
+            .node("PRelu", &["x", "a"], "y", &[]);
+    let graph = prelu.import();
+    let (input, output) = images(&graph);
+    let of = |(i, x): (usize, &f64)| {
+        let slope = f64::from(slopes[i / 12]);
+        if *x < 0.0 { slope * x } else { *x }
+    };
+    let expected: Vec<f64> = input.iter().enumerate().map(of).collect();
+    assert_close(&output, &expected);
+    let one =
+        model()
+            .tensor(floats("a", &[2, 1, 1], &[0.25, 0.25]))
+            .node("PRelu", &["x", "a"], "y", &[]);
+    let leaky = |x: f64| if x < 0.0 { 0.25 * x } else { x };
+    gives(&one, &["leaky-relu1 leaky-relu"], leaky);
+    let wrong = model()
+        .tensor(floats("a", &[3, 1], &[0.25, 0.5, 0.75]))
+        .node("PRelu", &["x", "a"], "y", &[]);
+    assert!(wrong.reason().contains("[3, 1]"));
+    let difference = model()
+        .node("Abs", &["x"], "a", &[])
+        .node("Exp", &["x"], "e", &[])
+        .node("Sub", &["a", "e"], "y", &[])
+        .import();
+    let (input, output) = images(&difference);
+    let expected: Vec<f64> = input.iter().map(|x| x.abs() - x.exp()).collect();
+    assert_close(&output, &expected);
+    // into the weights of the layer that gives it
+    let folded = model()
+        .random("w", &[2, 2, 1, 1])
+        .node("Conv", &["x", "w"], "c", &[])
+        .node("Sub", &["x", "c"], "y", &[])
+        .import();
+    assert_eq!(folded.layers.len(), 2);
+    let negative = model()
+        .random("w", &[2, 2, 1, 1])
+        .node("Conv", &["x", "w"], "c", &[])
+        .node("Add", &["x", "c"], "y", &[])
+        .import();
+    let (input, sum) = images(&negative);
+    let (_, output) = images(&folded);
+    for ((x, sum), difference) in input.iter().zip(sum).zip(output) {
+        assert!((difference + sum - 2.0 * x).abs() < 1e-5);
+    }
+    let same = model().node("Sub", &["x", "x"], "y", &[]);
+    assert!(same.reason().contains("from itself"));
+}
+
 /// A product with a function of the same tensor is one function, unless something else reads that.
 #[test]
 fn products_of_a_tensor_and_its_function() {
