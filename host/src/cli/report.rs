@@ -84,10 +84,12 @@ pub(crate) fn written(result: io::Result<()>) {
     }
 }
 
-/// Writes `label: text` to the error stream, if anybody listens there.
+/// Writes `label: text` to the error stream, if anybody listens there; indented lines are lines of their own.
 pub(crate) fn complain(label: &str, text: &str) {
-    let text: Vec<String> = text.split('\n').map(printable).collect();
-    writeln!(io::stderr(), "{label}: {}", text.join("\n")).ok();
+    // a list's lines are indented; what begins a line otherwise comes from a name
+    const INDENT: &str = "\n  ";
+    let text: Vec<String> = text.split(INDENT).map(printable).collect();
+    writeln!(io::stderr(), "{label}: {}", text.join(INDENT)).ok();
 }
 
 /// Prints a table without trailing blanks.

@@ -109,14 +109,14 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         |b, n| affine::arithmetic(b, n, Arithmetic::Mul),
     ),
     (
-        "Pad",
-        "rows and columns, by 0 before a convolution or average, by -inf before a maximum",
-        pool::pad,
-    ),
-    (
         "PRelu",
         "with a slope for each channel, or one",
         affine::prelu,
+    ),
+    (
+        "Pad",
+        "rows and columns, by 0 before a convolution or average, by -inf before a maximum",
+        pool::pad,
     ),
     ("ReduceMax", "over all rows and columns", |b, n| {
         pool::reduce(b, n, Reduction::Max)
