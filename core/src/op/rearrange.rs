@@ -34,6 +34,17 @@ pub struct Rearrangement {
 }
 
 impl Rearrangement {
+    /// Every row of one element.
+    const ROWS: Self = Self {
+        start: 0,
+        step: 1,
+        repeats: 1,
+        phase: 0,
+        offset: 0,
+        counts: [1; 2],
+        strides: [0; 3],
+    };
+
     /// Every `steps`-th row, column and channel from `starts` on, as many as the output has; `None` where a number is
     /// too large.
     #[must_use]
@@ -46,11 +57,10 @@ impl Rearrangement {
         Some(Self {
             start: starts[0],
             step: steps[0].try_into().ok()?,
-            repeats: 1,
-            phase: 0,
             offset: starts[1].checked_mul(input.c)?.checked_add(starts[2])?,
             counts,
             strides: [across, 0, steps[2]],
+            ..Self::ROWS
         })
     }
 
@@ -58,13 +68,10 @@ impl Rearrangement {
     #[must_use]
     pub const fn repeat(input: Shape, [height, width]: [u8; 2]) -> Self {
         Self {
-            start: 0,
-            step: 1,
             repeats: height,
-            phase: 0,
-            offset: 0,
             counts: [width as u16, input.c],
             strides: [input.c, 0, 1],
+            ..Self::ROWS
         }
     }
 
@@ -88,13 +95,11 @@ impl Rearrangement {
             }
         };
         input.c.is_multiple_of(block).then_some(Self {
-            start: 0,
-            step: 1,
             repeats: height,
             phase,
-            offset: 0,
             counts,
             strides,
+            ..Self::ROWS
         })
     }
 
@@ -103,17 +108,14 @@ impl Rearrangement {
     pub fn shuffle(input: Shape, groups: u16) -> Option<Self> {
         let channels = input.c.checked_div(groups)?;
         input.c.is_multiple_of(groups).then_some(Self {
-            start: 0,
-            step: 1,
-            repeats: 1,
-            phase: 0,
-            offset: 0,
             counts: [channels, groups],
             strides: [input.c, 1, channels],
+            ..Self::ROWS
         })
     }
 
-    /// For every element of an output in order, the number of the input's element that it is.
+    /// For every element of an output in order, the number of the input's element that it is, of shapes that
+    /// [`Op::check`](crate::op::Op::check) finds to go together.
     pub fn elements(&self, input: Shape, output: Shape) -> impl Iterator<Item = u32> + use<> {
         let of = *self;
         let [m, run] = of.counts.map(u32::from);
@@ -138,6 +140,9 @@ impl Rearrangement {
 
     /// Whether all elements that it takes of an input are there, and are those of an output.
     pub(crate) fn fits(&self, input: Shape, output: Shape) -> bool {
+        if output.is_unusable() {
+            return false;
+        }
         let row = |shape: Shape| u64::from(shape.w) * u64::from(shape.c);
         let [m, run] = self.counts.map(u64::from);
         if m * run == 0 || !row(output).is_multiple_of(m * run) || self.repeats == 0 {
@@ -297,6 +302,13 @@ mod tests {
             it.fits(input, output)
         };
         assert!(with(|_| {}));
+        for output in [
+            Shape::new(0, 6, 1),
+            Shape::new(4, 0, 1),
+            Shape::new(4, 6, 0),
+        ] {
+            assert!(!DEPTH_TO_SPACE.fits(input, output));
+        }
         assert!(!with(|it| it.start = 1));
         assert!(!with(|it| it.step = 2));
         assert!(!with(|it| it.repeats = 1));

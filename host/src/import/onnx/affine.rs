@@ -64,7 +64,7 @@ pub(super) fn batch_norm<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Val
         map.shift
             .push(value(1, channel) - value(2, channel) * scale);
     }
-    affine(b, node, &view, &map, &[1, 2])
+    Ok(Value::Activation(affine(b, node, &view, &map, &[1, 2])?))
 }
 
 /// Applies the map to the channels of the view: in the layer that gives it, else in a depthwise
@@ -75,9 +75,9 @@ fn affine<'a>(
     view: &View,
     map: &Affine,
     parameters: &[usize],
-) -> Result<Value, Fault> {
+) -> Result<View, Fault> {
     if map.scale.iter().all(|x| *x == 1.0) && map.shift.iter().all(|x| *x == 0.0) {
-        return Ok(Value::Activation(view.clone()));
+        return Ok(view.clone());
     }
     let channels = map.scale.len();
     let has_channels = |shape: Shape| usize::from(shape.c) == channels;
@@ -108,7 +108,7 @@ fn affine<'a>(
         })?;
     }
     let seen = View::new(tensor, view.dims.clone());
-    Ok(Value::Activation(seen.in_order(view.order, shape)))
+    Ok(seen.in_order(view.order, shape))
 }
 
 /// Multiplies the map into the weights of the layer that gives `tensor`, if that changes nothing
@@ -190,7 +190,7 @@ fn difference<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> 
         shift: vec![0.0; channels],
     };
     let own = View::new(right.tensor, vec![channels]);
-    let right = scaled(b, node, &own, &negative, &[])?;
+    let right = affine(b, node, &own, &negative, &[])?.tensor;
     let tensor = b.layers.push_plain(Op::Add, vec![left.tensor, right], a)?;
     Ok(Value::Activation(View { tensor, ..left }))
 }
@@ -231,25 +231,11 @@ pub(super) fn prelu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, F
         scale: slopes,
     };
     let own = View::new(negative, vec![usize::from(shape.c)]);
-    let negative = scaled(b, node, &own, &map, &[1])?;
+    let negative = affine(b, node, &own, &map, &[1])?.tensor;
     let tensor = b
         .layers
         .push_plain(Op::Add, vec![positive, negative], shape)?;
     Ok(Value::Activation(View { tensor, ..view }))
-}
-
-/// The tensor that [`affine`] gives.
-fn scaled<'a>(
-    b: &mut Builder<'a>,
-    node: &Node<'a>,
-    view: &View,
-    map: &Affine,
-    parameters: &[usize],
-) -> Result<usize, Fault> {
-    match affine(b, node, view, map, parameters)? {
-        Value::Activation(view) => Ok(view.tensor),
-        Value::Const(_) | Value::Missing => Err(Fault::Upstream),
-    }
 }
 
 /// The operation with the constant that is input `index`.
@@ -278,7 +264,8 @@ fn with_constant<'a>(
         (Arithmetic::Div, 1) => (each(f64::recip), filled(0.0)),
         (Arithmetic::Div, _) => return unsupported("it divides by a computed tensor"),
     };
-    affine(b, node, &view, &Affine { scale, shift }, &[index])
+    let map = Affine { scale, shift };
+    Ok(Value::Activation(affine(b, node, &view, &map, &[index])?))
 }
 
 /// A constant as one number for each channel of a view of a tensor of this shape, if it broadcasts to that.

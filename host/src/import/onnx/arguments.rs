@@ -19,6 +19,15 @@ pub(super) fn axis(value: i64, rank: usize) -> Result<usize, Fault> {
     Ok(value.rem_euclid(rank) as usize)
 }
 
+/// A place among `len` that may count from the end; it may lie outside.
+pub(super) const fn from_start(value: i64, len: i64) -> i64 {
+    if value < 0 {
+        value.saturating_add(len)
+    } else {
+        value
+    }
+}
+
 /// Input `index` as integers, which must be there.
 pub(super) fn integers<'a>(
     b: &mut Builder<'a>,

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::arguments::{MAX_INTEGERS, axis, ints_or_input, known};
+use super::arguments::{MAX_INTEGERS, axis, from_start, ints_or_input, known};
 use super::arithmetic::Arithmetic;
 use super::builder::Builder;
 use super::error::{Fault, unsupported};
@@ -148,14 +148,7 @@ pub(super) fn slice<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, F
     };
     // backward, the first place may be the last one, and the end the one before the first
     let range = if step > 0 { 0..=len } else { -1..=len - 1 };
-    let place = |value: i64| {
-        let from_start = if value < 0 {
-            value.saturating_add(len)
-        } else {
-            value
-        };
-        from_start.clamp(*range.start(), *range.end())
-    };
+    let place = |value| from_start(value, len).clamp(*range.start(), *range.end());
     let (mut at, end) = (place(start), place(end));
     let width = values.len().checked_div(rows).unwrap_or(0);
     let mut part = Vec::new();

@@ -4,7 +4,7 @@
 use bitbudget_core::op::{Op, Rearrangement};
 use bitbudget_core::shape::Shape;
 
-use super::arguments::{axis, ints_or_input, known};
+use super::arguments::{axis, from_start, ints_or_input, known};
 use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::fold;
@@ -33,7 +33,7 @@ pub(super) fn rearranged(
     view: &View,
     of: Option<Rearrangement>,
     [h, w, c]: [usize; 3],
-) -> Result<Value, Fault> {
+) -> Result<View, Fault> {
     let input = b.layers.shape(view.tensor);
     let output = Shape::new(dimension(h)?, dimension(w)?, dimension(c)?);
     let row = |shape: Shape| usize::from(shape.w) * usize::from(shape.c);
@@ -48,7 +48,7 @@ pub(super) fn rearranged(
         .push_plain(Op::Rearrange(of), vec![view.tensor], output)?;
     let mut dims = vec![c, h, w];
     dims.truncate(view.dims.len());
-    Ok(Value::Activation(View::new(tensor, dims)))
+    Ok(View::new(tensor, dims))
 }
 
 /// DepthToSpace.
@@ -69,7 +69,8 @@ pub(super) fn depth_to_space<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result
     }
     let [h, w] = [shape.h, shape.w].map(|n| usize::from(n) * usize::from(size));
     let channels = usize::from(shape.c) / usize::from(size) / usize::from(size);
-    rearranged(b, &view, blocks, [h, w, channels])
+    let pixels = rearranged(b, &view, blocks, [h, w, channels])?;
+    Ok(Value::Activation(pixels))
 }
 
 /// Resize and Upsample to the nearest pixel, by whole factors.
@@ -103,15 +104,17 @@ pub(super) fn resize<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, 
     let [h, w] =
         [(shape.h, height), (shape.w, width)].map(|(n, by)| usize::from(n) * usize::from(by));
     let of = Rearrangement::repeat(shape, [height, width]);
-    rearranged(b, &view, Some(of), [h, w, shape.c.into()])
+    let pixels = rearranged(b, &view, Some(of), [h, w, shape.c.into()])?;
+    Ok(Value::Activation(pixels))
 }
 
 /// By how much a Resize repeats rows and, of an image, columns.
 fn factors<'a>(b: &mut Builder<'a>, node: &Node<'a>, dims: &[usize]) -> Result<Vec<u8>, Fault> {
     let whole = "only whole factors for rows and columns are supported";
     let mut scales = node.floats("scales")?.map(<[f32]>::to_vec);
-    // Upsample and the first Resize have no region of interest before them
-    for index in 1..=3 {
+    // since operator set 11, a region of interest, which is for no whole factors, comes before them
+    let has_region = node.op == "Resize" && b.opset >= 11;
+    for index in 1 + usize::from(has_region)..=3 {
         if scales.is_some() || node.input(index).is_none() {
             continue;
         }
@@ -187,13 +190,8 @@ pub(super) fn tile<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fa
     }
     let of = Rearrangement::repeat(shape, block);
     let [h, w] = sizes;
-    let Value::Activation(found) = rearranged(b, &view, Some(of), [h, w, shape.c.into()])? else {
-        return Err(Fault::Upstream);
-    };
-    let mut view = View {
-        tensor: found.tensor,
-        ..view
-    };
+    let tensor = rearranged(b, &view, Some(of), [h, w, shape.c.into()])?.tensor;
+    let mut view = View { tensor, ..view };
     view.dims[axis] = times;
     Ok(Value::Activation(view))
 }
@@ -225,12 +223,12 @@ pub(super) fn slice<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, F
         };
         parts[axis - 1] = part;
     }
-    sliced(b, &view, &parts)
+    Ok(Value::Activation(sliced(b, &view, &parts)?))
 }
 
 /// Elements of a dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+struct Part {
     start: usize,
     step: usize,
     len: usize,
@@ -251,15 +249,7 @@ impl Part {
         let Some(forward) = usize::try_from(step).ok().filter(|step| *step > 0) else {
             return unsupported(format!("its step is {step}, only forward is supported"));
         };
-        let place = |value: i64| {
-            let size = size as i64;
-            let from_start = if value < 0 {
-                value.saturating_add(size)
-            } else {
-                value
-            };
-            from_start.clamp(0, size) as usize
-        };
+        let place = |value| from_start(value, size as i64).clamp(0, size as i64) as usize;
         let (start, end) = (place(start), place(end));
         match end.saturating_sub(start) {
             0 => unsupported("it takes no elements"),
@@ -273,10 +263,10 @@ impl Part {
 }
 
 /// Parts of the dimensions of a view.
-pub(super) fn sliced(b: &mut Builder<'_>, view: &View, parts: &[Part]) -> Result<Value, Fault> {
+fn sliced(b: &mut Builder<'_>, view: &View, parts: &[Part]) -> Result<View, Fault> {
     let whole = view.dims.iter().map(|len| Part::whole(*len));
     if whole.eq(parts.iter().copied()) {
-        return Ok(Value::Activation(view.clone()));
+        return Ok(view.clone());
     }
     let shape = b.layers.shape(view.tensor);
     let is_last = view.order == Order::ChannelsLast;
@@ -311,20 +301,15 @@ pub(super) fn sliced(b: &mut Builder<'_>, view: &View, parts: &[Part]) -> Result
     let steps = all.map(|part| if part.len == 1 { 1 } else { number(part.step) });
     let of = Rearrangement::slice(shape, starts, steps, output);
     let sizes = all.map(|part| part.len);
-    let Value::Activation(found) = rearranged(b, &view, of, sizes)? else {
-        return Err(Fault::Upstream);
+    let found = View {
+        dims: parts.iter().map(|part| part.len).collect(),
+        ..rearranged(b, &view, of, sizes)?
     };
-    let dims = parts.iter().map(|part| part.len).collect();
-    let found = View { dims, ..found };
-    let order = view.order;
-    Ok(Value::Activation(match is_last {
-        true => found.in_order(order, output),
-        false => found,
-    }))
+    Ok(found.in_order(view.order, output))
 }
 
 /// The first columns of an image, channels first.
-pub(super) fn cut(b: &mut Builder<'_>, view: &View, columns: usize) -> Result<Value, Fault> {
+pub(super) fn cut(b: &mut Builder<'_>, view: &View, columns: usize) -> Result<View, Fault> {
     let mut parts: Vec<Part> = view.dims.iter().map(|len| Part::whole(*len)).collect();
     if let Some(last) = parts.last_mut() {
         last.len = columns;
@@ -366,7 +351,7 @@ pub(super) fn split<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, F
         };
         // what nothing reads is no layer
         values.push(match b.is_read(node, values.len()) {
-            true => sliced(b, &view, &parts)?,
+            true => Value::Activation(sliced(b, &view, &parts)?),
             false => Value::Missing,
         });
         start += len;

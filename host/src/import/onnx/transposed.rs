@@ -8,7 +8,7 @@ use super::error::{Fault, unsupported};
 use super::layers::dimension;
 use super::name;
 use super::node::Node;
-use super::rearrange::{self, image, rearranged};
+use super::rearrange::{cut, image, rearranged};
 use super::value::{Value, View};
 use super::weighted::{bad_shape, bias, channels_last};
 use super::window::pair;
@@ -163,12 +163,8 @@ pub(super) fn conv_transpose<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result
     let wide = usize::from(w) * usize::from(block[1]);
     let sizes = [rows.output as usize, wide, all];
     let pixels = rearranged(b, &view, of, sizes)?;
-    match pixels {
-        Value::Activation(pixels) if wide != columns.output as usize => {
-            rearrange::cut(b, &pixels, columns.output as usize)
-        }
-        Value::Activation(_) | Value::Const(_) | Value::Missing => Ok(pixels),
-    }
+    let pixels = cut(b, &pixels, columns.output as usize)?;
+    Ok(Value::Activation(pixels))
 }
 
 /// Both dimensions, of an input of so many rows and columns.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bitbudget_core::op::{Op, Rearrangement};
 use rten_onnx::onnx::DataType;
 
-use super::arguments::{axes, axis, integers, known};
+use super::arguments::{axes, axis, from_start, integers, known};
 use super::builder::Builder;
 use super::error::{Fault, unsupported};
 use super::fold;
@@ -287,14 +287,7 @@ pub(super) fn shape<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, F
         Value::Missing => return Err(Fault::Upstream),
     };
     let rank = dims.len() as i64;
-    let place = |value: i64| {
-        let from_start = if value < 0 {
-            value.saturating_add(rank)
-        } else {
-            value
-        };
-        from_start.clamp(0, rank) as usize
-    };
+    let place = |value| from_start(value, rank).clamp(0, rank) as usize;
     let (start, end) = (node.int("start", 0)?, node.int("end", rank)?);
     let part = dims.get(place(start)..place(end)).unwrap_or_default();
     Ok(Value::Const(Rc::new(super::tensor::Tensor::ints(part))))

@@ -36,7 +36,8 @@ pub(super) fn binary(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<
     activate(e, op, sum, choice(op, 0)?)
 }
 
-pub(super) fn limit(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<(), Refusal> {
+/// An operator of two tensors with which no activation is fused.
+pub(super) fn of_two(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<(), Refusal> {
     let inputs = vec![e.name(op.input(0)?)?, e.name(op.input(1)?)?];
     e.result(op, name, inputs, vec![])
 }
@@ -46,7 +47,7 @@ pub(super) fn clip(e: &mut Emit<'_>, op: &Operator<'_>, bounds: [f32; 2]) -> Res
     clip_of(e, op, x, bounds)
 }
 
-pub(super) fn clip_of(
+fn clip_of(
     e: &mut Emit<'_>,
     op: &Operator<'_>,
     x: String,

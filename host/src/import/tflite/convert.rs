@@ -3,7 +3,7 @@
 //! TensorFlow Lite's images are `[N, H, W, C]`. Operators that look at rows and columns stand between two Transposes, as
 //! in the models that tf2onnx writes; these change only how a tensor is seen.
 
-use super::activation::{binary, cast, clip, gelu, identity, leaky_relu, limit, softmax, unary};
+use super::activation::{binary, cast, clip, gelu, identity, leaky_relu, of_two, softmax, unary};
 use super::emit::{Emit, Refusal, refuse};
 use super::model::Operator;
 use super::view::{
@@ -35,7 +35,7 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ),
     (
         "DEPTHWISE_CONV_2D",
-        "any multiplier, constant weights; dilation 1",
+        "any multiplier, constant weights; dilated over a series only, where that divides its length",
         |e, o| depthwise_conv_2d(e, &Window::image(o)?),
     ),
     ("DEPTH_TO_SPACE", "", depth_to_space),
@@ -55,7 +55,7 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ("LOG", "", |e, o| unary(e, o, "Log", vec![])),
     ("LOGISTIC", "", |e, o| unary(e, o, "Sigmoid", vec![])),
     ("MAXIMUM", "of a tensor and one number", |e, o| {
-        limit(e, o, "Max")
+        of_two(e, o, "Max")
     }),
     ("MAX_POOL_2D", "", |e, o| {
         pool(e, &Window::image(o)?, "MaxPool")
@@ -64,7 +64,7 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         reduce(e, o, "ReduceMean")
     }),
     ("MINIMUM", "of a tensor and one number", |e, o| {
-        limit(e, o, "Min")
+        of_two(e, o, "Min")
     }),
     (
         "MUL",
@@ -82,7 +82,7 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         pad,
     ),
     ("PRELU", "with a slope for each channel, or one", |e, o| {
-        limit(e, o, "PRelu")
+        of_two(e, o, "PRelu")
     }),
     ("QUANTIZE", "", identity),
     ("REDUCE_MAX", "over all rows and columns", |e, o| {

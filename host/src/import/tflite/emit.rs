@@ -296,22 +296,15 @@ impl<'a> Emit<'a> {
 
     /// Adds a node that nothing can run, with the operator's outputs and those of its inputs that are computed.
     pub(super) fn unsupported(&mut self, operator: &Operator<'_>) -> Result<(), TfliteError> {
-        let name = |tensor: &usize| self.model.tensors[*tensor].name.clone();
         let mut input = Vec::new();
         for tensor in operator.inputs.iter().copied().flatten() {
             // what computes a shape is no part of the network
             let is_shape = matches!(self.kind(tensor).as_str(), "INT32" | "INT64");
             if !is_shape && !self.is_constant(tensor)? {
-                input.push(name(&self.origin(tensor)));
+                input.push(self.model.tensors[self.origin(tensor)].name.clone());
             }
         }
-        self.graph.node.push(NodeProto {
-            name: Some(self.label.clone()),
-            op_type: Some(operator.op.clone()),
-            input,
-            output: operator.outputs.iter().map(name).collect(),
-            ..NodeProto::default()
-        });
+        self.results(operator, &operator.op, input, vec![]);
         Ok(())
     }
 

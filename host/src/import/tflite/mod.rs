@@ -55,11 +55,11 @@ pub fn parse(bytes: &[u8], sizes: &Sizes) -> Result<Graph, TfliteError> {
         }
         if let Some(series) = Series::at(&mut emit, &model, &readers, i)? {
             let op = &model.operators[series.window];
-            let label = free(label(&model, op, i), i, &operators);
+            let label = label(&model, op, i, &operators);
             emit.begin(&label);
             match window::series(&mut emit, &model, &series) {
                 Ok(()) => {
-                    converted.extend(series.operators(&model, &readers));
+                    converted.extend(series.operators);
                     let op = op.op.clone();
                     operators.insert(label, Converted { op, refused: None });
                     continue;
@@ -69,7 +69,7 @@ pub fn parse(bytes: &[u8], sizes: &Sizes) -> Result<Graph, TfliteError> {
                 Err(Refusal::Unsupported(_)) => {}
             }
         }
-        let label = free(label(&model, op, i), i, &operators);
+        let label = label(&model, op, i, &operators);
         emit.begin(&label);
         let refused = match convert::convert(&mut emit, op) {
             Ok(()) => None,
@@ -99,19 +99,21 @@ struct Converted {
     refused: Option<String>,
 }
 
-/// The name of an operator: that of what it gives, or of its weights where only that tells a path.
-fn label(model: &Model<'_>, op: &Operator<'_>, i: usize) -> String {
+/// The name of an operator, which no other one has: that of what it gives, or of its weights where only that tells a
+/// path.
+fn label(
+    model: &Model<'_>,
+    op: &Operator<'_>,
+    i: usize,
+    taken: &HashMap<String, Converted>,
+) -> String {
     let tensors = op.outputs.first().copied();
     let tensors = tensors.into_iter().chain(op.optional(1));
     let mut names = tensors.map(|tensor| &model.tensors[tensor].name);
     let first = names.clone().next();
     let path = names.find(|name| name.contains('/'));
     let name = path.or(first).cloned();
-    name.unwrap_or_else(|| format!("operator {i}"))
-}
-
-/// A label that no operator has.
-fn free(mut label: String, i: usize, taken: &HashMap<String, Converted>) -> String {
+    let mut label = name.unwrap_or_else(|| format!("operator {i}"));
     while taken.contains_key(&label) {
         label = format!("{label}#{i}");
     }

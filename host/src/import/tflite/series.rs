@@ -39,30 +39,17 @@ impl Readers {
 }
 
 /// A window over a series.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Series {
-    /// The operator that reads the series.
-    pub(super) first: usize,
+    /// The operators that it is made of, each of which reads what the one before gives.
+    pub(super) operators: Vec<usize>,
     /// That with the window.
     pub(super) window: usize,
-    /// That which gives the result.
-    pub(super) last: usize,
     /// Steps from one of the window's to the next, and the padding before and after where it is not the window's.
     pub(super) spread: Option<(i64, [i64; 2])>,
 }
 
 impl Series {
-    /// The operators that it is made of.
-    pub(super) fn operators<'m>(
-        &self,
-        model: &'m Model<'_>,
-        readers: &'m Readers,
-    ) -> impl Iterator<Item = usize> + use<'m> {
-        let last = self.last;
-        let next = move |of: &usize| (*of != last).then(|| readers.next(model, *of)).flatten();
-        std::iter::successors(Some(self.first), next)
-    }
-
     /// The window that operator `first` begins, if it does.
     pub(super) fn at(
         e: &mut Emit<'_>,
@@ -84,6 +71,7 @@ impl Series {
         first: usize,
     ) -> Result<Option<Self>, Refusal> {
         let op = |i: usize| &model.operators[i];
+        let mut operators = vec![first];
         let spreads = op(first).op == "SPACE_TO_BATCH_ND";
         let adds = match spreads {
             true => readers.next(model, first),
@@ -100,12 +88,9 @@ impl Series {
         let Some(removes) = removes.filter(|i| has_row(model, op(*i), Row::Removed)) else {
             return Ok(None);
         };
-        let mut series = Self {
-            first,
-            window,
-            last: removes,
-            spread: None,
-        };
+        operators.extend(spreads.then_some(adds));
+        operators.extend([window, removes]);
+        let mut spread = None;
         if spreads {
             let gathers = readers.next(model, removes);
             let Some(gathers) = gathers.filter(|i| op(*i).op == "BATCH_TO_SPACE_ND") else {
@@ -123,10 +108,14 @@ impl Series {
             if same != block {
                 return Ok(None);
             }
-            series.last = gathers;
-            series.spread = Some((steps, [before - start, after - end]));
+            operators.push(gathers);
+            spread = Some((steps, [before - start, after - end]));
         }
-        Ok(Some(series))
+        Ok(Some(Self {
+            operators,
+            window,
+            spread,
+        }))
     }
 }
 

@@ -5,15 +5,18 @@ use super::emit::{Emit, Refusal, int, ints, refuse, text};
 use super::model::Operator;
 use super::options::{choice, option};
 
+/// A dimension of `rank` that may count from the end.
+const fn from_start(axis: i64, rank: usize) -> i64 {
+    if axis < 0 { axis + rank as i64 } else { axis }
+}
+
 /// A mean or a maximum, over rows and columns with the channels first.
 pub(super) fn reduce(e: &mut Emit<'_>, op: &Operator<'_>, name: &str) -> Result<(), Refusal> {
     let x = op.input(0)?;
     let rank = e.dims(x).len();
     let keeps = choice(op, 0)? != 0;
-    let mut axes = Vec::new();
-    for axis in e.integers(op.input(1)?)? {
-        axes.push(if axis < 0 { axis + rank as i64 } else { axis });
-    }
+    let axes = e.integers(op.input(1)?)?.into_iter();
+    let mut axes: Vec<i64> = axes.map(|axis| from_start(axis, rank)).collect();
     axes.sort_unstable();
     let over_image = (1..rank as i64 - 1).collect::<Vec<_>>() == axes;
     let keepdims = int("keepdims", i64::from(keeps));
@@ -55,8 +58,7 @@ pub(super) fn pad(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
 
 pub(super) fn concatenation(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), Refusal> {
     let rank = e.dims(op.output()?).len();
-    let axis = i64::from(option(op, 0, 0)?);
-    let axis = if axis < 0 { axis + rank as i64 } else { axis };
+    let axis = from_start(option(op, 0, 0_i32)?.into(), rank);
     let is_channels = rank >= 3 && axis == rank as i64 - 1;
     let mut inputs = Vec::new();
     for x in op.inputs.iter().copied().flatten() {

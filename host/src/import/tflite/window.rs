@@ -80,10 +80,13 @@ impl<'o, 'a> Window<'o, 'a> {
 /// Emits the ONNX node of a window over a series.
 pub(super) fn series(e: &mut Emit<'_>, model: &Model<'_>, series: &Series) -> Result<(), Refusal> {
     let op = |i: usize| &model.operators[i];
+    let [first, .., last] = series.operators[..] else {
+        return refuse("it is no window over a series");
+    };
     let window = Window {
         op: op(series.window),
-        x: op(series.first).input(0)?,
-        last: op(series.last),
+        x: op(first).input(0)?,
+        last: op(last),
         is_series: true,
         spread: series.spread,
     };
@@ -183,21 +186,14 @@ pub(super) fn transpose_conv(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(), 
     let strides = [1, h * w * inner, w * inner, inner];
     let weights = permuted(&values, [inner, out, h, w], strides);
     let mut attributes = vec![ints("strides", &pair(op, 1, 0)?)];
-    let known: Vec<i64> = e
-        .dims(op.output()?)
-        .into_iter()
-        .filter(|d| *d > 0)
-        .collect();
-    match (&known[..], choice(op, 0)?) {
+    match (&e.dims(op.output()?)[..], choice(op, 0)?) {
         // all that the kernel reaches, and all that belongs to an input
         (_, 1) => {
             let [down, across] = pair(op, 1, 0)?;
             let further = [(down - h as i64).max(0), (across - w as i64).max(0)];
             attributes.push(ints("output_padding", &further));
         }
-        ([.., h, w, _], _)
-            if known.len() >= 3 && e.dims(op.output()?)[1..] == known[known.len() - 3..] =>
-        {
+        ([_, h, w, _], _) if [h, w].iter().all(|size| **size > 0) => {
             attributes.push(text("auto_pad", "SAME_UPPER"));
             attributes.push(ints("output_shape", &[*h, *w]));
         }
@@ -220,7 +216,10 @@ pub(super) fn fully_connected(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(),
     }
     let (x, y) = (op.input(0)?, op.output()?);
     let weights = op.input(1)?;
-    let inputs = match e.weights(weights)?.0[..] {
+    if !e.is_constant(weights)? {
+        return refuse("its weights are not constant");
+    }
+    let inputs = match e.dims(weights)[..] {
         [_, inputs] => inputs,
         ref dims => return refuse(format!("its weights are {dims:?}, expected [O, I]")),
     };
@@ -228,7 +227,7 @@ pub(super) fn fully_connected(e: &mut Emit<'_>, op: &Operator<'_>) -> Result<(),
     if dims.len() > 2 && dims[1..dims.len() - 1].iter().any(|dim| *dim != 1) {
         return refuse("it is applied to each of several vectors, only one is supported");
     }
-    let vector = e.integer_list(&[-1, inputs as i64]);
+    let vector = e.integer_list(&[-1, inputs]);
     let x = vec![e.name(x)?, vector];
     let mut inputs = vec![e.node("Reshape", x, vec![]), e.name(weights)?];
     if let Some(bias) = op.optional(2) {
