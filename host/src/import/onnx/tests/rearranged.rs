@@ -62,6 +62,11 @@ fn pixels_are_repeated() {
     gives(&resize, 1, [8, 15, 8], nearest);
     let half = scales().node("Resize", &["x", "", "s"], "y", &[]);
     gives(&half, 1, [8, 15, 8], nearest);
+    // a region of interest is for another mode
+    let region = scales()
+        .tensor(floats("r", &[8], &[0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
+        .node("Resize", &["x", "r", "s"], "y", &asymmetric);
+    gives(&region, 1, [8, 15, 8], nearest);
     let sizes = x().tensor(ints("s", &[4], &[1, 8, 15, 8])).node(
         "Resize",
         &["x", "", "", "s"],
