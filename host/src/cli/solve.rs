@@ -159,7 +159,15 @@ fn show(problem: &Problem, answer: &Answer) {
         let found = if name != answer.minimized {
             String::new()
         } else if answer.optimal {
-            format!(", the least there is ({} nodes)", answer.nodes)
+            let shown = [sum_of(answer, name), answer.bound].map(report::change);
+            let hidden = match shown[0] == shown[1] {
+                true => String::new(),
+                false => {
+                    let hidden = amount(sum_of(answer, name) - answer.bound);
+                    format!(" but for {hidden}, which rounding may hide")
+                }
+            };
+            format!(", the least there is{hidden} ({} nodes)", answer.nodes)
         } else {
             let bound = amount(answer.bound);
             format!(

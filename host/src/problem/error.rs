@@ -51,8 +51,17 @@ pub enum SolveError {
 pub struct Infeasible {
     /// Every limit.
     pub shortages: Vec<Shortage>,
-    /// Whether the node limit was reached before it was certain.
-    pub interrupted: bool,
+    /// Why that is not certain, if so.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why it is not certain that there is no layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The search was cut off.
+    Interrupted,
+    /// Costs are so far apart that they were not counted to the last digit.
+    Coarse,
 }
 
 /// A limit that cannot be met.
@@ -100,8 +109,15 @@ impl Infeasible {
 
 impl fmt::Display for Infeasible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.interrupted {
-            return f.write_str("no layout was found before the node limit");
+        match self.doubt {
+            None => {}
+            Some(Doubt::Interrupted) => {
+                return f.write_str("no layout was found before the node limit");
+            }
+            Some(Doubt::Coarse) => {
+                return f
+                    .write_str("no layout was found, but it is not certain that there is none");
+            }
         }
         let culprits = self.culprits();
         let limit = |s: &&Shortage| format!("{} {}", s.name, amount(s.limit));
@@ -118,8 +134,16 @@ impl std::error::Error for Infeasible {}
 
 impl Diagnostic for Infeasible {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        if self.interrupted {
-            return Some(Box::new("a higher --node-limit may find one"));
+        match self.doubt {
+            None => {}
+            Some(Doubt::Interrupted) => {
+                return Some(Box::new("a higher --node-limit may find one"));
+            }
+            Some(Doubt::Coarse) => {
+                return Some(Box::new(
+                    "costs that fit are more than 2^31 times as large as their differences: give them in larger units",
+                ));
+            }
         }
         let help = |s: &&Shortage| match s.least_with_others {
             _ if s.binds_alone() => {

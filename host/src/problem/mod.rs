@@ -19,6 +19,7 @@
 
 mod error;
 mod locate;
+mod measure;
 mod solve;
 
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ use serde::Deserialize;
 
 use crate::board::{Board, NoCycleModel};
 use crate::latency::{self, Core};
-pub use error::{Infeasible, MeasureError, Shortage, SolveError};
+pub use error::{Doubt, Infeasible, MeasureError, Shortage, SolveError};
 use locate::{Field, locate};
 pub use solve::{Answer, Neighbour};
 

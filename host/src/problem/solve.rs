@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use bitbudget_core::mckp::{Item, Solver, Status};
 
-use super::error::{Infeasible, Shortage, SolveError};
-use super::{Group, MAX_COST, MAX_ITEMS, MAX_LAYERS, PRICE, Problem};
+use super::error::{Doubt, Infeasible, Shortage, SolveError};
+use super::measure::{self, Kept, Limit, Measure, Scale};
+use super::{Group, MAX_ITEMS, MAX_LAYERS, PRICE, Problem};
 use crate::search::{Effort, Slice};
 
 /// The most limits at a time.
 const MAX_LIMITS: usize = 4;
-/// Values of a layer differ by less than this many units.
-const UNITS: f64 = (1_u64 << 31) as f64;
+/// A search is worth another one in finer units if those are so many times finer.
+const FINER: f64 = 8.0;
 /// The most nodes of a search that explains why there is no layout, or what comes next.
 const EXPLAIN_NODES: u64 = 1_000_000;
 /// The stack of a thread that solves.
@@ -28,11 +29,12 @@ pub struct Answer {
     pub costs: BTreeMap<String, u64>,
     /// The cost that was minimised, or `price`.
     pub minimized: String,
-    /// A proven lower bound of the minimum.
+    /// A proven lower bound of the minimum; the sum itself where that is proven to the last digit.
     pub bound: f64,
     /// Nodes that the search visited.
     pub nodes: u64,
-    /// Whether no layout is better: the sum is its own bound.
+    /// Whether the search ended: no layout is better by more than the sum is above the bound, which is nothing, or
+    /// what rounding to units hides.
     pub optimal: bool,
 }
 
@@ -47,154 +49,19 @@ pub struct Neighbour {
     pub smaller: Option<Answer>,
 }
 
-/// The price or a cost, by group and item.
-#[derive(Clone, Debug)]
-struct Measure {
-    name: String,
-    values: Vec<Vec<f64>>,
-    /// The least of every group.
-    least: Vec<f64>,
-    /// The unit of its integers: the greatest common divisor of whole differences that fit, else a power of two.
-    unit: f64,
-    /// Whether every difference is a whole number of units.
-    exact: bool,
-    /// Whether sums are not rounded: those of whole numbers up to 2^53.
-    sums_exactly: bool,
-}
-
-impl Measure {
-    fn new(problem: &Problem, groups: &[Group], name: &str) -> Self {
-        let value = |group: &Group, level: &String| {
-            let items = group
-                .layers
-                .iter()
-                .flat_map(|layer| &problem.layers[*layer].items);
-            let items = items.filter(|item| item.level == *level);
-            let value = |item: &super::Item| match item.costs.get(name) {
-                // exact: below 2^53
-                Some(cost) => *cost as f64,
-                None => item.price,
-            };
-            items.map(value).sum::<f64>()
-        };
-        let row = |group: &Group| {
-            group
-                .levels
-                .iter()
-                .map(|level| value(group, level))
-                .collect()
-        };
-        let values: Vec<Vec<f64>> = groups.iter().map(row).collect();
-        let least = |row: &Vec<f64>| row.iter().copied().fold(f64::INFINITY, f64::min);
-        let least: Vec<f64> = values.iter().map(least).collect();
-        let spreads = values.iter().zip(&least);
-        let spreads = spreads.flat_map(|(row, least)| row.iter().map(move |value| value - least));
-        let widest = spreads.clone().fold(0.0, f64::max);
-        let whole = values.iter().flatten().all(|value| value.fract() == 0.0);
-        let magnitudes = values.iter().flatten().map(|value| value.abs());
-        let divides = whole && magnitudes.sum::<f64>() < MAX_COST as f64;
-        let largest = |row: &Vec<f64>| {
-            row.iter()
-                .fold(0.0, |most: f64, value| most.max(value.abs()))
-        };
-        let sums_exactly = whole && values.iter().map(largest).sum::<f64>() <= MAX_COST as f64;
-        let divisor = spreads.map(|spread| spread as u64).fold(0, gcd).max(1) as f64;
-        let exact = divides && widest / divisor < UNITS;
-        let mut unit = if exact { divisor } else { 1.0 };
-        while widest / unit >= UNITS {
-            unit *= 2.0;
-        }
-        while !exact && widest > 0.0 && widest / unit < UNITS / 2.0 && unit > f64::MIN_POSITIVE {
-            unit /= 2.0;
-        }
-        Self {
-            name: name.to_owned(),
-            values,
-            least,
-            unit,
-            exact,
-            sums_exactly,
-        }
-    }
-
-    /// An item above the least of its group, in units.
-    fn units(&self, group: usize, item: usize) -> u32 {
-        ((self.values[group][item] - self.least[group]) / self.unit).round() as u32
-    }
-
-    fn least_sum(&self) -> f64 {
-        self.least.iter().sum()
-    }
-
-    /// The sum over the chosen items.
-    fn sum(&self, choice: &[usize]) -> f64 {
-        let chosen = self.values.iter().zip(choice);
-        chosen.map(|(row, item)| row[*item]).sum()
-    }
-
-    /// The limit in units that no layout within `limit` exceeds, rounding included; `None` where that
-    /// is negative.
-    fn limit_units(&self, limit: f64) -> Option<u64> {
-        let slack = match self.exact {
-            true => 0.0,
-            false => self.values.len() as f64,
-        };
-        let units = ((limit - self.least_sum()) / self.unit).floor() + slack;
-        (units >= 0.0).then_some(units as u64)
-    }
-
-    /// The most that rounding adds up to in a comparison of two sums.
-    fn tolerance(&self) -> f64 {
-        if self.sums_exactly {
-            return 0.0;
-        }
-        let magnitudes = self.values.iter().flatten().map(|value| value.abs());
-        magnitudes.sum::<f64>() * f64::EPSILON
-    }
-}
-
-/// The greatest common divisor; that of 0 and a number is the number.
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// A limit on a measure; a strict one must not be reached.
-#[derive(Clone, Copy)]
-struct Limit<'a> {
-    measure: &'a Measure,
-    most: f64,
-    strict: bool,
-}
-
-impl Limit<'_> {
-    fn allows(&self, choice: &[usize]) -> bool {
-        let sum = self.measure.sum(choice);
-        if self.strict {
-            sum < self.most - self.measure.tolerance()
-        } else {
-            sum <= self.most + self.measure.tolerance()
-        }
-    }
-
-    /// The most units that a layout within the limit has.
-    fn units(&self) -> Option<u64> {
-        let units = self.measure.limit_units(self.most)?;
-        // the limit of an exact measure that is strict is the sum of a layout
-        units.checked_sub(u64::from(self.strict && self.measure.exact))
-    }
-}
-
 /// The result of a search: one item per group.
 struct Found {
     choice: Vec<usize>,
+    sum: f64,
     bound: f64,
     nodes: u64,
     optimal: bool,
 }
 
-/// Why a search found nothing: whether that is certain.
+/// A search found nothing.
 struct Nothing {
-    interrupted: bool,
+    /// Why it is not certain that there is nothing.
+    doubt: Option<Doubt>,
 }
 
 impl Problem {
@@ -203,7 +70,8 @@ impl Problem {
     ///
     /// Values are counted in a power of two at most 2^-30 of the largest difference within a layer, and
     /// whole numbers exactly, if their differences divided by their greatest common divisor are below
-    /// 2^31; limits hold for the values as given.
+    /// 2^31; items that no layout within the limits can have, or no better one, do not count. Limits hold for the
+    /// values as given.
     ///
     /// # Errors
     /// [`SolveError`].
@@ -223,7 +91,7 @@ impl Problem {
             Ok(found) => Ok(measures.answer(objective, &found)),
             Err(nothing) => Err(SolveError::Infeasible(Infeasible {
                 shortages: measures.shortages(effort),
-                interrupted: nothing.interrupted,
+                doubt: nothing.doubt,
             })),
         }
     }
@@ -323,10 +191,11 @@ impl<'a> Measures<'a> {
         Answer {
             costs: self.problem.costs().iter().map(cost).collect(),
             minimized: objective.name.clone(),
-            bound: if found.optimal && objective.name == PRICE {
-                price
-            } else {
-                found.bound
+            bound: match objective.name == PRICE {
+                // as it was added up
+                true if found.bound >= found.sum => price,
+                true => found.bound.min(price),
+                false => found.bound,
             },
             price,
             levels,
@@ -374,7 +243,7 @@ impl<'a> Measures<'a> {
                 name: measure.name.clone(),
                 limit: most,
                 least: measure.least_sum(),
-                least_with_others: found.map(|found| measure.sum(&found.choice)),
+                least_with_others: found.map(|found| found.bound),
                 largest,
             }
         };
@@ -392,59 +261,106 @@ fn explaining<'a>(effort: &Effort<'a>) -> Effort<'a> {
 }
 
 /// Minimises one measure within limits on others.
+///
+/// Where values are not counted exactly, the search is repeated without the items that no better layout can have, as
+/// long as the others are counted in much finer units.
 fn search(
     objective: &Measure,
     limits: &[Limit<'_>],
     effort: &Effort<'_>,
 ) -> Result<Found, Nothing> {
-    match limits.len() {
-        0 | 1 => on_a_thread::<1>(objective, limits, effort),
-        2 => on_a_thread::<2>(objective, limits, effort),
-        3 => on_a_thread::<3>(objective, limits, effort),
-        _ => on_a_thread::<4>(objective, limits, effort),
+    let nothing = Nothing { doubt: None };
+    let mut kept = measure::within(&objective.values, limits).ok_or(nothing)?;
+    let mut scale = Scale::new(objective, &kept);
+    let mut found = on_a_thread(objective, &kept, limits, effort)?;
+    while found.optimal && !scale.is_exact {
+        let room = found.sum + scale.tolerance - scale.least_sum();
+        let is_narrower = objective.narrow(&scale, room, &mut kept);
+        let finer = Scale::new(objective, &kept);
+        if !is_narrower || finer.widest * FINER > scale.widest {
+            break;
+        }
+        let left = Effort {
+            node_limit: effort.node_limit.saturating_sub(found.nodes),
+            ..*effort
+        };
+        let Ok(mut next) = on_a_thread(objective, &kept, limits, &left) else {
+            break;
+        };
+        next.nodes += found.nodes;
+        if !next.optimal || next.sum > found.sum {
+            found.nodes = next.nodes;
+            break;
+        }
+        (found, scale) = (next, finer);
     }
+    Ok(found)
 }
 
 /// The solver is larger than what threads have as their stack.
-fn on_a_thread<const D: usize>(
+fn on_a_thread(
     objective: &Measure,
+    kept: &Kept,
     limits: &[Limit<'_>],
     effort: &Effort<'_>,
 ) -> Result<Found, Nothing> {
+    let of_size = match limits.len() {
+        0 | 1 => of_size::<1>,
+        2 => of_size::<2>,
+        3 => of_size::<3>,
+        _ => of_size::<4>,
+    };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-        let run = || {
-            if objective.values.len() <= 64 {
-                within::<64, D>(objective, limits, effort)
-            } else {
-                within::<MAX_LAYERS, D>(objective, limits, effort)
-            }
-        };
+        let run = || of_size(objective, kept, limits, effort);
         let thread = thread.spawn_scoped(scope, run).expect("a thread");
         thread.join().expect("the solver does not panic")
     })
 }
 
-fn within<const N: usize, const D: usize>(
+fn of_size<const D: usize>(
     objective: &Measure,
+    kept: &Kept,
     limits: &[Limit<'_>],
     effort: &Effort<'_>,
 ) -> Result<Found, Nothing> {
+    if objective.values.len() <= 64 {
+        within::<64, D>(objective, kept, limits, effort)
+    } else {
+        within::<MAX_LAYERS, D>(objective, kept, limits, effort)
+    }
+}
+
+fn within<const N: usize, const D: usize>(
+    objective: &Measure,
+    kept: &Kept,
+    limits: &[Limit<'_>],
+    effort: &Effort<'_>,
+) -> Result<Found, Nothing> {
+    let scale = Scale::new(objective, kept);
+    let scales: Vec<Scale> = limits
+        .iter()
+        .map(|limit| Scale::new(limit.measure, kept))
+        .collect();
     let mut most = [u64::MAX; D];
-    for (most, limit) in most.iter_mut().zip(limits) {
-        *most = limit.units().ok_or(Nothing { interrupted: false })?;
+    for ((most, limit), scale) in most.iter_mut().zip(limits).zip(&scales) {
+        *most = limit.units(scale).ok_or(Nothing { doubt: None })?;
     }
     let item = |group: usize, item: usize| Item {
         cost: core::array::from_fn(|d| {
-            let limit = limits.get(d);
-            limit.map_or(0, |limit| limit.measure.units(group, item))
+            let limit = limits.get(d).zip(scales.get(d));
+            limit.map_or(0, |(limit, scale)| {
+                scale.units(group, limit.measure.values[group][item])
+            })
         }),
         // below 2^31
-        price: objective.units(group, item).cast_signed(),
+        price: scale
+            .units(group, objective.values[group][item])
+            .cast_signed(),
         class: 0,
     };
-    let groups = objective.values.iter().enumerate();
-    let groups = groups.map(|(group, row)| (0..row.len()).map(move |at| item(group, at)));
+    let groups = kept.iter().enumerate();
+    let groups = groups.map(|(group, kept)| kept.iter().map(move |at| item(group, *at)));
     let mut solver = Box::new(Solver::<N, MAX_ITEMS, D>::empty());
     let fits = solver.set_groups(groups);
     fits.expect("the problem was checked");
@@ -458,43 +374,49 @@ fn within<const N: usize, const D: usize>(
             let found = solution.as_ref().ok();
             Slice {
                 nodes: found.map(|solution| solution.nodes),
-                gap: found.map(|solution| solution.gap() as f64 * objective.unit),
+                gap: found.map(|solution| solution.gap() as f64 * scale.unit),
                 is_done: solver.is_done(),
                 found: solution,
             }
         });
+        let coarse = relaxed.map(|_| Doubt::Coarse);
         let solution = solution.map_err(|error| Nothing {
-            interrupted: !error.proven,
+            doubt: match error.proven {
+                true => coarse,
+                false => Some(Doubt::Interrupted),
+            },
         })?;
-        let slack = match objective.exact {
-            true => 0.0,
-            false => solution.choice.len() as f64 / 2.0,
-        };
-        let bound = objective.least_sum() + (solution.bound as f64 - slack) * objective.unit;
-        let choice: Vec<usize> = solution
-            .choice
-            .iter()
-            .map(|item| usize::from(*item))
+        let bound = scale.least_sum() + (solution.bound as f64 - scale.slack()) * scale.unit;
+        let chosen = solution.choice.iter().zip(kept);
+        let choice: Vec<usize> = chosen
+            .map(|(item, kept)| kept[usize::from(*item)])
             .collect();
         // a sum in units may hide that a limit is exceeded by less than rounding
-        let exceeded = limits.iter().position(|limit| !limit.allows(&choice));
+        let mut checked = limits.iter().zip(&scales);
+        let exceeded = checked.position(|(limit, scale)| !limit.allows(scale, &choice));
         let Some(d) = exceeded else {
             let sum = objective.sum(&choice);
             let is_least = relaxed.is_none_or(|bound| sum <= bound);
             let optimal = solution.status == Status::Optimal && is_least;
             let bound = relaxed.unwrap_or(bound);
             return Ok(Found {
-                bound: if optimal { sum } else { bound.min(sum) },
+                bound: match optimal && (scale.is_exact || relaxed.is_some()) {
+                    true => sum,
+                    false => bound.min(sum),
+                },
+                sum,
                 nodes: spent,
                 optimal,
                 choice,
             });
         };
         if !has_effort {
-            return Err(Nothing { interrupted: true });
+            let doubt = Some(Doubt::Interrupted);
+            return Err(Nothing { doubt });
         }
         relaxed.get_or_insert(bound);
         let less = solution.cost[d].checked_sub(1);
-        most[d] = less.ok_or(Nothing { interrupted: false })?;
+        let doubt = Some(Doubt::Coarse);
+        most[d] = less.ok_or(Nothing { doubt })?;
     }
 }
