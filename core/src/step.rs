@@ -425,7 +425,7 @@ impl Step<'_> {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::Reshape
-            | Op::Softmax
+            | Op::Softmax { .. }
             | Op::Unary(_)
             | Op::Mul
             | Op::Concat
@@ -455,7 +455,7 @@ impl Step<'_> {
                 pool::average(&geometry, count_padding, a, activation, target);
             }
             Op::Reshape => reshape::run(a, activation, target),
-            Op::Softmax => softmax::run(a, activation, target),
+            Op::Softmax { log } => softmax::run(a, (input.c.into(), log), activation, target),
             Op::Unary(function) => unary::run(function, a, activation, self.table, target),
             Op::Mul => mul::run(a, b, activation, target),
             Op::Concat => {
@@ -483,7 +483,7 @@ impl Step<'_> {
             | Op::Dense
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
-            | Op::Softmax
+            | Op::Softmax { .. }
             | Op::Concat
             | Op::Rearrange(_) => {}
         }

@@ -8,7 +8,7 @@ use bitbudget_core::quant::QParams;
 
 use crate::board::Board;
 use crate::capacity::{self, HostNetwork, HostPlan, MAX_LAYERS};
-use crate::graph::Graph;
+use crate::graph::{Graph, Output};
 use crate::latency::{self, Core};
 use crate::profile::DEFAULT_LEVELS;
 use crate::size::{Sizes, items_of};
@@ -37,6 +37,8 @@ pub struct Analysis {
     pub network: Box<HostNetwork>,
     /// The names of its layers.
     pub names: Vec<String>,
+    /// The model's outputs: where they are several, one behind the other in the network's.
+    pub outputs: Vec<Output>,
     /// Parameters of every layer: weights and biases.
     pub parameters: Vec<u64>,
     /// What it takes with all layers at one level, for each of [`DEFAULT_LEVELS`].
@@ -104,6 +106,7 @@ impl Analysis {
             uniform: uniform.to_vec(),
             network,
             names,
+            outputs: graph.outputs.clone(),
             parameters,
         })
     }

@@ -7,7 +7,7 @@ use candle_core::{Result, Tensor};
 
 use crate::dataset::{Dataset, real_inputs};
 use crate::graph::FloatModel;
-use crate::loss::{Loss, Objective, Score, Target};
+use crate::loss::{Head, Loss, Objective, Score, Target};
 
 /// Bytes of activations that one batch may take.
 const BATCH_BYTES: usize = 16 << 20;
@@ -48,11 +48,7 @@ impl<'a> Batches<'a> {
             model,
             data,
             preprocess,
-            objective: Objective::new(
-                loss,
-                model.graph.layers.last().map(|layer| layer.op),
-                model.graph.shape(model.graph.layers.len()),
-            ),
+            objective: Objective::new(loss, Head::of_graph(&model.graph)),
             labels: data.labels.as_deref().filter(|_| loss.is_of_labels()),
             len: (BATCH_BYTES / sample.max(1)).clamp(1, BATCH_LEN),
         }

@@ -181,6 +181,9 @@ impl Subject {
         let calibration: Vec<Mean> = self.measure(Pass::Calibration, &layouts, None, progress)?;
         let test: Vec<Each> = self.measure(Pass::Test, &layouts, None, progress)?;
         let test_means: Vec<Mean> = test.iter().map(|each| each.mean).collect();
+        if !test_means.iter().all(|mean| mean.loss().is_finite()) {
+            candle_core::bail!("the outputs for the test data are not finite numbers")
+        }
         let test_scores: Vec<Vec<Score>> = test.into_iter().map(Each::into_scores).collect();
         let rows = chosen.into_iter().map(|(choice, at)| Row {
             predicted_loss: calibration[0].loss() + choice.predicted,

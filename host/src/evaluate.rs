@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::capacity::{HostEngine, HostImage, HostPlan};
 use crate::dataset::{DataError, Dataset, Pixels};
-use crate::loss::{Loss, LossError, Objective, Score, Target};
+use crate::loss::{Head, Loss, LossError, Objective, Score, Target};
 
 /// Memory that an engine can be lent: aligned, of exactly the asked size.
 #[derive(Debug)]
@@ -62,10 +62,21 @@ pub enum EvaluateError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Loss(#[from] LossError),
+    /// An output is no number.
+    #[error("the outputs for image {image} are not finite numbers")]
+    #[diagnostic(help("{NOT_FINITE}"))]
+    NotFinite {
+        /// The first such image.
+        image: usize,
+    },
     /// The engine refused.
     #[error("the engine refused")]
     Engine(#[from] EngineError),
 }
+
+/// What may help where outputs are not finite.
+pub const NOT_FINITE: &str = "are the data those that the model was made for, with the --scale, --mean and --std of its \
+    profile? An FP32 layer overflows beyond 3e38";
 
 /// The reference of an evaluation.
 #[derive(Clone, Copy, Debug)]
@@ -94,10 +105,10 @@ pub fn evaluate(
     const REPORTED: usize = 50;
     // samples that share an engine: a few chunks for each core, so that all finish together
     let chunk_len = data.len.div_ceil(4 * rayon::current_num_threads()).max(1);
-    let output = image.network().output_shape();
-    let output_len = output.len();
-    let labels = match Loss::or_found(Some(against.loss), data, output)?.is_of_labels() {
-        true => Some(data.labels_below(output_len, against.data_path)?),
+    let output_len = image.network().output_shape().len();
+    let head = Head::of(image.network());
+    let labels = match Loss::or_found(Some(against.loss), data, head)?.is_of_labels() {
+        true => Some(data.labels_below(head.classes(), against.data_path)?),
         false => None,
     };
     let sample_len = data.height * data.width * data.channels;
@@ -120,8 +131,11 @@ pub fn evaluate(
     };
     let chunks = (0..data.len.div_ceil(chunk_len)).into_par_iter().map(chunk);
     let outputs = chunks.collect::<Result<Vec<_>, _>>()?.concat();
-    let last = image.network().layers.last().map(|layer| layer.op);
-    let mut objective = Objective::new(against.loss, last, output);
+    if let Some(at) = outputs.iter().position(|x| !x.is_finite()) {
+        let image = at / output_len;
+        return Err(EvaluateError::NotFinite { image });
+    }
+    let mut objective = Objective::new(against.loss, head);
     objective.temperature = match (against.loss, labels, against.fp32) {
         (Loss::Calibrated, Some(labels), None) => objective.fit(&outputs, labels),
         (_, _, fp32) => fp32.map_or(1.0, |fp32| fp32.temperature),

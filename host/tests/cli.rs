@@ -1411,6 +1411,13 @@ fn an_output_replaces_nothing_else() {
             "not a log",
         ),
         (
+            onto(
+                &["emulate", "digits.image", "--budget", "60%", "--log"],
+                "test_labels.npy",
+            ),
+            "not a log",
+        ),
+        (
             onto(&["emulate", "digits.image", "--measure"], "digits.image"),
             "input digits.image",
         ),

@@ -139,9 +139,9 @@ impl Builder {
         self.push(Op::Reshape, &[input], output)
     }
 
-    /// A softmax.
-    pub fn softmax(&mut self, input: usize) -> usize {
-        self.push(Op::Softmax, &[input], self.shape(input))
+    /// A softmax, or its logarithm.
+    pub fn softmax(&mut self, input: usize, log: bool) -> usize {
+        self.push(Op::Softmax { log }, &[input], self.shape(input))
     }
 
     /// A function of every element.

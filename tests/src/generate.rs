@@ -253,7 +253,8 @@ pub fn model_at(seed: u64, style: Style, layers: usize, levels: &[Level]) -> Mod
                 if builder.len() + 1 < layers {
                     continue;
                 }
-                builder.softmax(tensor)
+                let log = builder.len().is_multiple_of(2);
+                builder.softmax(tensor, log)
             }
         };
     }

@@ -163,6 +163,7 @@ impl Model {
         Graph {
             input: self.network.input,
             layers: layers.collect(),
+            outputs: Vec::new(),
         }
     }
 

@@ -38,7 +38,9 @@ pub fn tamper(rng: &mut SmallRng, model: &mut Model) {
         9 => {
             chosen.op = match rng.random_range(0..10) {
                 0 => Op::Reshape,
-                1 => Op::Softmax,
+                1 => Op::Softmax {
+                    log: size.is_multiple_of(2),
+                },
                 2 => Op::MaxPool { window: any },
                 3 => Op::AvgPool {
                     window: any,
@@ -109,7 +111,7 @@ fn set_window(op: &mut Op, size: u16, rng: &mut SmallRng) {
                 alpha: [f32::NAN, f32::INFINITY, 3e38][rng.random_range(0..3)],
             };
         }
-        Op::Dense | Op::Add | Op::Reshape | Op::Softmax | Op::Mul | Op::Concat => {}
+        Op::Dense | Op::Add | Op::Reshape | Op::Softmax { .. } | Op::Mul | Op::Concat => {}
         Op::Rearrange(of) => match rng.random_range(0..4) {
             0 => of.repeats = rng.random_range(0..9),
             1 => of.counts[1] = size,
@@ -139,7 +141,7 @@ pub fn repair(model: &mut Model) {
             Op::Conv2d { window, .. } => fitted(window, chosen.output.c),
             Op::MaxPool { window } | Op::AvgPool { window, .. } => fitted(window, input.c),
             Op::Dense => Some(Shape::vector(chosen.output.c)),
-            Op::Add | Op::Softmax | Op::Unary(_) | Op::Mul => Some(input),
+            Op::Add | Op::Softmax { .. } | Op::Unary(_) | Op::Mul => Some(input),
             Op::Concat => Some(Shape {
                 c: input.c.saturating_add(other.c),
                 ..input

@@ -57,6 +57,7 @@ fn pixelwise(rng: &mut SmallRng, size: u16, classes: u16) -> Graph {
                 Shape::new(size, size, classes),
             ),
         ],
+        outputs: Vec::new(),
     }
 }
 
@@ -195,17 +196,35 @@ fn models_with_one_output_have_the_squared_difference() {
     assert_eq!(found.origin.loss, Loss::Mse);
     assert_finite(&found);
     assert!(found.unseen.is_empty());
-    for loss in [Loss::Kl, Loss::Labels] {
-        let asked = Options {
-            loss: Some(loss),
-            ..options.clone()
+}
+
+#[test]
+fn models_with_one_output_tell_yes_from_no() {
+    let mut rng = SmallRng::seed_from_u64(5);
+    let graph = pixelwise(&mut rng, 6, 2);
+    let graph = with_head(&mut rng, graph, 1);
+    let mut data = images(&mut rng, graph.input, 24);
+    data.labels = Some((0..24).map(|i| i % 2).collect());
+    for metric in Metric::ALL {
+        let options = Options {
+            metric,
+            refine: 2,
+            ..Options::default()
         };
-        let refused = run(&graph, &data, &asked);
-        let Err(ProfileError::Objective(LossError::OneClass { loss: told, .. })) = refused else {
-            panic!("{refused:?}");
-        };
-        assert_eq!(told, loss);
+        let found = run(&graph, &data, &options).expect("a profile");
+        assert_eq!(found.origin.loss, Loss::Calibrated);
+        assert_finite(&found);
+        assert!(found.fp32_raw_loss > 0.0);
     }
+    data.labels = Some(vec![2; 24]);
+    let found = run(&graph, &data, &Options::default()).expect("a profile");
+    assert_eq!(found.origin.loss, Loss::Mse);
+    let asked = Options {
+        loss: Some(Loss::Labels),
+        ..Options::default()
+    };
+    let refused = run(&graph, &data, &asked).expect_err("a label of no class");
+    assert!(matches!(refused, ProfileError::Data(_)), "{refused}");
 }
 
 #[test]

@@ -47,6 +47,7 @@ fn dense(seed: u64, inputs: u16, classes: u16, samples: usize) -> (Graph, Datase
     let graph = Graph {
         input: Shape::vector(inputs),
         layers: vec![layer],
+        outputs: Vec::new(),
     };
     let data = Dataset {
         height: 1,

@@ -218,24 +218,27 @@ fn dense_pools_add_and_softmax_equal_candles_own() {
                 pixels(&(&x + &x).expect("a sum"))
             },
         );
-        check(
-            "softmax",
-            &|b| {
-                b.softmax(0);
-            },
-            &|_, real| {
-                let x = Tensor::from_slice(real, real.len(), &Device::Cpu).expect("a row");
-                let largest = x.max(0).expect("a maximum");
-                let exp = x
-                    .broadcast_sub(&largest)
-                    .and_then(|x| x.exp())
-                    .expect("powers");
-                let sum = exp.sum_all().expect("a sum");
-                exp.broadcast_div(&sum)
-                    .and_then(|x| x.to_vec1())
-                    .expect("a softmax")
-            },
-        );
+        for log in [false, true] {
+            let softmax = |pixel: &[f32]| -> Vec<f32> {
+                let exp: Vec<f64> = pixel.iter().map(|x| f64::from(*x).exp()).collect();
+                let sum: f64 = exp.iter().sum();
+                let each = exp.iter().map(|exp| match log {
+                    true => (exp / sum).ln(),
+                    false => exp / sum,
+                });
+                each.map(|x| x as f32).collect()
+            };
+            check(
+                if log { "log-softmax" } else { "softmax" },
+                &|b| {
+                    b.softmax(0, log);
+                },
+                &|_, real| {
+                    let pixels = real.chunks(usize::from(input.c));
+                    pixels.flat_map(softmax).collect()
+                },
+            );
+        }
     }
 }
 
@@ -248,6 +251,6 @@ fn every_operator_is_compared() {
         .collect();
     names.sort_unstable();
     names.dedup();
-    // ten, and every function under its own name
-    assert_eq!(names.len(), 22, "{names:?}");
+    // eleven, and every function under its own name
+    assert_eq!(names.len(), 23, "{names:?}");
 }

@@ -243,7 +243,7 @@ fn tensors_that_a_softmax_reads_as_well_are_counted() {
             let conv = builder.conv(tensor, Window::square(1, 1, 0), 1, channels);
             tensor = match builder.rng.random_range(0..4) {
                 0 => {
-                    let softmax = builder.softmax(tensor);
+                    let softmax = builder.softmax(tensor, false);
                     builder.add(conv, softmax)
                 }
                 _ => conv,

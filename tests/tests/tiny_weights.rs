@@ -95,6 +95,7 @@ impl Case {
         let graph = Graph {
             input: shape,
             layers: vec![layer],
+            outputs: Vec::new(),
         };
         (graph, data)
     }

@@ -5,7 +5,7 @@ use super::ImageError;
 /// The first eight bytes of every image.
 pub const MAGIC: [u8; 8] = *b"bitbudgt";
 /// The version of the format that this crate reads and writes.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// Bytes before the network section.
 pub const HEADER_BYTES: usize = 28;
 /// Bytes behind the blocks section.

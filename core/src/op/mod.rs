@@ -64,8 +64,11 @@ pub enum Op {
     /// Another shape for the elements, kept in `[H, W, C]` order; also carries an activation that
     /// no other operator could take in.
     Reshape,
-    /// exp(x) / Σ exp(x) over all elements; always reads and computes FP32.
-    Softmax,
+    /// exp(x) / Σ exp(x) over the channels of each pixel; always reads and computes FP32.
+    Softmax {
+        /// Whether the logarithm of that.
+        log: bool,
+    },
     /// A function of every element.
     Unary(Function),
     /// Product of two tensors, element by element; the second one has the shape of the first one, or one element for
@@ -207,7 +210,8 @@ impl Op {
             Self::MaxPool { .. } => "max-pool",
             Self::AvgPool { .. } => "avg-pool",
             Self::Reshape => "reshape",
-            Self::Softmax => "softmax",
+            Self::Softmax { log: false } => "softmax",
+            Self::Softmax { log: true } => "log-softmax",
             Self::Unary(function) => function.name(),
             Self::Mul => "mul",
             Self::Concat => "concat",
@@ -225,7 +229,7 @@ impl Op {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::Reshape
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Unary(_)
             | Self::Rearrange(_) => 1,
         }
@@ -240,7 +244,7 @@ impl Op {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::Reshape
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Unary(_)
             | Self::Mul
             | Self::Concat
@@ -257,7 +261,7 @@ impl Op {
             | Self::Dense
             | Self::Add
             | Self::AvgPool { .. }
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Unary(_)
             | Self::Mul => false,
         }
@@ -273,7 +277,7 @@ impl Op {
             | Self::Dense
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Concat
             | Self::Rearrange(_) => false,
         }
@@ -290,7 +294,7 @@ impl Op {
             | Self::Reshape
             | Self::Concat
             | Self::Rearrange(_) => true,
-            Self::MaxPool { .. } | Self::Softmax | Self::Unary(_) | Self::Mul => false,
+            Self::MaxPool { .. } | Self::Softmax { .. } | Self::Unary(_) | Self::Mul => false,
         }
     }
 
@@ -299,7 +303,7 @@ impl Op {
     pub const fn input_need(&self, level: Level) -> Option<Form> {
         match self {
             Self::Conv2d { .. } | Self::Dense => Some(level.input_form()),
-            Self::Softmax => Some(Form::F32),
+            Self::Softmax { .. } => Some(Form::F32),
             Self::Add
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
@@ -332,7 +336,7 @@ impl Op {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::Reshape
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Unary(_)
             | Self::Mul
             | Self::Concat
@@ -373,7 +377,7 @@ impl Op {
             | Self::MaxPool { .. }
             | Self::AvgPool { .. }
             | Self::Reshape
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Unary(_)
             | Self::Rearrange(_) => input == other,
         };
@@ -392,7 +396,7 @@ impl Op {
             }
             Self::Dense => Shape::vector(output.c),
             Self::Unary(function) if !function.is_usable() => return Err(OpError::Function),
-            Self::Add | Self::Softmax | Self::Unary(_) | Self::Mul => input,
+            Self::Add | Self::Softmax { .. } | Self::Unary(_) | Self::Mul => input,
             Self::Concat => Shape {
                 c: input.c.checked_add(other.c).ok_or(OpError::Channels)?,
                 ..input

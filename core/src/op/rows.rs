@@ -16,10 +16,11 @@ impl Op {
             | Self::Add
             | Self::Unary(_)
             | Self::Mul
+            | Self::Softmax { .. }
             | Self::Concat
             | Self::Rearrange(_) => true,
             Self::Reshape => input.h == output.h,
-            Self::Dense | Self::Softmax => false,
+            Self::Dense => false,
         }
     }
 
@@ -37,7 +38,7 @@ impl Op {
             Self::Add
             | Self::Reshape
             | Self::Dense
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Unary(_)
             | Self::Mul
             | Self::Concat => {
@@ -72,7 +73,7 @@ impl Op {
             | Self::Dense
             | Self::Add
             | Self::Reshape
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Unary(_)
             | Self::Mul
             | Self::Concat => {}
@@ -91,7 +92,7 @@ impl Op {
             | Self::Add
             | Self::MaxPool { .. }
             | Self::Reshape
-            | Self::Softmax
+            | Self::Softmax { .. }
             | Self::Unary(_)
             | Self::Mul
             | Self::Concat

@@ -1,15 +1,27 @@
-//! exp(x) / Σ exp(x).
+//! exp(x) / Σ exp(x) over the channels of each pixel, or its logarithm.
 
 use crate::op::Activation;
 use crate::tensor::{View, ViewMut};
 
-/// The softmax over all elements of `input`, shifted by the largest so that nothing overflows.
+/// The softmax over every `channels` elements of `input`, shifted by the largest so that nothing overflows.
 #[inline(never)]
-pub(crate) fn run(input: View<'_>, activation: Activation, output: &mut ViewMut<'_>) {
-    let elements = 0..output.len();
-    let reals = elements.clone().map(|i| input.real(i));
-    let largest = reals.fold(f32::NEG_INFINITY, f32::max);
-    let exp = |i: usize| libm::expf(input.real(i) - largest);
-    let sum: f32 = elements.clone().map(exp).sum();
-    output.put_each(0, elements.map(|i| exp(i) / sum), activation);
+pub(crate) fn run(
+    input: View<'_>,
+    (channels, is_log): (usize, bool),
+    activation: Activation,
+    output: &mut ViewMut<'_>,
+) {
+    for first in (0..input.len()).step_by(channels) {
+        let real = |i: usize| input.real(first + i);
+        let largest = (0..channels).map(real).fold(f32::NEG_INFINITY, f32::max);
+        let sum: f32 = (0..channels).map(|i| libm::expf(real(i) - largest)).sum();
+        let shift = libm::logf(sum);
+        output.put_indexed(first, channels, activation, &|i| {
+            let shifted = real(i) - largest;
+            match is_log {
+                true => shifted - shift,
+                false => libm::expf(shifted) / sum,
+            }
+        });
+    }
 }

@@ -2,6 +2,7 @@
 
 use bitbudget::analyze::{Analysis, Uniform};
 use bitbudget::board::Board;
+use bitbudget::graph::Output;
 use bitbudget::latency::Core;
 use bitbudget_core::level::Level;
 use bitbudget_core::op::Op;
@@ -157,6 +158,23 @@ fn print_layers(analysis: &Analysis) {
         analysis.parameters.iter().sum::<u64>().to_string(),
     ]);
     report::print_table(&table);
+    for (output, first) in placed(analysis) {
+        let elements = match analysis.outputs.len() {
+            1 => String::new(),
+            _ => format!(", elements {first} to {}", first + output.shape.len() - 1),
+        };
+        say!("output {}: {}{elements}", output.name, output.shape);
+    }
+}
+
+/// The outputs, each with its first element in the network's output.
+fn placed(analysis: &Analysis) -> impl Iterator<Item = (&Output, usize)> {
+    let mut end = 0;
+    analysis.outputs.iter().map(move |output| {
+        let first = end;
+        end += output.shape.len();
+        (output, first)
+    })
 }
 
 fn print_levels(analysis: &Analysis, device: &Device) {
@@ -251,10 +269,19 @@ fn analysis_json(analysis: &Analysis, device: &Device) -> Value {
             "fits": device.is_limited().then_some(beyond.is_empty()),
         })
     });
+    let outputs = placed(analysis).map(|(output, first)| {
+        json!({
+            "name": output.name,
+            "shape": output.shape.to_string(),
+            "first": first,
+            "elements": output.shape.len(),
+        })
+    });
     json!({
         "kind": "analysis",
         "input": network.input.to_string(),
         "output": network.output_shape().to_string(),
+        "outputs": outputs.collect::<Vec<_>>(),
         "macs": analysis.macs(),
         "parameters": analysis.parameters.iter().sum::<u64>(),
         "board": device.board.as_ref().map(|board| &board.name),

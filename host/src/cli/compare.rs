@@ -227,13 +227,13 @@ impl Report {
     }
 
     fn print(&self) {
-        let accuracy = report::accuracy(self.loss);
         let of = |mean: &Mean| {
-            format!(
-                "loss {}, {accuracy} {}",
-                report::fp32_loss(self.loss, mean.loss(), mean.raw_loss()),
-                report::percent(mean.accuracy())
-            )
+            let loss = report::fp32_loss(self.loss, mean.loss(), mean.raw_loss());
+            let accuracy = report::accuracy(self.loss).map(|name| {
+                let accuracy = report::percent(mean.accuracy());
+                format!(", {name} {accuracy}")
+            });
+            format!("loss {loss}{}", accuracy.unwrap_or_default())
         };
         say!(
             "FP32: calibration {}; test {}\n",
@@ -332,6 +332,7 @@ impl Report {
     }
 
     fn json(&self) -> Value {
+        let accuracy = |value: f64| report::accuracy(self.loss).map(|_| value);
         let rows = self.rows.iter().map(|row| {
             json!({
                 "budget": row.choice.budget.to_string(),
@@ -346,8 +347,8 @@ impl Report {
                 "test_loss_se": row.change.loss.standard_error,
                 "raw_test_loss": row.test.raw_loss(),
                 "raw_test_loss_se": row.change.raw.standard_error,
-                "test_accuracy": row.test.accuracy(),
-                "test_accuracy_se": row.change.accuracy.standard_error,
+                "test_accuracy": accuracy(row.test.accuracy()),
+                "test_accuracy_se": accuracy(row.change.accuracy.standard_error),
             })
         });
         let oracle = self.budgets().into_iter().filter_map(|budget| {
@@ -381,7 +382,7 @@ impl Report {
             "fp32_test_loss": self.fp32[1].loss(),
             "raw_fp32_calib_loss": self.fp32[0].raw_loss(),
             "raw_fp32_test_loss": self.fp32[1].raw_loss(),
-            "fp32_test_accuracy": self.fp32[1].accuracy(),
+            "fp32_test_accuracy": accuracy(self.fp32[1].accuracy()),
             "rows": rows.collect::<Vec<_>>(),
             "oracle": oracle.collect::<Vec<_>>(),
             "oracle_samples": self.oracle.as_ref().map(|oracle| oracle.test[0].count),

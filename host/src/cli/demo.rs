@@ -9,7 +9,7 @@ use bitbudget::budget::BudgetText;
 use bitbudget::dataset::{self, Dataset, LoadOptions};
 use bitbudget::file::{self, Content, FileError};
 use bitbudget::graph::Graph;
-use bitbudget::loss::Loss;
+use bitbudget::loss::{Head, Loss};
 use bitbudget::profile::{self, Control, Options};
 use bitbudget::{import, pack};
 use bitbudget_core::network::Preprocess;
@@ -111,7 +111,7 @@ impl Demo {
         let given = Given {
             data: &data,
             path: folder,
-            loss: Loss::or_found(None, &data, image.network().output_shape())?,
+            loss: Loss::or_found(None, &data, Head::of(image.network()))?,
             target: &Target::RAM,
         };
         let report = Report::new(&image, given, Baseline::Own, &budgets(&BUDGETS)?)?;

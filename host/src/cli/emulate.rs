@@ -49,11 +49,17 @@ pub(crate) struct Emulate {
     json: bool,
 }
 
-/// A log of any form: it has no beginning of its own.
-const LOG: Content = Content {
-    name: "a log",
-    starts: |start| !Source::matches(start) && !start.starts_with(b"\x7fELF"),
-};
+/// The content that a log may replace: it has no beginning of its own, so only a name that says so tells one.
+fn log_content(path: &Path) -> Content {
+    let is_log = path.extension().is_some_and(|extension| extension == "log");
+    Content {
+        name: "a log (*.log)",
+        starts: match is_log {
+            true => |start| !Source::matches(start) && !start.starts_with(b"\x7fELF"),
+            false => |_| false,
+        },
+    }
+}
 
 impl Emulate {
     pub(crate) fn run(self) -> Outcome {
@@ -70,7 +76,7 @@ impl Emulate {
                 .into_iter()
                 .chain(self.board.firmware());
             let inputs: Vec<&Path> = data.chain(others).collect();
-            file::check_output(path, LOG, &inputs)?;
+            file::check_output(path, log_content(path), &inputs)?;
         }
         let start = || self.board.start(self.log.as_deref());
         if let Some(output) = &self.measure.output {

@@ -8,7 +8,7 @@ use bitbudget::dataset::Dataset;
 use bitbudget::evaluate::{Against, Evaluation, evaluate};
 use bitbudget::file;
 use bitbudget::import::{self, Sizes};
-use bitbudget::loss::{Changes, Loss};
+use bitbudget::loss::{Changes, Head, Loss};
 use bitbudget::pack;
 use bitbudget_core::level::Level;
 use bitbudget_core::price::PriceItem;
@@ -55,7 +55,7 @@ impl Eval {
         let image = parse_image(&self.image, &bytes)?;
         let data = self.data.load(image.network().input)?;
         let asked = self.loss.loss;
-        let mut loss = Loss::or_found(asked, &data, image.network().output_shape())?;
+        let mut loss = Loss::or_found(asked, &data, Head::of(image.network()))?;
         let baseline = match self.no_fp32 {
             true => Baseline::None,
             false => Baseline::find(&image, self.model.as_deref())?,
@@ -213,7 +213,10 @@ impl Report {
         heads.push("predicted");
         heads.extend(match &self.fp32 {
             Some(_) => report::change_heads("change", self.loss),
-            None => vec!["loss", report::accuracy(self.loss)],
+            None => ["loss"]
+                .into_iter()
+                .chain(report::accuracy(self.loss))
+                .collect(),
         });
         heads.push("levels");
         let mut table = report::table(&heads);
@@ -274,6 +277,11 @@ impl Report {
         row
     }
 
+    /// The accuracy, where there is such a thing.
+    fn accuracy(&self, evaluation: &Evaluation) -> Option<f64> {
+        report::accuracy(self.loss).map(|_| evaluation.accuracy)
+    }
+
     /// The temperature of the loss; `None` but with [`Loss::Calibrated`].
     fn temperature(&self) -> Option<f64> {
         let fp32 = self.fp32.as_ref().filter(|_| self.loss == Loss::Calibrated);
@@ -299,8 +307,9 @@ impl Report {
                 "raw_loss": evaluation.raw_loss,
                 "raw_loss_change": changes.map(|changes| changes.raw.mean),
                 "raw_loss_change_se": changes.map(|changes| changes.raw.standard_error),
-                "accuracy": evaluation.accuracy,
-                "accuracy_change_se": changes.map(|changes| changes.accuracy.standard_error),
+                "accuracy": self.accuracy(evaluation),
+                "accuracy_change_se": report::accuracy(self.loss)
+                    .and(changes.map(|changes| changes.accuracy.standard_error)),
                 "predicted_loss": fp32.map(|fp32| fp32.loss + self.source.loss(plan.price)),
                 "levels": report::levels_json(&self.source.names, &plan.levels),
             })
@@ -309,7 +318,7 @@ impl Report {
             json!({
                 "loss": evaluation.loss,
                 "raw_loss": evaluation.raw_loss,
-                "accuracy": evaluation.accuracy,
+                "accuracy": self.accuracy(evaluation),
                 "weight_bytes": plan.weight_bytes,
                 "total_bytes": plan.ram_bytes(),
             })

@@ -163,7 +163,8 @@ impl Plan {
         }
         print_layers(&source, &plan);
         let of = match (&self.ram, self.max_loss) {
-            (_, Some(limit)) => format!("the least for a loss of {limit:+}"),
+            (_, Some(limit)) if proven => format!("the least for a loss of {limit:+}"),
+            (_, Some(limit)) => format!("not proven the least for a loss of {limit:+}"),
             (Some(text), None) => {
                 let amount = limits.get(measure).unwrap_or_default();
                 format!("of a budget of {amount} ({text})")

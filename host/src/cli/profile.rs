@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget::latency::{self, Core};
-use bitbudget::loss::{Loss, MAX_TEMPERATURE};
+use bitbudget::loss::{Head, Loss, MAX_TEMPERATURE};
 use bitbudget::metric::Metric;
 use bitbudget::profile::{self, Control, Phase};
+use bitbudget_core::op::Op;
 use clap::Args;
 use miette::IntoDiagnostic;
 use serde_json::{Value, json};
@@ -55,7 +56,7 @@ impl Profile {
             .settings
             .options(self.metric, &self.model.path, &self.data.data)?;
         let graph = self.model.load()?;
-        let single_output = options.loss.is_none() && graph.shape(graph.layers.len()).c == 1;
+        let head = options.loss.is_none().then(|| Head::of_graph(&graph));
         let data = self.data.load(graph.input)?;
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
@@ -74,11 +75,12 @@ impl Profile {
             return report::print_json(&json(&profile));
         }
         print(&profile);
-        if single_output {
-            report::complain(
-                "note",
-                "the model has outputs of one channel, which name no class; the loss is the squared difference from the FP32 outputs (--loss mse)",
+        if let Some(head) = head.filter(|_| profile.origin.loss == Loss::Mse) {
+            let note = format!(
+                "{}; the loss is the squared difference from the FP32 outputs (--loss mse)",
+                no_classes(head)
             );
+            report::complain("note", &note);
         }
         if profile.temperature == MAX_TEMPERATURE {
             report::complain(
@@ -107,6 +109,19 @@ impl Profile {
         let output = self.output.display().to_string();
         say!("\nwritten: {}", report::printable(&output));
         Ok(())
+    }
+}
+
+/// Why outputs are not taken for classes.
+fn no_classes(head: Head) -> &'static str {
+    if head.last == Op::Concat {
+        "the model has several outputs, which are no classes of one label"
+    } else if head.is_of_reals() {
+        "the model has as many outputs as inputs, as autoencoders have"
+    } else if head.is_probability() {
+        "the labels are more than the yes and no of the model's one output"
+    } else {
+        "the model has outputs of one channel, which are no classes as far as one can tell"
     }
 }
 
@@ -242,7 +257,7 @@ pub(crate) fn json(profile: &profile::Profile) -> Value {
         "fp32": {
             "loss": profile.fp32_loss,
             "raw_loss": profile.fp32_raw_loss,
-            "accuracy": profile.fp32_accuracy,
+            "accuracy": report::accuracy(origin.loss).map(|_| profile.fp32_accuracy),
         },
         "unseen": profile.unseen.iter().map(|i| profile.names[*i].as_str()).collect::<Vec<_>>(),
         "core": Core::default().name(),

@@ -135,11 +135,12 @@ pub(crate) fn change(loss: f64) -> String {
 }
 
 /// Name of the part of the samples whose largest output is the right one: that of the label, or the
-/// FP32 model's.
-pub(crate) const fn accuracy(loss: Loss) -> &'static str {
-    match loss.is_of_labels() {
-        true => "accuracy",
-        false => "agreement",
+/// FP32 model's. `None` where outputs are compared as numbers, which are no classes.
+pub(crate) const fn accuracy(loss: Loss) -> Option<&'static str> {
+    match loss {
+        Loss::Calibrated | Loss::Labels => Some("accuracy"),
+        Loss::Kl => Some("agreement"),
+        Loss::Mse => None,
     }
 }
 
@@ -149,7 +150,9 @@ pub(crate) fn change_heads(first: &'static str, loss: Loss) -> Vec<&'static str>
     if loss == Loss::Calibrated {
         heads.extend(["raw", "+- s.e."]);
     }
-    heads.extend([accuracy(loss), "+- s.e."]);
+    if let Some(accuracy) = accuracy(loss) {
+        heads.extend([accuracy, "+- s.e."]);
+    }
     heads
 }
 
@@ -170,11 +173,10 @@ pub(crate) fn change_cells(
         cells.push(change(of_loss.mean));
         cells.push(sure(self::loss(of_loss.standard_error)));
     }
-    cells.push(percent(accuracy));
-    cells.push(sure(format!(
-        "{:.2}",
-        100.0 * changes.accuracy.standard_error
-    )));
+    if self::accuracy(loss).is_some() {
+        let error = 100.0 * changes.accuracy.standard_error;
+        cells.extend([percent(accuracy), sure(format!("{error:.2}"))]);
+    }
     cells
 }
 
@@ -186,8 +188,11 @@ pub(crate) fn change_notes(loss: Loss, temperature: f64) -> String {
             self::temperature(temperature)
         ),
         Loss::Labels => "loss: cross-entropy".to_owned(),
-        Loss::Kl => "loss: divergence from the FP32 outputs; agreement: the part whose largest output is FP32's".to_owned(),
-        Loss::Mse => "loss: squared difference from the FP32 outputs; agreement: the part whose largest output is FP32's".to_owned(),
+        Loss::Kl => {
+            "loss: divergence from the FP32 outputs; agreement: the part whose class is FP32's"
+                .to_owned()
+        }
+        Loss::Mse => "loss: squared difference from the FP32 outputs".to_owned(),
     };
     format!("{of_loss}; +-: paired standard errors of the changes from FP32")
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use bitbudget::budget::BudgetText;
 use bitbudget::capacity::HostEngine;
-use bitbudget::evaluate::{ArenaMemory, sample};
+use bitbudget::evaluate::{ArenaMemory, NOT_FINITE, sample};
 use bitbudget::loss::argmax;
 use bitbudget::{dataset, file};
 use clap::Args;
-use miette::IntoDiagnostic;
+use miette::{IntoDiagnostic, miette};
 use serde_json::json;
 
 use super::data::dims;
@@ -55,6 +55,12 @@ impl Run {
         engine.load(plan.clone()).into_diagnostic()?;
         let sample = sample(&data, 0, input.iter().product());
         let outputs = engine.infer(sample).into_diagnostic()?;
+        if !outputs.iter().all(|output| output.is_finite()) {
+            return Err(miette!(
+                help = NOT_FINITE,
+                "the outputs are not finite numbers"
+            ));
+        }
         let class = argmax(outputs);
         if self.json {
             return report::print_json(&json!({

@@ -17,7 +17,8 @@ use miette::miette;
 pub(crate) struct LossArgs {
     /// Loss: cross-entropy against labels, calibrated (of outputs divided by the temperature that suits the
     /// FP32 model best) or as it is (labels), or the divergence (kl) or squared difference (mse) from the FP32
-    /// outputs; without it calibrated where there are labels, else kl, and mse for models with one output
+    /// outputs; without it calibrated where there are labels, else kl, and mse where the outputs are no classes:
+    /// several outputs, as many as inputs, or one number
     #[arg(long)]
     pub(crate) loss: Option<Loss>,
 }

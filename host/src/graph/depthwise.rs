@@ -195,7 +195,12 @@ mod tests {
                 weights: Some(weights),
             };
             let layers = vec![layer];
-            let model = FloatModel::new(Graph { input, layers }).expect("a model");
+            let model = FloatModel::new(Graph {
+                input,
+                layers,
+                outputs: Vec::new(),
+            })
+            .expect("a model");
             let own = model.parameters(0).expect("weights");
             let x = Var::from_tensor(&model.input(draw(2 * input.len())).expect("samples"));
             let x = x.expect("a variable");

@@ -155,7 +155,7 @@ impl FloatModel {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::Reshape
-            | Op::Softmax
+            | Op::Softmax { .. }
             | Op::Unary(_)
             | Op::Mul
             | Op::Concat
@@ -304,11 +304,14 @@ impl FloatModel {
                 output: *output,
             })?,
             Op::Reshape => x.clone(),
-            Op::Softmax => {
-                let flat = x.reshape((count, ()))?;
-                let largest = flat.max_keepdim(D::Minus1)?;
-                let exp = flat.broadcast_sub(&largest)?.exp()?;
-                exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?
+            Op::Softmax { log } => {
+                let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?;
+                let exp = shifted.exp()?;
+                let sum = exp.sum_keepdim(D::Minus1)?;
+                match log {
+                    true => shifted.broadcast_sub(&sum.log()?)?,
+                    false => exp.broadcast_div(&sum)?,
+                }
             }
             Op::Unary(function) => x.apply_op1(Apply(function))?,
             Op::Mul => x.broadcast_mul(&inputs[1])?,
@@ -342,7 +345,7 @@ fn patches(
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::Reshape
-        | Op::Softmax
+        | Op::Softmax { .. }
         | Op::Unary(_)
         | Op::Mul
         | Op::Concat

@@ -15,19 +15,32 @@ use bitbudget_core::shape::Shape;
 pub(crate) use float::Operands;
 pub use float::{FloatModel, Parameters};
 
+use serde::{Deserialize, Serialize};
+
 use crate::capacity::HostNetwork;
 use crate::file::fingerprint;
 
 /// A trained network in the operators of the core, with FP32 weights.
 ///
 /// Tensor 0 is the input; layer `i` gives tensor `i + 1` and reads tensors before it. The last
-/// layer's tensor is the output. Tensors are `[H, W, C]`.
+/// layer's tensor is the output: where the model has several, their elements as one vector. Tensors are `[H, W, C]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     /// Shape of one input sample.
     pub input: Shape,
     /// In an order in which they can run.
     pub layers: Vec<GraphLayer>,
+    /// The model's outputs, in their order; none where nothing tells their names.
+    pub outputs: Vec<Output>,
+}
+
+/// One of a model's outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Its name in the model.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
 }
 
 /// One operator of a [`Graph`].

@@ -228,7 +228,7 @@ pub fn instructions(op: &Op, input: Shape, output: Shape, level: Level) -> Mix {
             | Op::MaxPool { .. }
             | Op::AvgPool { .. }
             | Op::Reshape
-            | Op::Softmax
+            | Op::Softmax { .. }
             | Op::Unary(_)
             | Op::Mul
             | Op::Concat

@@ -1,5 +1,6 @@
 //! Loss of a network's outputs: against labels, or against the FP32 model's own outputs.
 
+mod head;
 mod objective;
 mod temperature;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::name::named;
 
+pub use head::Head;
 pub use objective::{Objective, Outputs, Target};
 pub use temperature::{MAX_TEMPERATURE, MIN_TEMPERATURE};
 
@@ -21,7 +23,8 @@ pub struct Score {
     /// The loss of the outputs as they are: with [`Loss::Calibrated`] that of [`Loss::Labels`], else `loss`.
     pub raw: f64,
     /// The part of the pixels, 1 or 0 where there is one, whose largest output (the first of equals
-    /// counts) is that of the label or, without labels, of the class that the FP32 model chooses.
+    /// counts) is that of the label or, without labels, of the class that the FP32 model chooses; where every
+    /// output says yes or no by itself, the part of those that say the same.
     pub correct: f64,
 }
 
@@ -86,24 +89,23 @@ impl Loss {
     /// All losses.
     pub const ALL: [Self; 4] = [Self::Calibrated, Self::Labels, Self::Kl, Self::Mse];
 
-    /// The loss that was asked for; else the squared difference for outputs of one channel, which name
-    /// no class, the calibrated one where the data has labels, and KL without.
+    /// The loss that was asked for; else the one that suits the outputs: the squared difference where they are no
+    /// classes (several outputs, an autoencoder's, or one number that is no answer to yes or no, as far as one can
+    /// tell), the calibrated loss where the data has labels, and KL without.
     ///
     /// # Errors
     /// [`LossError`] when such outputs cannot have that loss.
-    pub fn or_found(
-        asked: Option<Self>,
-        data: &Dataset,
-        outputs: Shape,
-    ) -> Result<Self, LossError> {
-        let loss = asked.unwrap_or(match data.labels {
-            _ if outputs.c <= 1 => Self::Mse,
-            Some(_) => Self::Calibrated,
-            None => Self::Kl,
+    pub fn or_found(asked: Option<Self>, data: &Dataset, head: Head) -> Result<Self, LossError> {
+        let outputs = head.outputs;
+        let is_one = outputs.c == 1;
+        let loss = asked.unwrap_or(match &data.labels {
+            _ if head.is_of_reals() => Self::Mse,
+            // one number for values that are no classes
+            Some(labels) if is_one && labels.iter().any(|label| *label > 1) => Self::Mse,
+            Some(_) if !is_one || (outputs.h, outputs.w) == (1, 1) => Self::Calibrated,
+            Some(_) | None if is_one && !head.is_probability() => Self::Mse,
+            Some(_) | None => Self::Kl,
         });
-        if loss != Self::Mse && outputs.c <= 1 {
-            return Err(LossError::OneClass { loss, outputs });
-        }
         if loss.is_of_labels() && (outputs.h, outputs.w) != (1, 1) {
             return Err(LossError::LabelOfPixels { outputs });
         }
@@ -137,17 +139,6 @@ named!(Loss, "loss");
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 #[non_exhaustive]
 pub enum LossError {
-    /// The softmax of one number is 1, whatever the number.
-    #[error(
-        "the model has outputs of one channel ({outputs}): their loss {loss} is 0 whatever the model computes"
-    )]
-    #[diagnostic(help("use --loss mse, the squared difference from the FP32 model's outputs"))]
-    OneClass {
-        /// The loss.
-        loss: Loss,
-        /// Shape of the outputs.
-        outputs: Shape,
-    },
     /// A label is one class, the outputs have one for each pixel.
     #[error(
         "the labels are one number per image, but the model's outputs of {outputs} have a class for each pixel"
@@ -178,6 +169,8 @@ pub fn mean_and_error(values: &[f64]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use bitbudget_core::op::{Function, Op};
+
     use super::*;
 
     #[test]
@@ -192,29 +185,40 @@ mod tests {
             class_names: Vec::new(),
         };
         let (plain, labelled) = (data(None), data(Some(vec![0, 1])));
+        let measured = data(Some(vec![0, 7]));
+        let head = |last, outputs| Head {
+            input: Shape::new(8, 8, 2),
+            outputs,
+            last,
+        };
+        let sigmoid = Op::Unary(Function::Sigmoid);
         let (vector, one) = (Shape::vector(10), Shape::vector(1));
         let (image, mask) = (Shape::new(8, 8, 3), Shape::new(8, 8, 1));
-        let found = |asked, data: &Dataset, shape| Loss::or_found(asked, data, shape).ok();
-        assert_eq!(found(None, &plain, vector), Some(Loss::Kl));
-        assert_eq!(found(None, &labelled, vector), Some(Loss::Calibrated));
-        assert_eq!(found(None, &plain, image), Some(Loss::Kl));
-        for shape in [one, mask] {
-            for data in [&plain, &labelled] {
-                assert_eq!(found(None, data, shape), Some(Loss::Mse));
-                for loss in [Loss::Kl, Loss::Labels, Loss::Calibrated] {
-                    let refused = Loss::or_found(Some(loss), data, shape);
-                    assert!(matches!(refused, Err(LossError::OneClass { .. })));
-                }
+        let found = |asked, data: &Dataset, head| Loss::or_found(asked, data, head).ok();
+        for (last, outputs, without, with) in [
+            (Op::Dense, vector, Loss::Kl, Some(Loss::Calibrated)),
+            (sigmoid, vector, Loss::Kl, Some(Loss::Calibrated)),
+            (Op::Dense, image, Loss::Kl, None),
+            (Op::Dense, one, Loss::Mse, Some(Loss::Calibrated)),
+            (sigmoid, one, Loss::Kl, Some(Loss::Calibrated)),
+            (Op::Dense, mask, Loss::Mse, Some(Loss::Mse)),
+            (sigmoid, mask, Loss::Kl, Some(Loss::Kl)),
+            // an autoencoder, and several outputs
+            (sigmoid, Shape::vector(128), Loss::Mse, Some(Loss::Mse)),
+            (Op::Concat, vector, Loss::Mse, Some(Loss::Mse)),
+        ] {
+            let head = head(last, outputs);
+            assert_eq!(found(None, &plain, head), Some(without), "{head:?}");
+            assert_eq!(found(None, &labelled, head), with, "{head:?}");
+            for asked in [Loss::Kl, Loss::Mse] {
+                assert_eq!(found(Some(asked), &labelled, head), Some(asked));
             }
+            let of_labels = found(Some(Loss::Labels), &labelled, head);
+            assert_eq!(of_labels.is_some(), outputs.h == 1, "{head:?}");
         }
-        for asked in [None, Some(Loss::Labels)] {
-            let refused = Loss::or_found(asked, &labelled, image);
-            assert!(matches!(refused, Err(LossError::LabelOfPixels { .. })));
-        }
-        assert_eq!(found(Some(Loss::Kl), &labelled, image), Some(Loss::Kl));
-        for shape in [vector, one, image, mask] {
-            assert_eq!(found(Some(Loss::Mse), &labelled, shape), Some(Loss::Mse));
-        }
+        // a label that is a number, and no class
+        let regressor = head(Op::Dense, one);
+        assert_eq!(found(None, &measured, regressor), Some(Loss::Mse));
     }
 
     #[test]

@@ -61,18 +61,19 @@ impl Objective {
     fn slope(self, outputs: &[f32], labels: &[u32], inverse: f64) -> (f64, f64) {
         let (mut first, mut second) = (0.0, 0.0);
         for (outputs, label) in outputs.chunks(self.classes.max(1)).zip(labels) {
-            let raw = self.log_probabilities(outputs);
-            let mut scaled: Vec<f64> = raw.iter().map(|x| x * inverse).collect();
-            normalize(&mut scaled);
-            let weighted = |power| -> f64 {
-                let pairs = scaled.iter().zip(&raw);
-                pairs
-                    .map(|(log_p, x): (_, &f64)| log_p.exp() * x.powi(power))
-                    .sum()
-            };
-            let mean = weighted(1);
-            first += mean - raw[*label as usize];
-            second += weighted(2) - mean * mean;
+            for (raw, class) in self.choices(outputs).iter().zip(self.chosen(*label)) {
+                let mut scaled: Vec<f64> = raw.iter().map(|x| x * inverse).collect();
+                normalize(&mut scaled);
+                let weighted = |power| -> f64 {
+                    let pairs = scaled.iter().zip(raw);
+                    pairs
+                        .map(|(log_p, x): (_, &f64)| log_p.exp() * x.powi(power))
+                        .sum()
+                };
+                let mean = weighted(1);
+                first += mean - raw[class];
+                second += weighted(2) - mean * mean;
+            }
         }
         let count = labels.len().max(1) as f64;
         (first / count, second / count)
@@ -85,8 +86,17 @@ mod tests {
     use bitbudget_core::shape::Shape;
 
     use super::*;
-    use crate::loss::{Loss, Target};
+    use crate::loss::{Head, Loss, Target};
     use crate::random::Random;
+
+    fn objective(last: Op) -> Objective {
+        let head = Head {
+            input: Shape::vector(9),
+            outputs: Shape::vector(3),
+            last,
+        };
+        Objective::new(Loss::Calibrated, head)
+    }
 
     /// Logits of samples whose labels are drawn from softmax(logits / `temperature`).
     fn samples(temperature: f64) -> (Vec<f32>, Vec<u32>) {
@@ -115,8 +125,8 @@ mod tests {
 
     #[test]
     fn a_temperature_is_found_again_and_no_other_has_less_loss() {
-        let logits = Objective::new(Loss::Calibrated, None, Shape::vector(3));
-        let probabilities = Objective::new(Loss::Calibrated, Some(Op::Softmax), Shape::vector(3));
+        let logits = objective(Op::Dense);
+        let probabilities = objective(Op::Softmax { log: false });
         for true_temperature in [1.3, 2.0, 5.0] {
             let (outputs, labels) = samples(true_temperature);
             let found = logits.fit(&outputs, &labels);
@@ -130,7 +140,7 @@ mod tests {
                 assert!(least < mean_loss(at(other), &outputs, &labels));
             }
             let softmax = outputs.chunks(3).flat_map(|row| {
-                let logs = logits.log_probabilities(row).into_iter();
+                let logs = logits.choices(row).remove(0).into_iter();
                 logs.map(|x| x.exp() as f32).collect::<Vec<_>>()
             });
             let softmax: Vec<f32> = softmax.collect();
@@ -140,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_temperature_stays_within_its_ends() {
-        let objective = Objective::new(Loss::Calibrated, None, Shape::vector(3));
+        let objective = objective(Op::Dense);
         let (outputs, labels) = samples(0.5);
         assert_eq!(objective.fit(&outputs, &labels), MIN_TEMPERATURE);
         // every label right: the colder the better; every label wrong: the hotter the better

@@ -91,6 +91,17 @@ pub enum ProfileError {
         /// Images of the calibration set.
         images: usize,
     },
+    /// No level of any layer changes the loss.
+    #[error(
+        "no level of any layer changes the loss on these {images} image(s): there is nothing to price"
+    )]
+    #[diagnostic(help(
+        "the network may be dead (a ReLU that is always 0), or the images too few: check the weights, the images, --scale,          --mean and --std"
+    ))]
+    Unmoved {
+        /// Images of the calibration set.
+        images: usize,
+    },
     /// The loss with one layer quantized is not finite.
     #[error("the price of layer {layer} at {level} is not finite")]
     #[diagnostic(help("check --scale, --mean and --std, or leave the level out of --levels"))]

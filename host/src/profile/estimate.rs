@@ -13,7 +13,7 @@ use super::run::Run;
 use crate::capacity::HostNetwork;
 use crate::graph::Weights;
 use crate::grid::{self, Grid};
-use crate::metric::{Estimate, Losses, Subject, WeightNoise};
+use crate::metric::{Estimate, Losses, Metric, Subject, WeightNoise};
 
 impl Run<'_> {
     /// The profile, its prices not refined yet.
@@ -59,6 +59,12 @@ impl Run<'_> {
         }
         let names = self.batches.model.graph.layers.iter();
         let names: Vec<String> = names.map(|layer| layer.name.clone()).collect();
+        let unseen = self.options.metric.unseen(&subject, &losses);
+        let weighted = estimates.iter().filter(|row| !row.is_empty()).count();
+        if origin.metric == Metric::Measured && unseen.len() == weighted {
+            let images = self.batches.data.len;
+            return Err(ProfileError::Unmoved { images });
+        }
         set_prices(&mut network.prices, &estimates, &names, origin.loss)?;
         Ok(Profile {
             origin,
@@ -71,7 +77,7 @@ impl Run<'_> {
             network,
             grids: calibration.grids,
             estimates,
-            unseen: self.options.metric.unseen(&subject, &losses),
+            unseen,
             effort: Effort::default(),
         })
     }

@@ -22,7 +22,7 @@ use crate::capacity::MAX_LAYERS;
 use crate::dataset::{Dataset, data_fingerprint};
 use crate::file::{self, FileError};
 use crate::graph::{FloatModel, Graph, graph_fingerprint};
-use crate::loss::Loss;
+use crate::loss::{Head, Loss};
 use crate::metric::Metric;
 use partial::Partial;
 use run::Run;
@@ -123,10 +123,10 @@ fn check(graph: &Graph, data: &Dataset, options: &Options) -> Result<Loss, Profi
             channels: graph.input.c,
         });
     }
-    let outputs = graph.shape(graph.layers.len());
-    let loss = Loss::or_found(options.loss, data, outputs)?;
+    let head = Head::of_graph(graph);
+    let loss = Loss::or_found(options.loss, data, head)?;
     if loss.is_of_labels() {
-        data.labels_below(outputs.len(), Path::new(&options.data_name))?;
+        data.labels_below(head.classes(), Path::new(&options.data_name))?;
     } else if options.metric == Metric::Tangent {
         return Err(ProfileError::FlatLoss { loss });
     }

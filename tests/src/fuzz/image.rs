@@ -143,7 +143,7 @@ fn work<const N: usize, const K: usize>(network: &Network<N, K>) -> u64 {
             | Op::Dense
             | Op::Add
             | Op::Reshape
-            | Op::Softmax
+            | Op::Softmax { .. }
             | Op::Unary(_)
             | Op::Mul
             | Op::Concat

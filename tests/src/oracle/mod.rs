@@ -80,7 +80,7 @@ pub fn forms(model: &Model, levels: &[Option<Level>], tensor: usize) -> Vec<Form
         if layer.inputs.iter().any(|t| usize::from(*t) == tensor) {
             match layer.op {
                 Op::Conv2d { .. } | Op::Dense => needed.push(read_form(levels[i])),
-                Op::Softmax => needed.push(Form::F32),
+                Op::Softmax { .. } => needed.push(Form::F32),
                 Op::Add
                 | Op::MaxPool { .. }
                 | Op::AvgPool { .. }

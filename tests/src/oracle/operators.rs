@@ -46,7 +46,7 @@ pub(super) fn run(
             let stored = &tensors[usize::from(*tensor)];
             let need = match op {
                 Op::Conv2d { .. } | Op::Dense => read_form(levels[layer]),
-                Op::Softmax => Form::F32,
+                Op::Softmax { .. } => Form::F32,
                 Op::Add
                 | Op::MaxPool { .. }
                 | Op::AvgPool { .. }
@@ -249,7 +249,9 @@ fn unweighted(model: &Model, index: usize, inputs: &[Source<'_>], form: Form) ->
             let results = taken.iter().map(|i| requantize(&[(x[*i], factor)]));
             results.collect()
         }
-        Op::Conv2d { .. } | Op::Dense | Op::Softmax => panic!("never reads INT8 as it stands"),
+        Op::Conv2d { .. } | Op::Dense | Op::Softmax { .. } => {
+            panic!("never reads INT8 as it stands")
+        }
     })
 }
 
@@ -292,7 +294,10 @@ fn real(model: &Model, index: usize, inputs: &[Source<'_>]) -> Vec<Bounded> {
                     .collect(),
             }
         }
-        Op::Softmax => softmax(&x),
+        Op::Softmax { log } => {
+            let pixels = x.chunks(usize::from(layer.output.c));
+            pixels.flat_map(|pixel| softmax(pixel, log)).collect()
+        }
         Op::Unary(function) => x.iter().map(|x| apply(function, *x)).collect(),
         Op::Mul => {
             let by = inputs[1].reals();
@@ -375,15 +380,25 @@ fn divide(x: Bounded, count: usize) -> Bounded {
     }
 }
 
-fn softmax(x: &[Bounded]) -> Vec<Bounded> {
+fn softmax(x: &[Bounded], log: bool) -> Vec<Bounded> {
     let largest = x.iter().map(|x| x.value).fold(f64::NEG_INFINITY, f64::max);
     let exp: Vec<f64> = x.iter().map(|x| (x.value - largest).exp()).collect();
     let total: f64 = exp.iter().sum();
     // the derivative of a probability by any logit is at most itself
     let moved: f64 = x.iter().map(|x| x.slack).sum();
-    let each = exp.into_iter().map(|e| Bounded {
-        value: e / total,
-        slack: 2.0 * moved * e / total + f64::from(FP32_TOLERANCE) * (e / total) + 1e-7,
+    let tolerance = f64::from(FP32_TOLERANCE);
+    let each = exp.into_iter().zip(x).map(|(e, x)| {
+        let of_log = (x.value - largest) - total.ln();
+        match log {
+            true => Bounded {
+                value: of_log,
+                slack: x.slack + moved + tolerance * (of_log.abs() + 1.0),
+            },
+            false => Bounded {
+                value: e / total,
+                slack: 2.0 * moved * e / total + tolerance * (e / total) + 1e-7,
+            },
+        }
     });
     each.collect()
 }

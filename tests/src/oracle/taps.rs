@@ -46,7 +46,7 @@ pub fn weighted(
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::Reshape
-        | Op::Softmax
+        | Op::Softmax { .. }
         | Op::Unary(_)
         | Op::Mul
         | Op::Concat

@@ -1,13 +1,15 @@
 //! Activations, and softmax.
 
 use bitbudget_core::op::{Activation, Function, Op};
+use bitbudget_core::shape::Shape;
 
 use super::arguments::axis;
 use super::builder::Builder;
 use super::error::{Fault, unsupported};
+use super::layers::dimension;
 use super::node::Node;
 use super::tensor::Data;
-use super::value::{Value, View, dims_text};
+use super::value::{Order, Value, View, dims_text};
 
 /// Relu.
 pub(super) fn relu<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
@@ -170,22 +172,53 @@ fn activate(b: &mut Builder<'_>, view: &View, activation: Activation) -> Result<
     }))
 }
 
-/// Softmax over all elements of a sample.
+/// Softmax.
 pub(super) fn softmax<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    over_classes(b, node, Op::Softmax { log: false })
+}
+
+/// LogSoftmax.
+pub(super) fn log_softmax<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
+    over_classes(b, node, Op::Softmax { log: true })
+}
+
+/// A softmax over all elements of a sample, over the channels, or over the last dimension of elements that stand as
+/// they do in their tensor.
+fn over_classes<'a>(b: &mut Builder<'a>, node: &Node<'a>, op: Op) -> Result<Value, Fault> {
     // Before operator set 13, all dimensions from the axis on count as one.
     let is_flat = b.opset < 13;
     let given = node.int("axis", if is_flat { 1 } else { -1 })?;
-    let view = b.view(node, 0)?;
+    let view = b.view_in_any_order(node, 0)?;
     let axis = axis(given, view.dims.len() + 1)?;
+    let shape = b.layers.shape(view.tensor);
     let outside = |(i, d): (usize, &usize)| *d > 1 && (i + 1 < axis || !is_flat && i + 1 > axis);
-    if axis == 0 || view.dims.iter().enumerate().any(outside) {
+    let is_over_all = axis > 0 && !view.dims.iter().enumerate().any(outside);
+    let is_over_channels = !is_flat
+        && match view.order {
+            Order::ChannelsFirst => axis == 1 && view.dims[0] == usize::from(shape.c),
+            Order::ChannelsLast => axis == view.dims.len() && view.is_own(shape),
+        };
+    let is_over_last = !is_flat && axis == view.dims.len() && view.has_own_order(shape);
+    let (classes, order) = if is_over_channels {
+        (shape, view.order)
+    } else if is_over_all {
+        (Shape::vector(dimension(shape.len())?), view.order)
+    } else if is_over_last {
+        let [classes, rows] = [view.dims[axis - 1], view.dims[..axis - 1].iter().product()];
+        let rows = Shape::new(dimension(rows)?, 1, dimension(classes)?);
+        (rows, Order::ChannelsLast)
+    } else {
         return unsupported(format!(
-            "it runs along dimension {axis} of {}, only over all classes is supported",
+            "it runs along dimension {axis} of {}, only over all classes, or those of each pixel, is supported",
             dims_text(&view.dims)
         ));
+    };
+    let source = b.layers.reshaped(view.tensor, classes)?;
+    let mut tensor = b.layers.push_plain(op, vec![source], classes)?;
+    if !is_over_last {
+        tensor = b.layers.reshaped(tensor, shape)?;
     }
-    let tensor =
-        b.layers
-            .push_plain(Op::Softmax, vec![view.tensor], b.layers.shape(view.tensor))?;
-    Ok(Value::Activation(View::new(tensor, view.dims)))
+    let shape = b.layers.shape(tensor);
+    let seen = View::new(tensor, view.dims).in_order(order, shape);
+    Ok(Value::Activation(seen))
 }

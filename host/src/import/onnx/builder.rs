@@ -14,7 +14,7 @@ use super::name;
 use super::node::Node;
 use super::tensor::{Data, Tensor};
 use super::value::{Fill, Order, Value, View, dims_text};
-use crate::graph::Graph;
+use crate::graph::{Graph, Output};
 
 /// The model's input.
 pub(super) struct Input<'a> {
@@ -275,25 +275,65 @@ impl<'a> Builder<'a> {
         Ok((tensor.dims.clone(), Rc::clone(values)))
     }
 
-    /// The finished graph; `None` where unsupported nodes stand before the output.
+    /// The finished graph; `None` where unsupported nodes stand before the outputs. Several outputs become one
+    /// vector, one behind the other.
     pub(super) fn finish(
         mut self,
-        output: &'a str,
+        names: &[&'a str],
         unsupported: &mut Vec<UnsupportedNode>,
     ) -> Result<Option<Graph>, OnnxError> {
-        let label = format!("the output `{output}`");
-        let result = self.output(&label, output);
-        let Some(tensor) = reported(&label, "output", result, unsupported)? else {
+        let mut tensors = Vec::new();
+        for name in names {
+            let label = format!("the output `{name}`");
+            let result = self.output(&label, name);
+            tensors.extend(reported(&label, "output", result, unsupported)?);
+        }
+        if tensors.len() < names.len() {
+            return Ok(None);
+        }
+        let of_tensor = |(name, tensor): (&&str, &usize)| Output {
+            name: name::clean(name),
+            shape: self.layers.shape(*tensor),
+        };
+        let outputs = names.iter().zip(&tensors).map(of_tensor).collect();
+        let label = "the outputs together";
+        let result = self.joined(&tensors);
+        let Some(tensor) = reported(label, "output", result, unsupported)? else {
             return Ok(None);
         };
         if tensor == 0 {
-            let output = output.to_owned();
+            let output = names.concat();
             return Err(OnnxError::NoLayers { output });
         }
         let input = self.layers.shape(0);
         let mut layers = self.layers.finish(tensor);
         name::complete(&mut layers);
-        Ok(Some(Graph { input, layers }))
+        Ok(Some(Graph {
+            input,
+            layers,
+            outputs,
+        }))
+    }
+
+    /// One tensor as it is; of several the elements, as one vector.
+    fn joined(&mut self, tensors: &[usize]) -> Result<usize, Fault> {
+        if let [tensor] = tensors {
+            return Ok(*tensor);
+        }
+        let mut joined: Option<usize> = None;
+        for tensor in tensors {
+            let part = self.layers.flat(*tensor)?;
+            joined = Some(match joined {
+                None => part,
+                Some(before) => {
+                    let parts = [before, part];
+                    let len = parts.map(|t| self.layers.shape(t).len()).iter().sum();
+                    let vector = Shape::vector(dimension(len)?);
+                    self.layers.push_plain(Op::Concat, parts.to_vec(), vector)?
+                }
+            });
+        }
+        Ok(joined.unwrap_or_default())
     }
 
     /// Whether a view is the tensor as it is.
@@ -307,19 +347,13 @@ impl<'a> Builder<'a> {
             // where both orders are the same, channels last is the tensor's own
             Value::Activation(view) if view.pad == [0; 4] && self.is_own(&view) => Ok(view.tensor),
             Value::Activation(view) if view.order == Order::ChannelsLast => {
-                let shape = self.layers.shape(view.tensor);
-                let vector = Shape::vector(dimension(shape.len())?);
-                self.layers
-                    .push_plain(Op::Reshape, vec![view.tensor], vector)
+                self.layers.flat(view.tensor)
             }
             Value::Activation(view) if view.pad == [0; 4] => {
                 let shape = self.layers.shape(view.tensor);
-                let is_vector = shape == Shape::vector(shape.c);
-                let sizes = view.dims.iter().filter(|d| **d > 1).count();
-                if is_vector && sizes <= 1 {
-                    Ok(view.tensor)
-                } else {
-                    self.layers.materialize(&view)
+                match shape == Shape::vector(shape.c) {
+                    true => Ok(view.tensor),
+                    false => self.layers.materialize(&view),
                 }
             }
             Value::Activation(_) => unsupported("it is padded"),

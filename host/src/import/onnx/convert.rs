@@ -95,6 +95,11 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ("LeakyRelu", "", activation::leaky_relu),
     ("Log", "", |b, n| activation::unary(b, n, Function::Log)),
     (
+        "LogSoftmax",
+        "over all classes, or those of each pixel",
+        activation::log_softmax,
+    ),
+    (
         "MatMul",
         "of a vector and constant weights",
         weighted::matmul,

@@ -66,13 +66,6 @@ pub enum OnnxError {
         /// Their names.
         found: Vec<String>,
     },
-    /// The model has not exactly one output.
-    #[error("the model has {} outputs, expected 1: {}", found.len(), found.join(", "))]
-    #[diagnostic(help("export the model with the logits as its only output"))]
-    OutputCount {
-        /// Their names.
-        found: Vec<String>,
-    },
     /// The input has another number of dimensions.
     #[error("the input `{input}` is {found}, expected [N, C, H, W], [N, C, L] or [N, F]")]
     InputRank {

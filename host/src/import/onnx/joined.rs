@@ -122,7 +122,7 @@ fn of_itself(b: &mut Builder<'_>, x: usize, factor: usize) -> Option<usize> {
     Some(factor)
 }
 
-/// Concat of constants that are shapes, or of tensors along their channels.
+/// Concat of constants that are shapes, or of tensors along their channels, or one behind the other.
 pub(super) fn concat<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, Fault> {
     let count = node.inputs().len();
     let mut is_computed = false;
@@ -141,13 +141,19 @@ pub(super) fn concat<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, 
     let mut joined = views[0].clone();
     let axis = axis(given, joined.dims.len() + 1)?;
     let channels = if is_last { joined.dims.len() } else { 1 };
-    if axis != channels {
+    let is_whole = axis == 1 && views.iter().all(|view| is_behind(b, view));
+    if axis != channels && !is_whole {
         return unsupported(format!(
-            "it joins along dimension {axis} of {}, only along the channels is supported",
+            "it joins along dimension {axis} of {}, only along the channels is supported, or along the first \
+             dimension where the channels are not the first",
             dims_text(&joined.dims)
         ));
     }
-    joined.tensor = with_channels(b, &joined, is_last)?;
+    let part = |b: &mut Builder<'_>, view: &View| match is_whole {
+        true => b.layers.flat(view.tensor),
+        false => with_channels(b, view, is_last),
+    };
+    joined.tensor = part(b, &joined)?;
     for view in &views[1..] {
         let mut dims = view.dims.clone();
         if let Some(size) = dims.get_mut(axis - 1) {
@@ -160,7 +166,7 @@ pub(super) fn concat<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, 
                 dims_text(&view.dims)
             ));
         }
-        let tensor = with_channels(b, view, is_last)?;
+        let tensor = part(b, view)?;
         joined.tensor = join(b, joined.tensor, tensor)?;
         joined.dims[axis - 1] += view.dims[axis - 1];
     }
@@ -170,6 +176,15 @@ pub(super) fn concat<'a>(b: &mut Builder<'a>, node: &Node<'a>) -> Result<Value, 
         false => Order::ChannelsFirst,
     };
     Ok(Value::Activation(joined.in_order(order, shape)))
+}
+
+/// Whether the elements of a view stand as they do in its tensor, more than one for each step of its first dimension,
+/// which are not the channels: along that, they come one behind the other.
+fn is_behind(b: &Builder<'_>, view: &View) -> bool {
+    let shape = b.layers.shape(view.tensor);
+    let is_several = view.dims.iter().skip(1).any(|size| *size > 1);
+    let is_vector = shape == Shape::vector(shape.c);
+    is_several && (view.order == Order::ChannelsLast || is_vector)
 }
 
 /// The tensor of a view whose channels are its last dimension or its first one.

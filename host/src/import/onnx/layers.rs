@@ -164,6 +164,20 @@ impl Layers {
         self.push_plain(Op::Reshape, vec![view.tensor], shape)
     }
 
+    /// The elements of tensor `t`, in their order, as a vector.
+    pub(super) fn flat(&mut self, t: usize) -> Result<usize, Fault> {
+        let len = self.shape(t).len();
+        self.reshaped(t, Shape::vector(dimension(len)?))
+    }
+
+    /// The elements of tensor `t`, in their order, as a tensor of that shape.
+    pub(super) fn reshaped(&mut self, t: usize, shape: Shape) -> Result<usize, Fault> {
+        match self.shape(t) == shape {
+            true => Ok(t),
+            false => self.push_plain(Op::Reshape, vec![t], shape),
+        }
+    }
+
     /// The layers that tensor `output` needs; it becomes the last one's.
     pub(super) fn finish(self, output: usize) -> Vec<GraphLayer> {
         needed(self.list, output)

@@ -1,12 +1,12 @@
-//! The nodes that the output needs.
+//! The nodes that the outputs need.
 
 use std::collections::{HashMap, HashSet};
 
 use super::node::Node;
 
-/// The nodes, and which of them the output needs.
+/// The nodes, and which of them the outputs need.
 pub(super) struct Live<'a> {
-    /// Nodes that the output needs, in the order of the file.
+    /// Nodes that the outputs need, in the order of the file.
     pub(super) live: Vec<Node<'a>>,
     /// The other nodes.
     pub(super) dead: Vec<Node<'a>>,
@@ -15,10 +15,13 @@ pub(super) struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    /// The nodes of a model with this output.
-    pub(super) fn new(nodes: Vec<Node<'a>>, output: &'a str) -> Self {
-        let mut needed = HashSet::from([output]);
-        let mut reads = HashMap::from([(output, 1)]);
+    /// The nodes of a model with these outputs.
+    pub(super) fn new(nodes: Vec<Node<'a>>, outputs: &[&'a str]) -> Self {
+        let mut needed: HashSet<&str> = outputs.iter().copied().collect();
+        let mut reads = HashMap::new();
+        for output in outputs {
+            *reads.entry(*output).or_default() += 1;
+        }
         let mut live = Vec::new();
         let mut dead = Vec::new();
         for node in nodes.into_iter().rev() {

@@ -109,16 +109,16 @@ pub(super) struct Network<'a> {
 /// The float model of a network, with the sizes of the input that it leaves open.
 pub(super) fn lower(network: &Network<'_>, sizes: &Sizes) -> Result<Graph, OnnxError> {
     let graph = network.graph;
-    let output = output(graph)?;
+    let outputs = outputs(graph)?;
     let nodes: Vec<Node<'_>> = graph.node.iter().enumerate().map(Node::numbered).collect();
-    let nodes = Live::new(nodes, output);
+    let nodes = Live::new(nodes, &outputs);
     let input = input(network, &nodes.live, sizes)?;
     let mut builder = Builder::new(graph, &nodes, input, network.opset)?;
     let mut unsupported = Vec::new();
     for node in &nodes.live {
         builder.run(node, convert::convert, &mut unsupported)?;
     }
-    let graph = builder.finish(output, &mut unsupported)?;
+    let graph = builder.finish(&outputs, &mut unsupported)?;
     match graph {
         Some(graph) if unsupported.is_empty() => Ok(graph),
         Some(_) | None => Err(OnnxError::Unsupported { nodes: unsupported }),
@@ -341,12 +341,12 @@ fn describe(dim: &Dimension) -> String {
     }
 }
 
-fn output(graph: &GraphProto) -> Result<&str, OnnxError> {
+/// The names of the outputs, of which there is one at least.
+fn outputs(graph: &GraphProto) -> Result<Vec<&str>, OnnxError> {
+    let part = "output";
     match &graph.output[..] {
-        [info] => Ok(name(info)),
-        outputs => Err(OnnxError::OutputCount {
-            found: outputs.iter().map(|info| name(info).to_owned()).collect(),
-        }),
+        [] => Err(OnnxError::MissingPart { part }),
+        outputs => Ok(outputs.iter().map(name).collect()),
     }
 }
 

@@ -53,7 +53,7 @@ fn of_path(path: &str) -> Option<String> {
 }
 
 /// Without what would disturb a table in a terminal.
-fn clean(name: &str) -> String {
+pub(super) fn clean(name: &str) -> String {
     let visible = |c: &char| !c.is_control() && !c.is_whitespace();
     name.chars().filter(visible).take(MAX_CHARS).collect()
 }
@@ -99,7 +99,7 @@ const fn stem(op: &Op) -> &'static str {
         | Op::MaxPool { .. }
         | Op::AvgPool { .. }
         | Op::Reshape
-        | Op::Softmax
+        | Op::Softmax { .. }
         | Op::Unary(_)
         | Op::Mul
         | Op::Concat

@@ -74,6 +74,7 @@ fn reordered(graph: Graph, order: &[usize]) -> Graph {
     Graph {
         input: graph.input,
         layers: layers.into_iter().map(|(_, layer)| layer).collect(),
+        outputs: graph.outputs,
     }
 }
 

@@ -17,6 +17,7 @@ impl Builder {
             graph: Graph {
                 input,
                 layers: Vec::new(),
+                outputs: Vec::new(),
             },
             random: Random::new(seed),
         }
@@ -132,6 +133,7 @@ fn in_order(graph: &Graph, names: &[&str]) -> Graph {
     Graph {
         input: graph.input,
         layers: names.iter().map(layer).collect(),
+        outputs: Vec::new(),
     }
 }
 

@@ -54,6 +54,7 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
     ("LEAKY_RELU", "", leaky_relu),
     ("LOG", "", |e, o| unary(e, o, "Log", vec![])),
     ("LOGISTIC", "", |e, o| unary(e, o, "Sigmoid", vec![])),
+    ("LOG_SOFTMAX", "", |e, o| unary(e, o, "LogSoftmax", vec![])),
     ("MAXIMUM", "of a tensor and one number", |e, o| {
         of_two(e, o, "Max")
     }),
@@ -99,7 +100,11 @@ const OPERATORS: &[(&str, &str, Convert)] = &[
         resize_nearest,
     ),
     ("SLICE", "along rows, columns and channels", slice),
-    ("SOFTMAX", "over all classes; beta 1", softmax),
+    (
+        "SOFTMAX",
+        "over all classes, or those of each pixel; beta 1",
+        softmax,
+    ),
     ("SPLIT", "along rows, columns or channels", split),
     ("SQRT", "", |e, o| unary(e, o, "Sqrt", vec![])),
     ("SQUEEZE", "", reshape),

@@ -75,7 +75,7 @@ fn all_that_is_unsupported_is_listed_at_once() {
         .named("d", "Conv", &["c", "w"], "d", &[("dilations", Is(&[3, 1]))])
         .named("e", "Conv", &["d", "w3"], "e", &[])
         .named("f", "Clip", &["e"], "f", &[("min", F(-1.0))])
-        .named("g", "LogSoftmax", &["f"], "y", &[]);
+        .named("g", "Hardmax", &["f"], "y", &[]);
     let error = model.error();
     let OnnxError::Unsupported { nodes, .. } = &error else {
         panic!("{error}");
@@ -89,11 +89,11 @@ fn all_that_is_unsupported_is_listed_at_once() {
         ("b", "Selu"),
         ("d", "Conv"),
         ("e", "Conv"),
-        ("g", "LogSoftmax"),
+        ("g", "Hardmax"),
     ];
     assert_eq!(found, expected);
     let parts = [
-        "5 nodes (3 Conv, 1 LogSoftmax, 1 Selu)",
+        "5 nodes (3 Conv, 1 Hardmax, 1 Selu)",
         "a (Conv): its dilation is 2x2",
         "3x1",
         "3-dimensional",
@@ -359,7 +359,7 @@ fn inputs_and_outputs() {
     says(&none.error(), &["0 inputs"]);
     let mut outputs = Model::new(&[2]).node("Relu", &["x"], "y", &[]);
     outputs.graph().output.push(info("z", &[]));
-    says(&outputs.error(), &["2 outputs", "y, z"]);
+    says(&outputs.error(), &["z"]);
     // Until IR version 4, initializers were inputs as well.
     let mut old = Model::new(&[2])
         .random("w", &[2, 2])

@@ -22,6 +22,7 @@ mod models;
 mod operators;
 mod rearranged;
 mod series;
+mod several;
 mod shapes;
 
 /// A model under construction: one input `x` with a dynamic batch, one output `y`.
@@ -350,7 +351,14 @@ fn run(graph: &Graph, input: &[f64]) -> Vec<f64> {
                     inside.iter().sum::<f64>() / count as f64
                 }
                 Op::Reshape => x[i],
-                Op::Softmax => x[i].exp() / x.iter().map(|x| x.exp()).sum::<f64>(),
+                Op::Softmax { log } => {
+                    let exp = |x: &f64| x.exp();
+                    let part = exp(&x[i]) / x[i - o..][..channels].iter().map(exp).sum::<f64>();
+                    match log {
+                        true => part.ln(),
+                        false => part,
+                    }
+                }
                 // functions are held to their definitions where they are
                 Op::Unary(function) => function.apply(x[i] as f32).into(),
                 Op::Mul => {

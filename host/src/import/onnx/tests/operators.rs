@@ -8,7 +8,7 @@ fn window_of(graph: &Graph) -> Window {
         Op::Dense
         | Op::Add
         | Op::Reshape
-        | Op::Softmax
+        | Op::Softmax { .. }
         | Op::Unary(_)
         | Op::Mul
         | Op::Concat
@@ -403,8 +403,61 @@ fn softmax() {
             .import();
         assert_eq!(outline(&graph), ["softmax1 softmax"]);
     }
-    let over_channels = pool("Softmax", &[("axis", I(1))]);
-    assert!(over_channels.reason().contains("over all classes"));
+    let log = Model::new(&[6])
+        .node("LogSoftmax", &["x"], "y", &[])
+        .import();
+    assert_eq!(outline(&log), ["log-softmax1 log-softmax"]);
+    let (input, output) = sample(&log);
+    let total: f64 = input.iter().map(|x| x.exp()).sum();
+    let expected: Vec<f64> = input.iter().map(|x| x - total.ln()).collect();
+    assert_close(&output, &expected);
+}
+
+/// Along the channels, along the last of dimensions that stand as the tensor's own, over all elements.
+#[test]
+fn softmax_of_each_pixel() {
+    let of = |x: &[f64]| -> Vec<f64> {
+        let total: f64 = x.iter().map(|x| x.exp()).sum();
+        x.iter().map(|x| x.exp() / total).collect()
+    };
+    let over = |axis: i64| [("axis", I(axis))];
+    let channels = Model::new(&[3, 2, 2]).node("Softmax", &["x"], "y", &over(1));
+    let last = Model::new(&[3, 2, 2])
+        .node("Transpose", &["x"], "t", &[("perm", Is(&[0, 2, 3, 1]))])
+        .node("Softmax", &["t"], "y", &over(-1));
+    for model in [channels, last] {
+        let graph = model.import();
+        assert_eq!(graph.layers[0].op, Op::Softmax { log: false });
+        let (input, output) = sample(&graph);
+        let input = channels_last(&input, graph.input);
+        let expected: Vec<f64> = input.chunks(3).flat_map(of).collect();
+        assert_close(&output, &expected);
+    }
+    // boxes of four numbers in every pixel's eight
+    let graph = Model::new(&[8, 2, 2])
+        .tensor(ints("boxes", &[3], &[-1, 8, 4]))
+        .node("Transpose", &["x"], "t", &[("perm", Is(&[0, 2, 3, 1]))])
+        .node("Reshape", &["t", "boxes"], "b", &[])
+        .node("Softmax", &["b"], "y", &over(2))
+        .import();
+    let (input, output) = sample(&graph);
+    let input = channels_last(&input, graph.input);
+    let expected: Vec<f64> = input.chunks(4).flat_map(of).collect();
+    assert_close(&output, &expected);
+    // all elements, in whichever order
+    let graph = Model::new(&[3, 2, 2])
+        .tensor(ints("image", &[4], &[0, 3, 2, 2]))
+        .node("Flatten", &["x"], "f", &[])
+        .node("Softmax", &["f"], "s", &over(1))
+        .node("Reshape", &["s", "image"], "y", &[])
+        .import();
+    let (input, output) = sample(&graph);
+    let input = channels_last(&input, graph.input);
+    assert_close(&output, &of(&input));
+    let rows = Model::new(&[3, 2, 2]).node("Softmax", &["x"], "y", &over(2));
+    assert!(rows.reason().contains("those of each pixel"));
+    let old = rows.opset(11);
+    assert!(old.reason().contains("along dimension 2"));
 }
 
 #[test]
