@@ -1,11 +1,13 @@
 //! The levels that an image needs to store: those that an optimal plan has at some budget.
 
-use bitbudget_core::level::Level;
 use bitbudget_core::place::Places;
 use bitbudget_core::plan::{Limits, Measure};
 
 use crate::capacity::{self, HostNetwork, HostPlan};
 use crate::search::{self, Effort};
+
+/// A plan takes at most this part of the nodes.
+const PART: u64 = 10;
 
 /// How many levels of how many are kept, over all layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +23,16 @@ pub struct Kept {
 /// Takes every level away that no optimal plan has: within any limit on RAM, with the weights in RAM and in
 /// flash, within any limit on the weights, and within any limit on cycles, if they are known. Plans within
 /// one of these limits stay what they are; within several at once another level may be better.
+///
+/// All these plans together take at most the nodes of the effort, each of them a tenth: it is not they that count.
 pub fn keep_needed(network: &mut HostNetwork, effort: &Effort<'_>) -> Kept {
-    let mut plans: Vec<HostPlan> = Vec::new();
+    let rows = network.prices.rows.iter();
+    let mut needed: Vec<Vec<bool>> = rows.map(|row| vec![false; row.len()]).collect();
+    let each = Effort {
+        node_limit: effort.node_limit.div_ceil(PART),
+        ..*effort
+    };
+    let mut nodes = 0;
     let mut proven = true;
     for (places, measure) in [
         (Places::Ram, Measure::Ram),
@@ -31,19 +41,31 @@ pub fn keep_needed(network: &mut HostNetwork, effort: &Effort<'_>) -> Kept {
         (Places::Best, Measure::Cycles),
     ] {
         let mut planner = capacity::planner(places, network);
-        let stairs = search::staircase(network, &mut planner, (Limits::NONE, measure), effort);
-        proven &= stairs.proven;
-        plans.extend(stairs.plans);
+        let of = (Limits::NONE, measure);
+        // once one level cannot be told to be needless, none is taken away
+        let mut is_over = |plan: &HostPlan, are_proven: bool| {
+            nodes += plan.nodes;
+            !are_proven || nodes > effort.node_limit
+        };
+        let stairs = search::staircase_until(network, &mut planner, of, &each, &mut is_over);
+        proven &= stairs.proven && nodes <= effort.node_limit;
+        for plan in &stairs.plans {
+            let rows = network.prices.rows.iter().zip(&mut needed);
+            for ((row, needed), level) in rows.zip(&plan.levels) {
+                let chosen = row.iter().position(|item| Some(item.level) == *level);
+                chosen.into_iter().for_each(|at| needed[at] = true);
+            }
+        }
+        if !proven || needed.iter().flatten().all(|needed| *needed) {
+            break;
+        }
     }
-    let needs = |layer: usize, level: Level| {
-        let mut levels = plans.iter().map(|plan| plan.levels[layer]);
-        levels.any(|chosen| chosen == Some(level))
-    };
     let count = |network: &HostNetwork| network.prices.rows.iter().map(|row| row.len()).sum();
     let of = count(network);
     if proven {
-        for (layer, row) in network.prices.rows.iter_mut().enumerate() {
-            row.retain(|item| needs(layer, item.level));
+        for (row, needed) in network.prices.rows.iter_mut().zip(&needed) {
+            let mut needed = needed.iter();
+            row.retain(|_| needed.next() == Some(&true));
         }
     }
     Kept {

@@ -176,8 +176,23 @@ pub struct Staircase<const N: usize> {
 pub fn staircase<const N: usize, const L: usize, const K: usize, const D: usize>(
     network: &Network<N, L>,
     planner: &mut Planner<N, K, D>,
+    of: (Limits, Measure),
+    effort: &Effort<'_>,
+) -> Staircase<N> {
+    staircase_until(network, planner, of, effort, &mut |_, _| false)
+}
+
+/// As [`staircase`], from the best plan down until one is `enough`, which is told each plan and whether all so far are
+/// proven.
+///
+/// # Panics
+/// As [`Planner::start`].
+pub fn staircase_until<const N: usize, const L: usize, const K: usize, const D: usize>(
+    network: &Network<N, L>,
+    planner: &mut Planner<N, K, D>,
     (limits, measure): (Limits, Measure),
     effort: &Effort<'_>,
+    enough: &mut dyn FnMut(&Plan<N>, bool) -> bool,
 ) -> Staircase<N> {
     let mut plans: Vec<Plan<N>> = Vec::new();
     let mut proven = true;
@@ -199,6 +214,9 @@ pub fn staircase<const N: usize, const L: usize, const K: usize, const D: usize>
             plans.pop();
         }
         plans.push(plan);
+        if plans.last().is_some_and(|plan| enough(plan, proven)) {
+            break;
+        }
         // interrupted between the steps, too
         if !(effort.watch)(Progress {
             nodes: 0,

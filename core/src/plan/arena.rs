@@ -1,5 +1,7 @@
 //! The activation arena as the solver sees it: a surcharge of the forms in which layers read.
 
+use core::cell::Cell;
+
 use crate::arena::{Lifetimes, Span};
 use crate::form::{Form, Forms};
 use crate::level::Level;
@@ -74,6 +76,23 @@ pub(super) struct Arena<'a, const N: usize, const K: usize> {
     network: &'a Network<N, K>,
     lifetimes: &'a Lifetimes<N>,
     pub(super) readers: &'a [Reader],
+    last: &'a Cell<Placed<N>>,
+}
+
+/// Classes and the bytes of their arena: those that were placed last, for most layouts that are tried one after
+/// the other read their inputs in the same forms.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed<const N: usize> {
+    classes: [u8; N],
+    /// 0 for none.
+    bytes: u32,
+}
+
+impl<const N: usize> Placed<N> {
+    pub(super) const NONE: Self = Self {
+        classes: [0; N],
+        bytes: 0,
+    };
 }
 
 impl<'a, const N: usize, const K: usize> Arena<'a, N, K> {
@@ -81,11 +100,13 @@ impl<'a, const N: usize, const K: usize> Arena<'a, N, K> {
         network: &'a Network<N, K>,
         lifetimes: &'a Lifetimes<N>,
         readers: &'a [Reader],
+        last: &'a Cell<Placed<N>>,
     ) -> Self {
         Self {
             network,
             lifetimes,
             readers,
+            last,
         }
     }
 
@@ -153,7 +174,16 @@ impl<const N: usize, const K: usize> Surcharge<N> for Arena<'_, N, K> {
     }
 
     fn of(&self, classes: &[u8; N]) -> u32 {
+        let last = self.last.get();
+        if last.bytes > 0 && last.classes == *classes {
+            return last.bytes;
+        }
         let forms = self.forms(classes);
-        self.lifetimes.smallest(&forms).1.bytes()
+        let bytes = self.lifetimes.smallest(&forms).1.bytes();
+        self.last.set(Placed {
+            classes: *classes,
+            bytes,
+        });
+        bytes
     }
 }

@@ -1,8 +1,10 @@
 //! The planner: plans for any limits of one network.
 
+use core::cell::Cell;
+
 use heapless::Vec;
 
-use super::arena::{Arena, Reader};
+use super::arena::{Arena, Placed, Reader};
 use super::items::Items;
 use super::placement::Placing;
 use super::{CapacityError, Limits, LimitsTooSmall, Measure, Plan};
@@ -30,6 +32,7 @@ pub struct Planner<const N: usize, const K: usize, const D: usize = MOST_LIMITS>
     lifetimes: Lifetimes<N>,
     /// By layer.
     readers: Vec<Reader, N>,
+    placed: Cell<Placed<N>>,
     /// The layout that takes least RAM in all, once a limit on it was given.
     smallest: Option<Least<N>>,
     limits: Limits,
@@ -80,6 +83,7 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
             solver: const { Solver::empty() },
             lifetimes: Lifetimes::empty(),
             readers: Vec::new(),
+            placed: Cell::new(Placed::NONE),
             smallest: None,
             limits: Limits::NONE,
             places: Places::Ram,
@@ -99,6 +103,7 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
         self.lifetimes.set_network(network);
         let cut_limits = self.lifetimes.cut_limits(&network.least_forms(|_| None));
         self.readers.clear();
+        self.placed.set(Placed::NONE);
         for layer in 0..network.layers.len() {
             // there is room for all layers
             let _ = self
@@ -186,7 +191,7 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
             self.count(network, &Limits::ram(0), no_cost);
         }
         self.smallest.get_or_insert_with(|| {
-            let arena = Arena::new(network, &self.lifetimes, &self.readers);
+            let arena = Arena::new(network, &self.lifetimes, &self.readers, &self.placed);
             self.solver.least_total(SMALLEST_NODES, &arena)
         })
     }
@@ -295,7 +300,7 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
             most[self.limits.iter().count()] = own;
         }
         if self.limits.ram_bytes.is_some() {
-            let arena = Arena::new(network, &self.lifetimes, &self.readers);
+            let arena = Arena::new(network, &self.lifetimes, &self.readers, &self.placed);
             self.solver.start(most, &arena);
         } else {
             self.solver.start(most, &());
@@ -326,7 +331,7 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
         network: &Network<N, L>,
         nodes: u64,
     ) -> Result<Plan<N>, LimitsTooSmall> {
-        let arena = Arena::new(network, &self.lifetimes, &self.readers);
+        let arena = Arena::new(network, &self.lifetimes, &self.readers, &self.placed);
         let solution = match (self.limits.ram_bytes, &self.smallest) {
             _ if self.is_below_all() => return Err(self.too_small(true)),
             (Some(_), Some(smallest)) => {
@@ -356,7 +361,7 @@ impl<const N: usize, const K: usize, const D: usize> Planner<N, K, D> {
         network: &Network<N, L>,
         plan: Plan<N>,
     ) -> Plan<N> {
-        let arena = Arena::new(network, &self.lifetimes, &self.readers);
+        let arena = Arena::new(network, &self.lifetimes, &self.readers, &self.placed);
         let forms = arena.forms(&arena.classes(&plan.levels));
         let (schedule, placement) = self.lifetimes.smallest(&forms);
         Plan {

@@ -18,7 +18,7 @@ use bitbudget_core::plan::{Limits, Measure};
 use std::sync::Mutex;
 
 use super::error::ProfileError;
-use super::options::Phase;
+use super::options::{Control, Phase};
 use super::partial::Batch;
 use super::prices::set_prices;
 use super::record::Profile;
@@ -51,10 +51,16 @@ const LEAST_VARIANCE: f64 = 1e-6;
 type Observation = (Layout, f64);
 
 /// The optimal layouts under the network's prices, from the best to the smallest, at most [`LAYOUTS`]
-/// of them evenly spread.
-fn optimal_layouts(network: &HostNetwork) -> Result<Vec<Layout>, ProfileError> {
+/// of them evenly spread; fewer where the search is stopped.
+fn optimal_layouts(
+    network: &HostNetwork,
+    control: &Control<'_>,
+) -> Result<Vec<Layout>, ProfileError> {
     let mut planner = capacity::planner(Places::Ram, network);
-    let effort = Effort::nodes(PLAN_NODES);
+    let effort = Effort {
+        node_limit: PLAN_NODES,
+        watch: &|_| !control.stopped(),
+    };
     let of_weights = (Limits::NONE, Measure::Weights);
     let plans = search::staircase(network, &mut planner, of_weights, &effort).plans;
     let layouts = plans.iter().rev();
@@ -309,13 +315,13 @@ impl Run<'_> {
         let mut network = profile.network.clone();
         let mut observations: Vec<Observation> = Vec::new();
         for round in 0..profile.origin.refine {
-            let mut layouts = optimal_layouts(&network)?;
+            let mut layouts = optimal_layouts(&network, self.control)?;
+            if self.control.stopped() {
+                return Err(self.interrupted(self.batches.count()));
+            }
             layouts.retain(|layout| observations.iter().all(|(known, _)| known != layout));
             if layouts.is_empty() {
                 break;
-            }
-            if self.control.stopped() {
-                return Err(self.interrupted(self.batches.count()));
             }
             let samples = Mutex::new(round as usize * self.batches.data.len);
             let progress = |done: usize| {
