@@ -193,12 +193,13 @@ fn over_classes<'a>(b: &mut Builder<'a>, node: &Node<'a>, op: Op) -> Result<Valu
     let shape = b.layers.shape(view.tensor);
     let outside = |(i, d): (usize, &usize)| *d > 1 && (i + 1 < axis || !is_flat && i + 1 > axis);
     let is_over_all = axis > 0 && !view.dims.iter().enumerate().any(outside);
+    let is_last = axis > 0 && axis == view.dims.len();
     let is_over_channels = !is_flat
         && match view.order {
             Order::ChannelsFirst => axis == 1 && view.dims[0] == usize::from(shape.c),
-            Order::ChannelsLast => axis == view.dims.len() && view.is_own(shape),
+            Order::ChannelsLast => is_last && view.is_own(shape),
         };
-    let is_over_last = !is_flat && axis == view.dims.len() && view.has_own_order(shape);
+    let is_over_last = !is_flat && is_last && view.has_own_order(shape);
     let (classes, order) = if is_over_channels {
         (shape, view.order)
     } else if is_over_all {

@@ -456,6 +456,11 @@ fn softmax_of_each_pixel() {
     assert_close(&output, &of(&input));
     let rows = Model::new(&[3, 2, 2]).node("Softmax", &["x"], "y", &over(2));
     assert!(rows.reason().contains("those of each pixel"));
+    let none = Model::new(&[1])
+        .tensor(ints("one", &[1], &[1]))
+        .node("Squeeze", &["x", "one"], "s", &[])
+        .node("Softmax", &["s"], "y", &over(-1));
+    assert!(none.reason().contains("along dimension 0"));
     let old = rows.opset(11);
     assert!(old.reason().contains("along dimension 2"));
 }
