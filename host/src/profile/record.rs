@@ -89,7 +89,7 @@ impl Profile {
     /// The kind of its file.
     pub const KIND: Kind = Kind {
         magic: *b"bitbprof",
-        version: 6,
+        version: 7,
         name: "profile",
     };
 
