@@ -21,6 +21,7 @@ use crate::place::Place;
 use crate::quant::QParams;
 use crate::shape::Shape;
 use crate::span::Span;
+use crate::storage::copy;
 use crate::tensor::{View, ViewMut};
 
 /// Where the layers' blocks of weights lie.
@@ -66,18 +67,23 @@ pub(crate) fn shift(bytes: &mut [u8], from: Range<usize>, to: usize) {
     if distance == 0 {
         return;
     }
-    let (mut low, mut high) = (0, len);
-    while low < high {
-        let count = distance.min(high - low);
-        if to < from {
-            let (left, right) = bytes.split_at_mut(from + low);
-            left[to + low..][..count].copy_from_slice(&right[..count]);
-            low += count;
+    let mut moved = 0;
+    while moved < len {
+        let count = distance.min(len - moved);
+        // to the left from the beginning on, to the right from the end on
+        let at = if to < from {
+            moved
         } else {
-            high -= count;
-            let (left, right) = bytes.split_at_mut(to + high);
-            right[..count].copy_from_slice(&left[from + high..][..count]);
+            len - moved - count
+        };
+        let (source, target) = (from + at, to + at);
+        let (left, right) = bytes.split_at_mut(source.max(target));
+        if target < source {
+            copy(&right[..count], &mut left[target..][..count]);
+        } else {
+            copy(&left[source..][..count], &mut right[..count]);
         }
+        moved += count;
     }
 }
 
