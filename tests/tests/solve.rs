@@ -200,7 +200,9 @@ fn published_integer_programs_are_solved() {
             for (i, part) in [0.25, 0.5, 0.75].into_iter().enumerate() {
                 let problem = published(&file[name], limited, part);
                 let answer = problem.solve(PRICE, &Effort::UNLIMITED).expect("a layout");
-                assert!(answer.optimal && answer.bound == answer.price);
+                // but for what rounding to units may hide
+                let hidden = answer.price - answer.bound;
+                assert!(answer.optimal && (0.0..=1e-6 * answer.price).contains(&hidden));
                 // the limit is the published one
                 let limit = &file[name]["limits_at_r_0.25_0.50_0.75"][limited][i];
                 let unit = match limited {
