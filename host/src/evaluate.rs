@@ -105,8 +105,8 @@ pub fn evaluate(
     const REPORTED: usize = 50;
     // samples that share an engine: a few chunks for each core, so that all finish together
     let chunk_len = data.len.div_ceil(4 * rayon::current_num_threads()).max(1);
-    let output_len = image.network().output_shape().len();
     let head = Head::of(image.network());
+    let output_len = head.outputs.len();
     let labels = match Loss::or_found(Some(against.loss), data, head)?.is_of_labels() {
         true => Some(data.labels_below(head.classes(), against.data_path)?),
         false => None,

@@ -52,7 +52,7 @@ fn random_graphs_in_integers_alone() {
     }
     assert!(compared.exact_part() > 0.3, "{compared:?}");
     // a softmax in the middle
-    assert!(compared.unknown < 30, "{compared:?}");
+    assert!(compared.unknown < 22, "{compared:?}");
 }
 
 /// INT8 → FP32 → INT8 and every other order.

@@ -15,7 +15,7 @@ pub(crate) fn run(
         let real = |i: usize| input.real(first + i);
         let largest = (0..channels).map(real).fold(f32::NEG_INFINITY, f32::max);
         let sum: f32 = (0..channels).map(|i| libm::expf(real(i) - largest)).sum();
-        let shift = libm::logf(sum);
+        let shift = if is_log { libm::logf(sum) } else { 0.0 };
         output.put_indexed(first, channels, activation, &|i| {
             let shifted = real(i) - largest;
             match is_log {

@@ -32,6 +32,7 @@ pub struct Planner<const N: usize, const K: usize, const D: usize = MOST_LIMITS>
     lifetimes: Lifetimes<N>,
     /// By layer.
     readers: Vec<Reader, N>,
+    /// The arena that was placed last.
     placed: Cell<Placed<N>>,
     /// The layout that takes least RAM in all, once a limit on it was given.
     smallest: Option<Least<N>>,

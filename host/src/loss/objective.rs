@@ -215,12 +215,11 @@ impl Objective {
     /// and yes for each.
     pub(super) fn choices(self, outputs: &[f32]) -> Vec<Vec<f64>> {
         let reals = outputs.iter().map(|x| f64::from(*x));
-        let choices: Vec<Vec<f64>> = match (self.is_of_each, self.outputs) {
+        let mut choices: Vec<Vec<f64>> = match (self.is_of_each, self.outputs) {
             (false, _) => vec![reals.collect()],
             (true, Outputs::Logits) => reals.map(|z| vec![0.0, z]).collect(),
             (true, Outputs::Probabilities) => reals.map(|p| vec![1.0 - p, p]).collect(),
         };
-        let mut choices = choices;
         for choice in &mut choices {
             match self.outputs {
                 Outputs::Probabilities => {

@@ -141,7 +141,7 @@ impl Diagnostic for Infeasible {
             }
             Some(Doubt::Coarse) => {
                 return Some(Box::new(
-                    "costs that fit are more than 2^31 times as large as their differences: give them in larger units",
+                    "costs of one layer differ by more than 2^31 times what all differences can be divided by: give them in larger units",
                 ));
             }
         }

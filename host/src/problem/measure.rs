@@ -54,6 +54,17 @@ impl Measure {
         let chosen = self.values.iter().zip(choice);
         chosen.map(|(row, item)| row[*item]).sum()
     }
+
+    /// Leaves out the items that are above the least of their group by more than `room`; whether any was.
+    pub(super) fn narrow(&self, scale: &Scale, room: f64, kept: &mut Kept) -> bool {
+        let mut is_narrower = false;
+        for (group, kept) in kept.iter_mut().enumerate() {
+            let before = kept.len();
+            kept.retain(|item| self.values[group][*item] - scale.least[group] <= room);
+            is_narrower |= kept.len() < before;
+        }
+        is_narrower
+    }
 }
 
 /// How a search counts a measure of some items: in whole units above the least of each group.
@@ -180,19 +191,6 @@ impl Limit<'_> {
         let scale = Scale::new(self.measure, kept);
         let room = self.most + scale.tolerance - scale.least_sum();
         self.measure.narrow(&scale, room, kept)
-    }
-}
-
-impl Measure {
-    /// Leaves out the items that are above the least of their group by more than `room`; whether any was.
-    pub(super) fn narrow(&self, scale: &Scale, room: f64, kept: &mut Kept) -> bool {
-        let mut is_narrower = false;
-        for (group, kept) in kept.iter_mut().enumerate() {
-            let before = kept.len();
-            kept.retain(|item| self.values[group][*item] - scale.least[group] <= room);
-            is_narrower |= kept.len() < before;
-        }
-        is_narrower
     }
 }
 

@@ -386,13 +386,15 @@ fn softmax(x: &[Bounded], log: bool) -> Vec<Bounded> {
     let total: f64 = exp.iter().sum();
     // the derivative of a probability by any logit is at most itself
     let moved: f64 = x.iter().map(|x| x.slack).sum();
+    // the logarithm of a sum of exponentials moves by no more than the one that moves most
+    let moved_most = x.iter().map(|x| x.slack).fold(0.0, f64::max);
     let tolerance = f64::from(FP32_TOLERANCE);
     let each = exp.into_iter().zip(x).map(|(e, x)| {
         let of_log = (x.value - largest) - total.ln();
         match log {
             true => Bounded {
                 value: of_log,
-                slack: x.slack + moved + tolerance * (of_log.abs() + 1.0),
+                slack: x.slack + moved_most + tolerance * (of_log.abs() + 1.0),
             },
             false => Bounded {
                 value: e / total,

@@ -3,7 +3,6 @@
 use bitbudget_core::op::Function;
 
 use super::*;
-use crate::graph::Output;
 
 impl Model {
     fn giving(mut self, outputs: &[&str]) -> Self {
@@ -13,9 +12,8 @@ impl Model {
 }
 
 fn outputs(graph: &Graph) -> Vec<(&str, Shape)> {
-    let of = |output: &'_ Output| output.shape;
     let each = graph.outputs.iter();
-    each.map(|output| (output.name.as_str(), of(output)))
+    each.map(|output| (output.name.as_str(), output.shape))
         .collect()
 }
 
