@@ -83,6 +83,8 @@ target thumbv7em-none-eabihf
 target thumbv7m-none-eabi
 target thumbv8m.main-none-eabihf
 program qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-arm qemu
+# C programs for them
+program arm-none-eabi-gcc "gcc-arm-none-eabi libnewlib-arm-none-eabi" "" "" "gcc-arm-none-eabi newlib-arm-none-eabi" "" ""
 # a processor that is built for only
 target thumbv6m-none-eabi
 # programs for other processors

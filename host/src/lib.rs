@@ -12,7 +12,7 @@
 //! 4. [`flash`] and [`needed`] choose the levels that are stored, [`pack::pack`] puts network, prices and
 //!    weights into one image for the device.
 //! 5. [`evaluate`] runs the image with the device's kernels over a data set, [`device`] on a board or in
-//!    an emulator.
+//!    an emulator; [`export`] writes it as C source.
 //!
 //! [`problem`] solves layouts whose prices and costs come from elsewhere; [`board`] knows what layers cost on
 //! known boards.
@@ -33,6 +33,7 @@ pub mod device;
 pub mod encode;
 pub mod evaluate;
 pub mod explain;
+pub mod export;
 pub mod file;
 pub mod flash;
 pub mod graph;

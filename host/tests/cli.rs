@@ -117,6 +117,82 @@ fn profile_and_pack_give_what_the_demo_made() {
     }
 }
 
+/// What the project does is tested with a C compiler, in `tests`.
+#[test]
+fn an_image_goes_out_as_c() {
+    let folder = copy();
+    let at = folder.path();
+    let export = ["export", "c", "digits.image", "-o", "c"];
+    let printed = stdout(at, &export);
+    let files = [
+        "CMakeLists.txt",
+        "bitbudget.h",
+        "main.c",
+        "model.c",
+        "model.h",
+    ];
+    assert_eq!(printed.lines().count(), files.len());
+    let image = fs::read(at.join("digits.image")).expect("the image");
+    let source = fs::read_to_string(at.join("c/model.c")).expect("the source");
+    let array = source.split("= {\n").nth(1).expect("an array");
+    let array = array.split('}').next().expect("its end").replace('\n', "");
+    let array: Vec<u8> = array
+        .split_terminator(',')
+        .map(|byte| byte.parse().expect("a byte"))
+        .collect();
+    assert!(array == image, "{} of {} bytes", array.len(), image.len());
+
+    // what a user changes stays, what bitbudget wrote is written anew
+    fs::write(at.join("c/main.c"), "mine").expect("a file");
+    fs::write(at.join("c/model.h"), "/* Written by bitbudget, some day */").expect("a file");
+    let again = json(at, &[&export[..], &["--input", "test_images.npy"]].concat());
+    assert_eq!(again["kept"], 2);
+    assert_eq!(again["written"].as_array().map(Vec::len), Some(3));
+    let kept = fs::read_to_string(at.join("c/main.c")).expect("a file");
+    assert_eq!(kept, "mine");
+    let header = fs::read_to_string(at.join("c/model.h")).expect("a file");
+    assert!(header.contains("#define MODEL_INPUT_LEN 64u") && header.contains("MODEL_ARENA_LEAST"));
+
+    fs::write(at.join("c/model.c"), "my own").expect("a file");
+    fails(
+        at,
+        &export,
+        &["model.c", "is not C source that bitbudget wrote"],
+    );
+    fails(
+        at,
+        &[&export[..], &["--name", "1st"]].concat(),
+        &["\"1st\" is no name that C allows", "letters"],
+    );
+    fails(
+        at,
+        &["export", "c", "digits.profile", "-o", "d"],
+        &["is not a bitbudget image"],
+    );
+    fails(
+        at,
+        &["export", "c", "digits.image", "-o", "digits.image"],
+        &["digits.image"],
+    );
+    assert!(!at.join("d").exists());
+    let zephyr = [
+        "export",
+        "c",
+        "digits.image",
+        "--for",
+        "zephyr",
+        "--name",
+        "kws",
+        "-o",
+        "z",
+    ];
+    let printed = stdout(at, &zephyr);
+    assert!(
+        printed.contains("z/modules/bitbudget/zephyr/module.yml")
+            && printed.contains("z/src/kws.c")
+    );
+}
+
 #[test]
 fn weights_stay_in_flash_where_they_are_wanted_there() {
     let folder = copy();
@@ -1318,8 +1394,10 @@ fn every_command_has_help_with_an_example() {
         "demo",
         "analyze",
         "operators",
+        "export c",
     ] {
-        let help = stdout(demo(), &[command, "--help"]);
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = stdout(demo(), &words);
         assert!(help.contains(&format!("bitbudget {command}")), "{help}");
         assert!(
             help.contains("Example:") && help.contains("--json"),

@@ -1,7 +1,7 @@
 //! Images that are read back, and every fault of theirs that has a name.
 
 use bitbudget_core::engine::{Engine, EngineError, Input};
-use bitbudget_core::image::{EmitError, Image, ImageError, VERSION, emit};
+use bitbudget_core::image::{EmitError, Image, ImageError, Summary, VERSION, emit};
 use bitbudget_core::level::{Level, WeightFormat};
 use bitbudget_core::network::NetworkError;
 use bitbudget_core::op::Function;
@@ -408,6 +408,38 @@ fn faults_of_the_blocks() {
         }
     }
     assert!(found > 500, "{found}");
+}
+
+/// What an image says of itself before any memory is lent to it, of each of its beginnings.
+#[test]
+fn summaries_tell_what_an_image_needs() {
+    let bytes = small().emit();
+    let image = TestImage::parse(&bytes).expect("a sound image");
+    let network = image.network();
+    let summary = Summary {
+        image_bytes: bytes.len() as u32,
+        meta_bytes: image.blocks_at() - 28,
+        layers: 4,
+        levels: 4,
+        input: network.input,
+        output: network.output_shape(),
+        has_cycles: false,
+        has_plans: false,
+    };
+    let known = 28 + sections(&bytes)[0].len();
+    for end in 0..=bytes.len() {
+        match Summary::of(&bytes[..end]) {
+            Ok(found) => assert_eq!((found, end >= known), (summary, true)),
+            Err(ImageError::Magic) => assert!(end < 8),
+            Err(ImageError::Length { found, .. }) => assert!(end < known && found == end),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    for at in 28..known {
+        let mut cut = bytes[..at].to_vec();
+        cut[12..16].copy_from_slice(&(at as u32 - 28).to_le_bytes());
+        assert_eq!(Summary::of(&cut), Err(ImageError::Network), "{at}");
+    }
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl Header {
     }
 
     /// The length of the whole image; `None` where 32 bits cannot address it.
-    fn image_bytes(&self) -> Option<usize> {
+    pub(super) fn image_bytes(&self) -> Option<usize> {
         let sections = [self.network, self.names, self.plans, self.blocks].map(u64::from);
         let sum = sections.iter().sum::<u64>() + (HEADER_BYTES + CRC_BYTES) as u64;
         u32::try_from(sum).ok().map(|sum| sum as usize)

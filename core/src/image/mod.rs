@@ -5,7 +5,7 @@
 //! | offset | bytes | what |
 //! |---|---|---|
 //! | 0 | 8 | the magic `bitbudgt` |
-//! | 8 | 4 | version, 5 |
+//! | 8 | 4 | version, 6 |
 //! | 12 | 4 | n: length of the network section |
 //! | 16 | 4 | m: length of the names section |
 //! | 20 | 4 | p: length of the tables and plans, padded to a multiple of four with the sections before |
@@ -44,6 +44,7 @@ mod emit;
 mod error;
 mod header;
 mod read;
+mod summary;
 
 use core::ops::Range;
 
@@ -62,6 +63,7 @@ use crate::stored::StoredPlans;
 pub use self::emit::{EmitError, emit};
 pub use self::error::ImageError;
 pub use self::header::{CRC_BYTES, HEADER_BYTES, MAGIC, VERSION};
+pub use self::summary::Summary;
 
 /// A checked, borrowed view of an image's bytes, for networks of at most `N` layers and `K` levels.
 #[derive(Clone, Debug)]

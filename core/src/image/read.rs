@@ -7,10 +7,10 @@ use super::ImageError;
 use crate::network::Network;
 
 /// What is left of a section.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn next<T: Deserialize<'a>>(&mut self) -> Result<T, ImageError> {
+    pub(super) fn next<T: Deserialize<'a>>(&mut self) -> Result<T, ImageError> {
         let (value, rest) = postcard::take_from_bytes(self.0).map_err(|_| ImageError::Network)?;
         self.0 = rest;
         Ok(value)

@@ -16,6 +16,7 @@ mod demo;
 mod device;
 mod emulate;
 mod eval;
+mod export;
 mod inspect;
 mod measure;
 mod model;
@@ -68,6 +69,7 @@ enum Command {
     Eval(eval::Eval),
     Compare(compare::Compare),
     Run(run::Run),
+    Export(export::Export),
     Inspect(inspect::Inspect),
     Operators(operators::Operators),
     Boards(boards::Boards),
@@ -100,6 +102,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Eval(command) => command.run(),
         Command::Compare(command) => command.run(),
         Command::Run(command) => command.run(),
+        Command::Export(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Operators(command) => command.run(),
         Command::Boards(command) => command.run(),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use bitbudget_core::block;
 use bitbudget_core::engine::{Engine, EngineError, Input};
-use bitbudget_core::image::{Image, ImageError, MAGIC, VERSION};
+use bitbudget_core::image::{Image, ImageError, MAGIC, Summary, VERSION};
 use bitbudget_core::level::WeightFormat;
 use bitbudget_core::network::{Layer, Network, tables_bytes};
 use bitbudget_core::op::Op;
@@ -50,8 +50,10 @@ pub fn exercise<const N: usize, const K: usize>(
     arena: &mut Arena,
 ) -> Result<bool, ImageError> {
     const MOST_MACS: u64 = 1 << 16;
+    let summary = Summary::of(bytes);
     let image = Image::<N, K>::parse(bytes)?;
     let network = image.network();
+    summarizes(&summary?, &image);
     for layer in 0..network.layers.len() {
         let _ = image.name(layer);
         for format in network.weight_formats(layer) {
@@ -121,6 +123,22 @@ pub fn exercise<const N: usize, const K: usize>(
         }
     }
     Ok(ran)
+}
+
+/// Checks that a summary is that of an image.
+fn summarizes<const N: usize, const K: usize>(summary: &Summary, image: &Image<'_, N, K>) {
+    let network = image.network();
+    let levels = network.prices.rows.iter().map(|row| row.len()).max();
+    assert_eq!(summary.layers as usize, network.layers.len());
+    assert_eq!(summary.levels as usize, levels.unwrap_or(0));
+    assert_eq!(summary.input, network.input);
+    assert_eq!(summary.output, network.output_shape());
+    assert_eq!(summary.has_cycles, network.prices.has_cycles());
+    assert_eq!(summary.has_plans, image.stored_plans().is_some());
+    assert_eq!(
+        summary.meta_bytes as usize + HEADER_BYTES,
+        image.blocks_at() as usize
+    );
 }
 
 /// Price and bound of a plan that is within its budget.
