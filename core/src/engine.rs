@@ -118,6 +118,20 @@ impl From<LimitsTooSmall> for EngineError {
 
 /// A network in an arena that the caller lends: blocks whose place is RAM first, then activations.
 ///
+/// ```
+/// use bitbudget_core::{Engine, EngineError, Image, Input, Limits, Planner};
+///
+/// /// Runs a frame in little memory, and a second one when there is more.
+/// fn run(image: &Image<9, 5>, arena: &mut [u8], frames: [&[u8]; 2]) -> Result<f32, EngineError> {
+///     let mut planner = Planner::<9, 5>::new(image.network());
+///     let mut engine = Engine::new(image, arena)?;
+///     engine.replan(&mut planner, Limits::ram(24 << 10))?;
+///     let first = engine.infer(Input::U8(frames[0]))?[0];
+///     engine.replan(&mut planner, Limits::ram(64 << 10))?;
+///     Ok(first - engine.infer(Input::U8(frames[1]))?[0])
+/// }
+/// ```
+///
 /// Call [`replan`](Self::replan) whenever the limits change, [`infer`](Self::infer) as often as wanted in
 /// between. What the plan leaves of the arena is the caller's: [`spare`](Self::spare).
 #[derive(Debug)]
@@ -301,8 +315,8 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
         &mut self.arena[taken as usize..]
     }
 
-    /// Plans for `limits`, visiting at most `node_limit` nodes (`u64::MAX`: to proven optimality), and
-    /// makes the plan resident. `planner` is that of the image's network.
+    /// Plans for `limits`, to proven optimality, and makes the plan resident. `planner` is that of the image's
+    /// network.
     ///
     /// Only blocks that are not in RAM yet are copied there; the arena is never used beyond the larger of
     /// the old and the new plan.
@@ -313,6 +327,22 @@ impl<'a, const N: usize, const K: usize, S: ReadNorFlash> Engine<'a, N, K, S> {
     /// # Panics
     /// As [`Planner::start`].
     pub fn replan<const I: usize, const D: usize>(
+        &mut self,
+        planner: &mut Planner<N, I, D>,
+        limits: Limits,
+    ) -> Result<&Plan<N>, EngineError> {
+        self.replan_within(planner, limits, u64::MAX)
+    }
+
+    /// As [`Self::replan`], visiting at most `node_limit` nodes: a hard bound of its time. The plan says how far
+    /// from the optimum it may be ([`Plan::bound`]).
+    ///
+    /// # Errors
+    /// Those of [`Self::replan`].
+    ///
+    /// # Panics
+    /// As [`Planner::start`].
+    pub fn replan_within<const I: usize, const D: usize>(
         &mut self,
         planner: &mut Planner<N, I, D>,
         limits: Limits,

@@ -31,7 +31,7 @@
 //!     let mut planner = Planner::<32, 5>::new(image.network());
 //!     let mut engine = Engine::new(image, arena)?;
 //!     // again whenever memory comes or goes
-//!     engine.replan(&mut planner, Limits::ram(bytes), u64::MAX)?;
+//!     engine.replan(&mut planner, Limits::ram(bytes))?;
 //!     let logits = engine.infer(Input::U8(frame))?;
 //!     Ok((0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])))
 //! }
@@ -55,6 +55,7 @@
 #[cfg(all(feature = "std", not(test)))]
 extern crate std;
 
+pub(crate) mod aligned;
 pub(crate) mod arch;
 pub mod arena;
 pub mod block;
@@ -83,13 +84,9 @@ pub mod storage;
 pub mod stored;
 pub mod tensor;
 
+pub use aligned::Aligned;
 pub use engine::{Engine, EngineError, Input};
 pub use image::{Image, ImageError};
 pub use level::Level;
 pub use place::{Place, Places};
 pub use plan::{Limits, LimitsTooSmall, Plan, Planner};
-
-/// The README's code compiles.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -26,9 +26,12 @@ mod upload;
 #[cfg(target_os = "none")]
 #[cortex_m_rt::entry]
 fn main() -> ! {
-    static mut ARENA: memory::Aligned<{ board::ARENA_BYTES }> = memory::Aligned::ZERO;
-    static mut IMAGE: memory::Aligned<{ board::IMAGE_BYTES }> = memory::Aligned::ZERO;
-    static mut INPUT: memory::Aligned<{ board::INPUT_BYTES }> = memory::Aligned::ZERO;
+    static mut ARENA: bitbudget_core::Aligned<[u8; board::ARENA_BYTES]> =
+        bitbudget_core::Aligned([0; _]);
+    static mut IMAGE: bitbudget_core::Aligned<[u8; board::IMAGE_BYTES]> =
+        bitbudget_core::Aligned([0; _]);
+    static mut INPUT: bitbudget_core::Aligned<[u8; board::INPUT_BYTES]> =
+        bitbudget_core::Aligned([0; _]);
     static mut LINK: link::Buffers = link::Buffers::new();
 
     let (pipe, clock) = board::start();

@@ -2,28 +2,17 @@
 
 use core::ptr;
 
-use bitbudget_core::engine::ARENA_ALIGN;
+use bitbudget_core::Aligned;
 use bitbudget_core::protocol::Stats;
 use cortex_m_rt::STACK_PAINT_VALUE;
 
 use crate::board;
 
-/// Bytes aligned for an engine's arena, and for the blocks of an image.
-#[repr(C, align(8))]
-pub(crate) struct Aligned<const BYTES: usize>(pub(crate) [u8; BYTES]);
-
-impl<const BYTES: usize> Aligned<BYTES> {
-    pub(crate) const ZERO: Self = {
-        assert!(align_of::<Self>() >= ARENA_ALIGN);
-        Self([0; BYTES])
-    };
-}
-
 const MODEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/model.image"));
 
 /// A section of its own, so that `size -A` shows the program without the model.
 #[unsafe(link_section = ".model")]
-static LINKED: Aligned<{ MODEL.len() }> = {
+static LINKED: Aligned<[u8; MODEL.len()]> = {
     let mut bytes = [0; MODEL.len()];
     bytes.copy_from_slice(MODEL);
     Aligned(bytes)

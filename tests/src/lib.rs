@@ -18,3 +18,8 @@ pub mod oracle;
 pub mod shared;
 pub mod tamper;
 pub mod whole;
+
+/// The README's code compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -240,9 +240,7 @@ fn outputs_of_random_networks_are_the_hosts() {
             |plan| plan.ram_bytes(),
         );
         for budget in [all, smallest] {
-            let host = engine
-                .replan(&mut planner, Limits::ram(budget), u64::MAX)
-                .cloned();
+            let host = engine.replan(&mut planner, Limits::ram(budget)).cloned();
             let device = client.replan(Limits::ram(budget), Places::Ram, u64::MAX);
             assert_eq!(device.expect("a plan").plan, host.expect("a plan"));
             let raw = generate::sample(&mut rng, &model);

@@ -55,10 +55,10 @@ fn change(
     let changed = match rng.random_range(0..4) {
         0 => engine.load(plan_of(&levels(rng, model))).cloned(),
         1 => engine
-            .replan(planner, Limits::weights(rng.random_range(0..=most)), nodes)
+            .replan_within(planner, Limits::weights(rng.random_range(0..=most)), nodes)
             .cloned(),
         _ => engine
-            .replan(planner, Limits::ram(rng.random_range(0..=most)), nodes)
+            .replan_within(planner, Limits::ram(rng.random_range(0..=most)), nodes)
             .cloned(),
     };
     match changed {
@@ -183,7 +183,7 @@ fn an_arena_too_small_for_the_budget_is_an_error() {
     let Err(EngineError::ArenaTooSmall {
         needed_bytes,
         arena_bytes: 16,
-    }) = engine.replan(&mut planner, Limits::ram(u64::MAX), u64::MAX)
+    }) = engine.replan(&mut planner, Limits::ram(u64::MAX))
     else {
         panic!("16 bytes are too few");
     };
@@ -208,7 +208,7 @@ fn arenas_and_inputs_that_do_not_fit_are_errors() {
     let mut planner = Box::new(TestPlanner::new(image.network()));
     let mut engine = Engine::new(&image, arena.lend_off(8)).expect("an aligned arena");
     engine
-        .replan(&mut planner, Limits::ram(4096), u64::MAX)
+        .replan(&mut planner, Limits::ram(4096))
         .expect("room");
     let expected = model.network.input.len();
     for found in [0, expected - 1, expected + 1] {
@@ -258,7 +258,7 @@ fn a_watched_inference_is_the_same_step_by_step() {
     let mut planner = Box::new(TestPlanner::new(image.network()));
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
     engine
-        .replan(&mut planner, Limits::ram(u64::MAX), u64::MAX)
+        .replan(&mut planner, Limits::ram(u64::MAX))
         .expect("room enough");
     let sample = sample(&mut SmallRng::seed_from_u64(5), &model);
     let expected = infer(&mut engine, &sample);

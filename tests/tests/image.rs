@@ -97,7 +97,7 @@ fn an_empty_image_can_be_used() {
     let mut engine = Engine::new(&image, bytemuck::cast_slice_mut(&mut arena)).expect("an engine");
     assert_eq!(engine.infer(Input::U8(&[])), Err(EngineError::NoPlan));
     let limits = Limits::ram(64);
-    let plan = engine.replan(&mut planner, limits, u64::MAX);
+    let plan = engine.replan(&mut planner, limits);
     assert_eq!(plan.expect("a plan").ram_bytes(), 0);
     assert_eq!(engine.infer(Input::U8(&[])), Ok(&[][..]));
 }

@@ -321,10 +321,10 @@ fn an_image_that_cannot_be_read_in_place_is_refused() {
     let mut arena = Arena::new(1 << 16);
     let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
     assert!(!engine.is_mapped());
-    let in_ram = engine.replan(&mut planner, Limits::NONE, u64::MAX);
+    let in_ram = engine.replan(&mut planner, Limits::NONE);
     let in_ram = in_ram.expect("copies need no alignment").clone();
     planner.set_places(Places::Flash);
-    let refused = engine.replan(&mut planner, Limits::NONE, u64::MAX);
+    let refused = engine.replan(&mut planner, Limits::NONE);
     assert_eq!(refused, Err(EngineError::NotMapped));
     assert_eq!(engine.plan(), Some(&in_ram));
 
@@ -334,6 +334,6 @@ fn an_image_that_cannot_be_read_in_place_is_refused() {
     let mut arena = Arena::new(1 << 16);
     let mut engine = Engine::with_storage(&opened, storage, arena.lend()).expect("an engine");
     assert!(!engine.is_mapped());
-    let refused = engine.replan(&mut planner, Limits::NONE, u64::MAX);
+    let refused = engine.replan(&mut planner, Limits::NONE);
     assert_eq!(refused, Err(EngineError::NotMapped));
 }

@@ -71,7 +71,7 @@ fn check_budgets(rng: &mut SmallRng, model: &Model, most: usize) {
                 smallest: of(smallest),
                 proven: true,
             };
-            let refused = engine.replan(&mut planner, of(bytes), u64::MAX);
+            let refused = engine.replan(&mut planner, of(bytes));
             assert_eq!(refused, Err(EngineError::Limits(error)));
         }
     }
@@ -87,7 +87,7 @@ fn check_plans(
 ) {
     for nodes in [0, 1, 2, 5, u64::MAX] {
         let plan = engine
-            .replan(planner, limits, nodes)
+            .replan_within(planner, limits, nodes)
             .expect("some layout fits");
         assert!(plan.bound <= least && least <= plan.price);
         assert_eq!(plan.is_optimal(), plan.bound == plan.price);
@@ -143,7 +143,7 @@ fn budgets_below_everything_name_the_smallest() {
         let mut planner = Box::new(TestPlanner::new(image.network()));
         let mut engine = Engine::new(&image, arena.lend()).expect("an engine");
         for of in [Limits::ram, Limits::weights] {
-            let refused = match engine.replan(&mut planner, of(0), u64::MAX) {
+            let refused = match engine.replan(&mut planner, of(0)) {
                 // nothing to be resident
                 Ok(plan) => {
                     assert_eq!((plan.weight_bytes, of(0)), (0, Limits::weights(0)));
@@ -155,13 +155,13 @@ fn budgets_below_everything_name_the_smallest() {
             assert_eq!(refused.limits, of(0));
             let smallest = refused.smallest().expect("a limit").1;
             engine
-                .replan(&mut planner, of(smallest), 0)
+                .replan_within(&mut planner, of(smallest), 0)
                 .expect("the smallest");
             if !refused.proven {
                 unproven += 1;
                 continue;
             }
-            let short = engine.replan(&mut planner, of(smallest - 1), u64::MAX);
+            let short = engine.replan(&mut planner, of(smallest - 1));
             let error = LimitsTooSmall {
                 limits: of(smallest - 1),
                 smallest: of(smallest),

@@ -85,8 +85,8 @@ fn plans_and_outputs_are_those_of_an_image_in_memory() {
         let mut in_flash = Engine::with_storage(&opened, &mut flash, b.lend()).expect("an engine");
         for _ in 0..6 {
             let limits = Limits::weights(rng.random_range(0..20_000));
-            let plan = in_memory.replan(&mut planner, limits, u64::MAX).cloned();
-            let same = in_flash.replan(&mut planner, limits, u64::MAX).cloned();
+            let plan = in_memory.replan(&mut planner, limits).cloned();
+            let same = in_flash.replan(&mut planner, limits).cloned();
             assert_eq!(same, plan);
             let sample = generate::sample(&mut rng, &model);
             let outputs = in_memory.infer(Input::U8(&sample)).map(<[f32]>::to_vec);
@@ -119,7 +119,7 @@ fn a_failed_read_is_told_and_the_next_replan_recovers() {
                 Engine::with_storage(&opened, &mut flash, arena.lend()).expect("an engine");
             for _ in 0..12 {
                 let limits = Limits::weights(rng.random_range(0..20_000));
-                match engine.replan(&mut planner, limits, u64::MAX).cloned() {
+                match engine.replan(&mut planner, limits).cloned() {
                     Ok(plan) => {
                         recovered += 1;
                         let mut fresh = Arena::new(1 << 20);

@@ -165,10 +165,7 @@ fn residual_and_plain_networks_go_the_whole_path() {
         let mut engine = HostEngine::new(&image, memory.lend()).expect("an engine");
         let mut planner = Box::new(HostPlanner::new(image.network()));
         let fp32 = Limits::weights(u64::from(u32::MAX));
-        let mut plan = engine
-            .replan(&mut planner, fp32, u64::MAX)
-            .expect("a plan")
-            .clone();
+        let mut plan = engine.replan(&mut planner, fp32).expect("a plan").clone();
         for level in plan.levels.iter_mut().flatten() {
             *level = Level::Fp32;
         }
@@ -188,7 +185,7 @@ fn residual_and_plain_networks_go_the_whole_path() {
                 assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
             }
         }
-        let small = engine.replan(&mut planner, Limits::weights(100 * 1024), u64::MAX);
+        let small = engine.replan(&mut planner, Limits::weights(100 * 1024));
         let bytes = small.map(|plan| plan.weight_bytes);
         if name != "resnet14_plain" {
             assert!(bytes.expect("a plan") <= 100 * 1024);

@@ -66,6 +66,15 @@ pub use self::header::{CRC_BYTES, HEADER_BYTES, MAGIC, VERSION};
 pub use self::summary::Summary;
 
 /// A checked, borrowed view of an image's bytes, for networks of at most `N` layers and `K` levels.
+///
+/// ```
+/// use bitbudget_core::{Image, ImageError};
+///
+/// fn layers(bytes: &[u8]) -> Result<usize, ImageError> {
+///     Ok(Image::<32, 5>::parse(bytes)?.network().layers.len())
+/// }
+/// assert_eq!(layers(b"a photo"), Err(ImageError::Magic));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Image<'a, const N: usize, const K: usize> {
     network: Network<N, K>,

@@ -89,6 +89,19 @@ impl<const D: usize> Item<D> {
 /// A problem of at most `N` groups with at most `K` items each and `D` limits, and the memory to
 /// solve it in.
 ///
+/// ```
+/// use bitbudget_core::mckp::{Item, Solver};
+///
+/// let item = |bytes, price| Item { cost: [bytes], price, class: 0 };
+/// // two layers: many bytes at no loss, or few at some
+/// let layers = [[item(100, 0), item(25, 7)], [item(60, 0), item(15, 2)]];
+/// let mut solver = Solver::<2, 2>::new(layers)?;
+/// let solution = solver.solve([120], u64::MAX)?;
+/// assert_eq!((solution.choice[0], solution.choice[1]), (0, 1));
+/// assert_eq!((solution.cost, solution.price), ([115], 2));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
 /// `N` is at most 65,535 and `K` is 1 to 256. Nothing is allocated and nothing recurses: this
 /// struct is the whole state.
 #[derive(Clone, Debug)]

@@ -32,6 +32,15 @@ impl fmt::Display for Measure {
 }
 
 /// The most that a plan may take of each measure; `None`: anything.
+///
+/// ```
+/// use bitbudget_core::Limits;
+/// use bitbudget_core::plan::Measure;
+///
+/// let limits = Limits::ram(48 << 10).with(Measure::Cycles, 20_000_000);
+/// assert_eq!(limits.cycles, Some(20_000_000));
+/// assert_eq!(limits.to_string(), "49152 bytes of RAM and 20000000 cycles");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {

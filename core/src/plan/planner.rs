@@ -23,6 +23,17 @@ pub const MOST_LIMITS: usize = 2;
 
 /// Answers limits for one network; what does not depend on the limits is worked out once.
 ///
+/// ```
+/// use bitbudget_core::{Image, Limits, LimitsTooSmall, Planner};
+///
+/// /// The predicted change of the loss in so many bytes of RAM, and whether nothing is better.
+/// fn loss(image: &Image<32, 5>, bytes: u64) -> Result<(f64, bool), LimitsTooSmall> {
+///     let network = image.network();
+///     let plan = Planner::<32, 5>::new(network).plan(network, Limits::ram(bytes), 10_000)?;
+///     Ok((network.prices.to_loss(plan.price), plan.is_optimal()))
+/// }
+/// ```
+///
 /// `K` is the most items of a layer: its levels, and twice as many where cycles are limited and places
 /// are free ([`Places::Best`]), for then a level in RAM and the same level in flash are two. `D` is the most
 /// limits at once; the plans do not depend on it.

@@ -70,10 +70,10 @@ pub fn exercise<const N: usize, const K: usize>(
     let mut ran = false;
     let mut least = i64::MIN;
     for budget in [u64::MAX, 0, 1 << 14].map(Limits::ram) {
-        let planned = match engine.replan(&mut planner, budget, MOST_NODES) {
+        let planned = match engine.replan_within(&mut planner, budget, MOST_NODES) {
             Err(EngineError::Limits(refused)) => {
                 let smallest = Limits::ram(refused.smallest().expect("a limit").1);
-                let planned = engine.replan(&mut planner, smallest, MOST_NODES);
+                let planned = engine.replan_within(&mut planner, smallest, MOST_NODES);
                 planned.map(|plan| check(plan, smallest))
             }
             other => other.map(|plan| check(plan, budget)),
