@@ -85,8 +85,11 @@ target thumbv8m.main-none-eabihf
 program qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-system-arm qemu-arm qemu
 # C programs for them
 program arm-none-eabi-gcc "gcc-arm-none-eabi libnewlib-arm-none-eabi" "" "" "gcc-arm-none-eabi newlib-arm-none-eabi" "" ""
-# a processor that is built for only
+# processors that the C library is built for
 target thumbv6m-none-eabi
+target riscv32imac-unknown-none-elf
+program qemu-system-riscv32 qemu-system-misc qemu-system-riscv qemu-system-riscv qemu-system-riscv32 qemu-extra qemu
+program riscv64-unknown-elf-gcc "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf" "" "" "" "" ""
 # programs for other processors
 target aarch64-unknown-linux-musl
 target thumbv7neon-unknown-linux-gnueabihf

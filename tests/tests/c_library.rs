@@ -80,12 +80,12 @@ fn is_there(program: &str, needed_for: &str) -> bool {
     is_there
 }
 
-/// Runs a command that has to succeed; what it printed.
+/// Runs a command that has to succeed; what it printed, and what it said of that: emulators print there, too.
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("a program that is there");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}\n{text}\n{errors}");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{command:?}\n{text}");
     text
 }
 
@@ -176,49 +176,101 @@ fn functions_answer_as_the_header_says() {
     }
 }
 
+/// A processor in an emulator.
+struct Machine {
+    target: &'static str,
+    compiler: &'static str,
+    /// How C is compiled and linked for it.
+    flags: &'static [&'static str],
+    /// Whether the project needs the start-up file and the memories of `tests/c`.
+    is_bare: bool,
+    emulator: &'static [&'static str],
+}
+
+const MACHINES: [Machine; 3] = [
+    // Cortex-M4F
+    Machine {
+        target: TARGET,
+        compiler: "arm-none-eabi-gcc",
+        flags: &CORE,
+        is_bare: true,
+        emulator: &["qemu-system-arm", "-M", "mps2-an386"],
+    },
+    // a Cortex-M0+'s instructions, on a Cortex-M3
+    Machine {
+        target: "thumbv6m-none-eabi",
+        compiler: "arm-none-eabi-gcc",
+        flags: &["-mcpu=cortex-m0plus", "-mthumb", "-Os"],
+        is_bare: true,
+        emulator: &["qemu-system-arm", "-M", "mps2-an385"],
+    },
+    // RV32IMAC
+    Machine {
+        target: "riscv32imac-unknown-none-elf",
+        compiler: "riscv64-unknown-elf-gcc",
+        flags: &[
+            "-march=rv32imac",
+            "-mabi=ilp32",
+            "-Os",
+            "--specs=picolibc.specs",
+            "--oslib=semihost",
+            "--crt0=semihost",
+            "-Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=8M",
+            "-Wl,--defsym=__ram=0x80800000,--defsym=__ram_size=8M,--defsym=__stack_size=64K",
+        ],
+        is_bare: false,
+        emulator: &["qemu-system-riscv32", "-M", "virt", "-bios", "none"],
+    },
+];
+
 #[test]
-fn the_emulated_board_gives_the_hosts_bits() {
-    let what = "the C library on the emulated board";
-    if !is_there("arm-none-eabi-gcc", what) || !is_there("qemu-system-arm", what) {
-        return;
-    }
-    if !has_target(TARGET) {
-        return println!("skipped: {what}: there is no Rust target {TARGET}; ./setup.sh");
-    }
-    let folder = tempfile::tempdir().expect("a folder");
+fn emulated_processors_give_the_hosts_bits() {
     let c = root().join("tests/c");
-    let library = library(Some(TARGET));
-    for places in [Places::Ram, Places::Flash, Places::Best] {
-        write(
-            &export("digits", &IMAGE, places),
-            Layout::CMake,
-            folder.path(),
-        );
-        let mut compile = Command::new("arm-none-eabi-gcc");
-        compile
-            .current_dir(&folder)
-            .args(CORE)
-            .args(["-std=c11", "-I."]);
-        compile.args(["main.c", "digits.c"]).arg(c.join("mps2.c"));
-        compile.arg(&library).arg("-T").arg(c.join("mps2.ld"));
-        run(compile.args([
-            "-nostartfiles",
-            "--specs=rdimon.specs",
-            "-Wl,--gc-sections",
-            "-o",
-            "x.elf",
-        ]));
-        let mut emulate = Command::new("qemu-system-arm");
-        emulate.args(["-M", "mps2-an386", "-display", "none", "-monitor", "none"]);
-        emulate.args([
-            "-serial",
-            "null",
-            "-semihosting-config",
-            "enable=on,target=native",
-        ]);
-        let printed = run(emulate.arg("-kernel").arg(folder.path().join("x.elf")));
-        assert_eq!(printed.matches(", the host's bits").count(), 3, "{printed}");
-        println!("weights {places:?}\n{printed}");
+    for machine in MACHINES {
+        let Machine {
+            target, compiler, ..
+        } = machine;
+        let what = format!("the C library for {target}");
+        if !is_there(compiler, &what) || !is_there(machine.emulator[0], &what) {
+            continue;
+        }
+        if !has_target(target) {
+            println!("skipped: {what}: there is no such Rust target; ./setup.sh");
+            continue;
+        }
+        let library = library(Some(target));
+        for places in [Places::Ram, Places::Flash, Places::Best] {
+            let folder = tempfile::tempdir().expect("a folder");
+            write(
+                &export("digits", &IMAGE, places),
+                Layout::CMake,
+                folder.path(),
+            );
+            let mut compile = Command::new(compiler);
+            compile.current_dir(&folder).args(["-std=c11", "-I."]);
+            compile.args(machine.flags).args(["main.c", "digits.c"]);
+            if machine.is_bare {
+                compile
+                    .arg(c.join("mps2.c"))
+                    .arg("-T")
+                    .arg(c.join("mps2.ld"));
+                compile.args(["-nostartfiles", "--specs=rdimon.specs"]);
+            }
+            run(compile
+                .arg(&library)
+                .args(["-Wl,--gc-sections", "-o", "x.elf"]));
+            let mut emulate = Command::new(machine.emulator[0]);
+            emulate.args(&machine.emulator[1..]);
+            emulate.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
+            emulate.args(["-semihosting-config", "enable=on,target=native", "-kernel"]);
+            let printed = run(emulate.arg(folder.path().join("x.elf")));
+            assert_eq!(
+                printed.matches(", the host's bits").count(),
+                3,
+                "{target}: {printed}"
+            );
+            println!("{target}, weights {places:?}\n{printed}");
+        }
     }
 }
 

@@ -16,32 +16,27 @@ fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(product).sum()
 }
 
-/// Taps of a pixel side by side, as they are.
+/// Taps as they are: those of one pixel side by side, or each tap of four pixels.
 #[derive(Clone, Debug)]
 pub(crate) struct PortableIm2col {
-    taps: [i8; Self::TAPS],
+    taps: [[i8; Pixels::MOST]; Self::FOURS],
     pixels: Pixels,
 }
 
 impl PortableIm2col {
-    const TAPS: usize = Pixels::MOST * 288;
-
-    fn row(&mut self, pixel: usize) -> &mut [i8] {
-        let capacity = Self::capacity(self.pixels);
-        &mut self.taps[pixel * capacity..][..capacity]
-    }
+    const FOURS: usize = 288;
 }
 
 impl Im2col for PortableIm2col {
     fn new() -> Self {
         Self {
-            taps: [0; Self::TAPS],
+            taps: [[0; _]; _],
             pixels: Pixels::Four,
         }
     }
 
     fn capacity(pixels: Pixels) -> usize {
-        Self::TAPS / pixels.count()
+        Pixels::MOST * Self::FOURS / pixels.count()
     }
 
     fn begin(&mut self, pixels: Pixels) {
@@ -49,11 +44,23 @@ impl Im2col for PortableIm2col {
     }
 
     fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
-        self.row(pixel)[at..][..from.len()].copy_from_slice(from);
+        match self.pixels {
+            Pixels::One => self.taps.as_flattened_mut()[at..][..from.len()].copy_from_slice(from),
+            Pixels::Four => {
+                let taps = self.taps[at..][..from.len()].iter_mut();
+                taps.zip(from).for_each(|(taps, tap)| taps[pixel] = *tap);
+            }
+        }
     }
 
     fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
-        self.row(pixel)[at..][..len].fill(value);
+        match self.pixels {
+            Pixels::One => self.taps.as_flattened_mut()[at..][..len].fill(value),
+            Pixels::Four => {
+                let taps = self.taps[at..][..len].iter_mut();
+                taps.for_each(|taps| taps[pixel] = value);
+            }
+        }
     }
 
     fn seal(&mut self, len: usize, _: Width) {
@@ -61,14 +68,68 @@ impl Im2col for PortableIm2col {
     }
 
     fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
-        let taps = self.taps.chunks_exact(Self::capacity(self.pixels));
-        for (channel, sums) in sums.chunks_exact_mut(self.pixels.count()).enumerate() {
-            let row = rows.row(channel, len);
-            for (sum, taps) in sums.iter_mut().zip(taps.clone()) {
-                *sum += dot(&taps[..len], row, rows.width);
+        match self.pixels {
+            Pixels::One => {
+                let taps = &self.taps.as_flattened()[..len];
+                for (channel, sum) in sums.iter_mut().enumerate() {
+                    *sum += dot(taps, rows.row(channel, len), rows.width);
+                }
+            }
+            Pixels::Four => {
+                let taps = &self.taps[..len];
+                let mut unpacked = [0; Self::FOURS];
+                for (channel, sums) in sums.as_chunks_mut().0.iter_mut().enumerate() {
+                    let row = rows.row(channel, len);
+                    let weights = match rows.width {
+                        Width::Int8 => bytemuck::cast_slice(row),
+                        Width::Int4 => unpack::<2>(row, int4, &mut unpacked[..len]),
+                        Width::Int2 => unpack::<4>(row, int2, &mut unpacked[..len]),
+                    };
+                    dots_of_four(taps, weights, sums);
+                }
             }
         }
     }
+}
+
+/// Adds to the sums of four pixels the products of their taps and the same weights: each weight is read once.
+fn dots_of_four(taps: &[[i8; 4]], weights: &[i8], sums: &mut [i32; 4]) {
+    // a value of its own, for registers
+    let mut own = *sums;
+    let mut add = |taps: &[i8; 4], weight: i8| {
+        for (sum, tap) in own.iter_mut().zip(taps) {
+            *sum += i32::from(*tap) * i32::from(weight);
+        }
+    };
+    let (taps, last_taps) = taps.as_chunks::<4>();
+    let (weights, last_weights) = weights.as_chunks::<4>();
+    for (taps, weights) in taps.iter().zip(weights) {
+        for (taps, weight) in taps.iter().zip(weights) {
+            add(taps, *weight);
+        }
+    }
+    for (taps, weight) in last_taps.iter().zip(last_weights) {
+        add(taps, *weight);
+    }
+    *sums = own;
+}
+
+/// The weights of a packed row.
+fn unpack<'t, const PER_BYTE: usize>(
+    row: &[u8],
+    weight: impl Fn(u8, usize) -> i32,
+    to: &'t mut [i8],
+) -> &'t [i8] {
+    let (whole, last) = to.as_chunks_mut::<PER_BYTE>();
+    for (to, byte) in whole.iter_mut().zip(row) {
+        for (lane, to) in to.iter_mut().enumerate() {
+            *to = weight(*byte, lane) as i8;
+        }
+    }
+    for (lane, to) in last.iter_mut().enumerate() {
+        *to = weight(row[whole.len()], lane) as i8;
+    }
+    to
 }
 
 /// Weight `i` of a packed row.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bitbudget_core::engine::EngineError;
 use bitbudget_core::image::{ImageError, Summary};
+use bitbudget_core::level::Level;
 use bitbudget_core::place::Places;
 use bitbudget_core::plan::Limits;
 
@@ -270,7 +271,10 @@ impl Export<'_> {
         put(&mut text, sample.iter().map(|byte| format!("{byte},")));
         let _ = writeln!(text, "}};\n\nconst struct {name}_case {name}_cases[] = {{");
         for case in cases {
-            let _ = writeln!(text, "{{{}u, {{", case.plan.ram_bytes());
+            let levels = case.plan.levels.iter().flatten();
+            let mut integers = levels.map(|level| matches!(level, Level::Int(..)));
+            let is_exact = u8::from(integers.all(|it| it));
+            let _ = writeln!(text, "{{{}u, {is_exact}, {{", case.plan.ram_bytes());
             let bits = case.output.iter().map(|output| output.to_bits());
             put(&mut text, bits.map(|bits| format!("{bits:#010x}u,")));
             text.push_str("}},\n");

@@ -35,9 +35,10 @@ extern "C" {
 extern const uint8_t @name@_image[@NAME@_IMAGE_BYTES];
 
 /* A sample, and the bits of the output (float) that it has within some bytes of the arena: the same on every
-   processor. */
+   processor where the plan has integer layers alone (is_exact), else within rounding. */
 struct @name@_case {
     uint32_t ram_bytes;
+    uint8_t is_exact;
     uint32_t output[@NAME@_OUTPUT_LEN];
 };
 #define @NAME@_CASES @cases@u
