@@ -274,12 +274,15 @@ pub(crate) fn depthwise(
     sums.copy_from_slice(&bias[..sums.len()]);
     for (four, sums) in sums.iter_mut().enumerate() {
         let weights = &weights[four * offsets.len()..][..offsets.len()];
+        // a value of its own, for registers
+        let mut own = *sums;
         for (offset, weights) in offsets.iter().zip(weights) {
             let taps = &input[*offset as usize + 4 * four..][..4];
             for channel in 0..4 {
-                sums[channel] += i32::from(taps[channel]) * i32::from(weights[channel]);
+                own[channel] += i32::from(taps[channel]) * i32::from(weights[channel]);
             }
         }
+        *sums = own;
     }
 }
 
