@@ -223,53 +223,68 @@ const MACHINES: [Machine; 3] = [
     },
 ];
 
+impl Machine {
+    /// Whether all that it takes is there; says what is not tested else.
+    fn is_there(&self) -> bool {
+        let what = format!("the C library for {}", self.target);
+        if !is_there(self.compiler, &what) || !is_there(self.emulator[0], &what) {
+            return false;
+        }
+        if !has_target(self.target) {
+            println!("skipped: {what}: there is no such Rust target; ./setup.sh");
+            return false;
+        }
+        true
+    }
+
+    /// What a program of a folder prints.
+    fn run(&self, library: &Path, folder: &Path, sources: &[&Path]) -> String {
+        let c = root().join("tests/c");
+        let mut compile = Command::new(self.compiler);
+        compile.current_dir(folder).args(["-std=c11", "-I."]);
+        compile.args(self.flags).args(sources);
+        if self.is_bare {
+            compile
+                .arg(c.join("mps2.c"))
+                .arg("-T")
+                .arg(c.join("mps2.ld"));
+            compile.args(["-nostartfiles", "--specs=rdimon.specs"]);
+        }
+        run(compile
+            .arg(library)
+            .args(["-Wl,--gc-sections", "-o", "x.elf"]));
+        let mut emulate = Command::new(self.emulator[0]);
+        emulate.args(&self.emulator[1..]);
+        emulate.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
+        emulate.args(["-semihosting-config", "enable=on,target=native", "-kernel"]);
+        run(emulate.arg(folder.join("x.elf")))
+    }
+}
+
 #[test]
 fn emulated_processors_give_the_hosts_bits() {
-    let c = root().join("tests/c");
-    for machine in MACHINES {
-        let Machine {
-            target, compiler, ..
-        } = machine;
-        let what = format!("the C library for {target}");
-        if !is_there(compiler, &what) || !is_there(machine.emulator[0], &what) {
-            continue;
-        }
-        if !has_target(target) {
-            println!("skipped: {what}: there is no such Rust target; ./setup.sh");
-            continue;
-        }
-        let library = library(Some(target));
-        for places in [Places::Ram, Places::Flash, Places::Best] {
-            let folder = tempfile::tempdir().expect("a folder");
-            write(
-                &export("digits", &IMAGE, places),
-                Layout::CMake,
-                folder.path(),
-            );
-            let mut compile = Command::new(compiler);
-            compile.current_dir(&folder).args(["-std=c11", "-I."]);
-            compile.args(machine.flags).args(["main.c", "digits.c"]);
-            if machine.is_bare {
-                compile
-                    .arg(c.join("mps2.c"))
-                    .arg("-T")
-                    .arg(c.join("mps2.ld"));
-                compile.args(["-nostartfiles", "--specs=rdimon.specs"]);
-            }
-            run(compile
-                .arg(&library)
-                .args(["-Wl,--gc-sections", "-o", "x.elf"]));
-            let mut emulate = Command::new(machine.emulator[0]);
-            emulate.args(&machine.emulator[1..]);
-            emulate.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
-            emulate.args(["-semihosting-config", "enable=on,target=native", "-kernel"]);
-            let printed = run(emulate.arg(folder.path().join("x.elf")));
-            assert_eq!(
-                printed.matches(", the host's bits").count(),
-                3,
-                "{target}: {printed}"
-            );
-            println!("{target}, weights {places:?}\n{printed}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let api = root().join("tests/c/api.c");
+    write(
+        &export("model", &IMAGE, Places::Ram),
+        Layout::CMake,
+        &at("api"),
+    );
+    let all = [Places::Ram, Places::Flash, Places::Best];
+    for places in all {
+        let export = export("digits", &IMAGE, places);
+        write(&export, Layout::CMake, &at(&format!("{places:?}")));
+    }
+    for machine in MACHINES.iter().filter(|machine| machine.is_there()) {
+        let library = library(Some(machine.target));
+        let printed = machine.run(&library, &at("api"), &[&api, Path::new("model.c")]);
+        assert!(printed.contains("all is as the header says"), "{printed}");
+        for places in all {
+            let sources = ["main.c", "digits.c"].map(Path::new);
+            let printed = machine.run(&library, &at(&format!("{places:?}")), &sources);
+            println!("{}, weights {places:?}\n{printed}", machine.target);
+            assert_eq!(printed.matches(", the host's bits").count(), 3, "{printed}");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! How large a network the library has room for: decided when it is built.
 
-use super::net::Net;
-
 /// The most layers of an image: `BITBUDGET_LAYERS`, else 64.
 pub(crate) const LAYERS: usize = number(option_env!("BITBUDGET_LAYERS"), 64);
 /// The most levels of a layer: `BITBUDGET_LEVELS`, else 8.
@@ -9,13 +7,8 @@ pub(crate) const LEVELS: usize = number(option_env!("BITBUDGET_LEVELS"), 8);
 /// Each of them in flash and in RAM.
 pub(crate) const ITEMS: usize = 2 * LEVELS;
 
-/// What `BB_STATE_BYTES` of the header says.
-const STATE_BYTES: usize = LAYERS * (96 * LEVELS + 430) + 2048;
-
-const _: () = assert!(
-    size_of::<Net>() <= STATE_BYTES && align_of::<Net>() <= 8,
-    "BB_STATE_BYTES and BB_ALIGN of the header are too small"
-);
+/// What `BB_STATE_BYTES` of the header says: enough for a net.
+pub(crate) const STATE_BYTES: usize = LAYERS * (96 * LEVELS + 432) + 2048;
 
 const fn number(text: Option<&str>, default: usize) -> usize {
     let Some(text) = text else {
@@ -37,10 +30,4 @@ pub const extern "C" fn bb_max_layers() -> u32 {
 #[unsafe(no_mangle)]
 pub const extern "C" fn bb_max_levels() -> u32 {
     LEVELS as u32
-}
-
-/// Bytes of the state that bb_open takes; at most BB_STATE_BYTES.
-#[unsafe(no_mangle)]
-pub const extern "C" fn bb_state_bytes() -> usize {
-    size_of::<Net>()
 }

@@ -5,12 +5,13 @@ use core::ptr;
 
 use bitbudget_core::engine::{Engine, Input};
 use bitbudget_core::image::{Image, ImageError};
+use bitbudget_core::place::Places as CorePlaces;
 use bitbudget_core::plan::{Plan as CorePlan, Planner};
 use bitbudget_core::storage::Mapped;
 use bitbudget_core::tensor::View;
 
 use super::callback::{Read, Storage};
-use super::capacity::{ITEMS, LAYERS, LEVELS};
+use super::capacity::{ITEMS, LAYERS, LEVELS, STATE_BYTES};
 use super::plan::{BB_NO_LIMIT, Layer, Limits, Places, Plan};
 use super::status::Status;
 
@@ -38,6 +39,17 @@ pub struct Net {
     arena_bytes: usize,
     profiler: Profiler,
     profiler_context: *mut c_void,
+}
+
+const _: () = assert!(
+    size_of::<Net>() <= STATE_BYTES && align_of::<Net>() <= BB_ALIGN,
+    "BB_STATE_BYTES and BB_ALIGN of the header are too small"
+);
+
+/// Bytes of the state that bb_open takes; at most BB_STATE_BYTES.
+#[unsafe(no_mangle)]
+pub const extern "C" fn bb_state_bytes() -> usize {
+    size_of::<Net>()
 }
 
 /// Memory that the caller lends.
@@ -89,7 +101,7 @@ impl Lent {
             }
             let planner = &raw mut (*state).planner;
             planner.write(const { Planner::empty() });
-            (*planner).set_network(image.network(), bitbudget_core::place::Places::Ram);
+            (*planner).set_network(image.network(), CorePlaces::Ram);
             (&raw mut (*state).arena_bytes).write(self.arena_bytes);
             (&raw mut (*state).profiler).write(None);
             (&raw mut (*state).profiler_context).write(ptr::null_mut());
@@ -243,7 +255,7 @@ pub unsafe extern "C" fn bb_set_places(net: *mut Net, places: u32) -> Status {
     };
     // SAFETY: the caller's promise
     let (_, planner, engine) = unsafe { parts(net) };
-    if places != bitbudget_core::place::Places::Ram && !engine.is_mapped() {
+    if places != CorePlaces::Ram && !engine.is_mapped() {
         return Status::NotMapped;
     }
     planner.set_places(places);

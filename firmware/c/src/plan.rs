@@ -1,7 +1,11 @@
 //! Limits and plans.
 
+use core::ffi::c_char;
+
 use bitbudget_core::place::{Place, Places as CorePlaces};
 use bitbudget_core::plan::{Limits as CoreLimits, Plan as CorePlan};
+
+use super::info::Shape;
 
 /// What stands for no limit in bb_limits.
 pub const BB_NO_LIMIT: u64 = u64::MAX;
@@ -97,22 +101,17 @@ impl Plan {
 #[derive(Clone, Copy, Debug)]
 pub struct Layer {
     /// Its level, such as "int8"; empty for a layer without weights, and without a plan.
-    pub level: [core::ffi::c_char; 16],
+    pub level: [c_char; 16],
     /// Bytes of its weights at that level.
     pub weight_bytes: u32,
     /// Whether they are in the arena.
     pub is_in_ram: bool,
     /// Shape of its output.
-    pub output: super::info::Shape,
+    pub output: Shape,
 }
 
 impl Layer {
-    pub(crate) fn new(
-        level: &str,
-        weight_bytes: u32,
-        place: Option<Place>,
-        output: super::info::Shape,
-    ) -> Self {
+    pub(crate) fn new(level: &str, weight_bytes: u32, place: Option<Place>, output: Shape) -> Self {
         let mut layer = Self {
             level: [0; _],
             weight_bytes,
@@ -122,7 +121,7 @@ impl Layer {
         // the last one stays zero
         let room = layer.level.len() - 1;
         for (to, from) in layer.level[..room].iter_mut().zip(level.bytes()) {
-            *to = from as core::ffi::c_char;
+            *to = from as c_char;
         }
         layer
     }

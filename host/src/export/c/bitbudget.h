@@ -30,7 +30,7 @@
 #define BITBUDGET_LEVELS 8
 #endif
 /* Enough bytes for the state; bb_state_bytes() tells how many exactly. */
-#define BB_STATE_BYTES (BITBUDGET_LAYERS * (96 * BITBUDGET_LEVELS + 430) + 2048)
+#define BB_STATE_BYTES (BITBUDGET_LAYERS * (96 * BITBUDGET_LEVELS + 432) + 2048)
 
 
 /**

@@ -51,7 +51,7 @@ static int run(void)
     }
     for (uint32_t i = 0; i < @NAME@_CASES; i++) {
         const struct @name@_case *expected = &@name@_cases[i];
-        const bb_limits limits = {expected->ram_bytes, @NAME@_CYCLES, BB_NO_LIMIT};
+        const bb_limits limits = {expected->ram_bytes, @NAME@_CYCLES, @NAME@_NODES};
         bb_plan plan;
         const float *output;
         float apart;

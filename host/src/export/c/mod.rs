@@ -6,11 +6,12 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use bitbudget_core::engine::EngineError;
+use bitbudget_core::engine::{EngineError, Input};
 use bitbudget_core::image::{ImageError, Summary};
 use bitbudget_core::level::Level;
 use bitbudget_core::place::Places;
-use bitbudget_core::plan::Limits;
+use bitbudget_core::plan::{Limits, Measure};
+use bitbudget_core::shape::Shape;
 
 use crate::capacity::{self, HostEngine, HostImage, HostPlan};
 use crate::evaluate::ArenaMemory;
@@ -37,6 +38,9 @@ pub enum Layout {
 /// The C library's default capacities.
 const LAYERS: u32 = 64;
 const LEVELS: u32 = 8;
+
+/// The most nodes of a plan. The program has the same limit: its plans are the host's, proven or not.
+const NODES: u64 = 10_000;
 
 /// Why an image could not be exported.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -185,17 +189,18 @@ impl Export<'_> {
             return Err(ExportError::Sample { expected, found });
         }
         let mut planner = capacity::planner(self.places, network);
-        let mut plan = |limits: Limits| planner.plan(network, limits, u64::MAX);
+        let smallest = planner.find_smallest(network).total;
+        let mut plan = |limits: Limits| planner.plan(network, limits, NODES);
         let best = plan(self.limits).map_err(EngineError::from)?;
-        let within = |bytes: u64| Limits {
-            ram_bytes: Some(bytes),
-            ..self.limits
-        };
+        let within = |bytes: u64| self.limits.with(Measure::Ram, bytes);
         // with other limits the least RAM of any layout may be too little
         let mut least = best.ram_bytes();
-        let mut too_small = 0;
+        let mut too_small = smallest.saturating_sub(1);
         while too_small + 1 < least {
-            let between = too_small + (least - too_small) / 2;
+            let between = match too_small < smallest {
+                true => smallest,
+                false => too_small + (least - too_small) / 2,
+            };
             match plan(within(between)) {
                 Ok(plan) => least = plan.ram_bytes().min(between),
                 Err(_) => too_small = between,
@@ -208,8 +213,7 @@ impl Export<'_> {
             let mut memory = ArenaMemory::new(plan.ram_bytes() as usize);
             let mut engine = HostEngine::new(image, memory.lend())?;
             engine.load(plan.clone())?;
-            let output = engine.infer(bitbudget_core::engine::Input::U8(sample))?;
-            let output = output.to_vec();
+            let output = engine.infer(Input::U8(sample))?.to_vec();
             cases.push(Case { plan, output });
         }
         Ok(cases)
@@ -227,9 +231,7 @@ impl Export<'_> {
             Some(cycles) => format!("{cycles}u"),
             None => "BB_NO_LIMIT".to_owned(),
         };
-        let shape = |shape: bitbudget_core::shape::Shape| {
-            format!("{} x {} x {}", shape.h, shape.w, shape.c)
-        };
+        let shape = |shape: Shape| format!("{} x {} x {}", shape.h, shape.w, shape.c);
         let values = [
             ("name", self.name.to_owned()),
             ("NAME", self.name.to_uppercase()),
@@ -247,6 +249,7 @@ impl Export<'_> {
             ("cases", cases.len().to_string()),
             ("places", places.to_owned()),
             ("cycles", cycles),
+            ("nodes", NODES.to_string()),
             ("build", build_variables(summary)),
         ];
         let mut text = template.to_owned();

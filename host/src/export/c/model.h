@@ -18,8 +18,9 @@
 #define @NAME@_OUTPUT_LEN @output_len@u
 /* Where weights may lie in the plans that the next sizes are of. */
 #define @NAME@_PLACES @places@
-/* Limit of cycles of these plans. */
+/* Limit of cycles of these plans, and of the steps of the search for them. */
 #define @NAME@_CYCLES @cycles@
+#define @NAME@_NODES @nodes@u
 /* Bytes of the arena under the best plan, and under the smallest one. */
 #define @NAME@_ARENA_MOST @most_bytes@u
 #define @NAME@_ARENA_LEAST @least_bytes@u

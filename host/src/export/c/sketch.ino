@@ -31,7 +31,7 @@ void setup() {
 void loop() {
   for (uint32_t i = 0; net != nullptr && i < @NAME@_CASES; i++) {
     const struct @name@_case *expected = &@name@_cases[i];
-    const bb_limits limits = {expected->ram_bytes, @NAME@_CYCLES, BB_NO_LIMIT};
+    const bb_limits limits = {expected->ram_bytes, @NAME@_CYCLES, @NAME@_NODES};
     bb_plan plan;
     if (fails("bb_replan", bb_replan(net, &limits, &plan)) ||
         fails("bb_run_u8", bb_run_u8(net, @name@_sample, @NAME@_INPUT_LEN))) {
