@@ -79,6 +79,7 @@ pub mod rules;
 pub mod shape;
 pub(crate) mod sort;
 pub(crate) mod span;
+pub mod state;
 pub mod step;
 pub mod storage;
 pub mod stored;

@@ -494,6 +494,9 @@ fn plans_have_the_documented_keys_and_hold_the_budget() {
                     .all(|layer| layer["name"].is_string() && layer["level"].is_string())
             );
             assert_eq!(sum, number("weight_bytes"));
+            // of 9 layers with 5 levels
+            assert_eq!(number("state_bytes"), 10256.0);
+            assert_eq!(number("stack_bytes"), 10528.0);
             assert_eq!(
                 number("weight_bytes") + number("arena_bytes"),
                 number("total_bytes")

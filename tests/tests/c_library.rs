@@ -16,6 +16,7 @@ use bitbudget::profile::Options;
 use bitbudget::search::{self, Effort};
 use bitbudget_core::place::Places;
 use bitbudget_core::plan::{Limits, Measure};
+use bitbudget_core::state::{stack_bytes, state_bytes};
 use bitbudget_tests::digits;
 
 /// The target of the emulated board.
@@ -285,8 +286,22 @@ fn emulated_processors_give_the_hosts_bits() {
             let printed = machine.run(&library, &at(&format!("{places:?}")), &sources);
             println!("{}, weights {places:?}\n{printed}", machine.target);
             assert_eq!(printed.matches(", the host's bits").count(), 3, "{printed}");
+            // what is said of them, where the program tells them
+            let [state, bound] = [0, 1].map(|at| number(&printed, "state", at));
+            assert_eq!(bound, Some(state_bytes(64, 8)));
+            assert!(state <= bound);
+            assert!(number(&printed, "stack", 0) <= Some(stack_bytes(64)));
         }
     }
+}
+
+/// A number in the line that begins with a word.
+fn number(printed: &str, word: &str, at: usize) -> Option<usize> {
+    let line = printed.lines().find(|line| line.starts_with(word))?;
+    let numbers = line
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|it| !it.is_empty());
+    numbers.map(|it| it.parse().expect("digits")).nth(at)
 }
 
 /// Their own tools are large: the C of each project is compiled as they would.

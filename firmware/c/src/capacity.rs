@@ -1,5 +1,7 @@
 //! How large a network the library has room for: decided when it is built.
 
+use bitbudget_core::state::state_bytes;
+
 /// The most layers of an image: `BITBUDGET_LAYERS`, else 64.
 pub(crate) const LAYERS: usize = number(option_env!("BITBUDGET_LAYERS"), 64);
 /// The most levels of a layer: `BITBUDGET_LEVELS`, else 8.
@@ -8,7 +10,7 @@ pub(crate) const LEVELS: usize = number(option_env!("BITBUDGET_LEVELS"), 8);
 pub(crate) const ITEMS: usize = 2 * LEVELS;
 
 /// What `BB_STATE_BYTES` of the header says: enough for a net.
-pub(crate) const STATE_BYTES: usize = LAYERS * (96 * LEVELS + 432) + 2048;
+pub(crate) const STATE_BYTES: usize = state_bytes(LAYERS, LEVELS);
 
 const fn number(text: Option<&str>, default: usize) -> usize {
     let Some(text) = text else {

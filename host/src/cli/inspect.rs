@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use bitbudget::file::{self, FileError};
 use bitbudget::latency::{self, Core};
 use bitbudget::profile::Profile;
+use bitbudget_core::network::Preprocess;
+use bitbudget_core::state::stack_bytes;
 use clap::Args;
 use serde_json::json;
 
@@ -56,13 +58,8 @@ fn print_image(source: &Source, image_bytes: usize) {
         network.input,
         network.output_shape(),
     );
-    let pre = &network.preprocess;
-    say!(
-        "inputs are (raw * {} - {:?}) / {:?}",
-        pre.scale,
-        pre.mean.as_slice(),
-        pre.std.as_slice()
-    );
+    say!("{}", inputs(&network.preprocess));
+    say!("{}", source.beside());
     say!(
         "all in FP32: {} bytes of activations, {} of weights\n",
         network.fp32_arena_bytes(),
@@ -133,6 +130,8 @@ fn image_json(source: &Source, image_bytes: usize) -> serde_json::Value {
         "kind": "image",
         "version": bitbudget_core::image::VERSION,
         "image_bytes": image_bytes,
+        "state_bytes": source.state_bytes(),
+        "stack_bytes": stack_bytes(network.layers.len()),
         "input": network.input.to_string(),
         "scale": network.preprocess.scale,
         "mean": network.preprocess.mean.as_slice(),
@@ -143,4 +142,23 @@ fn image_json(source: &Source, image_bytes: usize) -> serde_json::Value {
         "price_unit": network.prices.unit,
         "layers": layers.collect::<Vec<_>>(),
     })
+}
+
+/// How raw values become inputs, in words.
+fn inputs(preprocess: &Preprocess) -> String {
+    let list = |values: &[f32]| {
+        let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+        match &values[..] {
+            [value] => value.clone(),
+            values => format!("({})", values.join(", ")),
+        }
+    };
+    let mut formula = format!("raw * {}", preprocess.scale);
+    if !preprocess.mean.is_empty() {
+        formula = format!("{formula} - {}", list(&preprocess.mean));
+    }
+    if !preprocess.std.is_empty() {
+        formula = format!("({formula}) / {}", list(&preprocess.std));
+    }
+    format!("inputs are {formula}")
 }

@@ -15,6 +15,7 @@ use bitbudget_core::image::{ImageError, MAGIC};
 use bitbudget_core::level::Level;
 use bitbudget_core::place::{Place, Places};
 use bitbudget_core::plan::{Limits, LimitsTooSmall, Measure, Plan};
+use bitbudget_core::state::{stack_bytes, state_bytes};
 use clap::Args;
 use miette::miette;
 use serde_json::{Value, json};
@@ -346,6 +347,28 @@ impl Source {
         })
     }
 
+    /// The most levels of a layer.
+    fn most_levels(&self) -> usize {
+        let rows = self.network.prices.rows.iter().map(|row| row.len());
+        rows.max().unwrap_or(0)
+    }
+
+    /// Bytes of image, planner and engine on a device, at most.
+    pub(crate) fn state_bytes(&self) -> usize {
+        state_bytes(self.network.layers.len(), self.most_levels())
+    }
+
+    /// What a program of a 32-bit processor takes beside a plan, in words.
+    pub(crate) fn beside(&self) -> String {
+        let (layers, levels) = (self.network.layers.len(), self.most_levels());
+        format!(
+            "beside its arena a program takes about {} of state (Image<{layers}, {levels}>, Planner<{layers}, {}>) and {} of stack",
+            report::bytes(self.state_bytes() as u64),
+            2 * levels,
+            report::bytes(stack_bytes(layers) as u64),
+        )
+    }
+
     /// The name of a tensor: of the layer that makes it.
     pub(crate) fn tensor_name(&self, tensor: usize) -> &str {
         match tensor.checked_sub(1) {
@@ -376,6 +399,8 @@ impl Source {
             "turns": plan.turns,
             "weight_bytes": plan.weight_bytes,
             "arena_bytes": plan.arena_bytes,
+            "state_bytes": self.state_bytes(),
+            "stack_bytes": stack_bytes(self.network.layers.len()),
             "ram_bytes": plan.ram_bytes(),
             "ram_weight_bytes": plan.ram_weight_bytes,
             "flash_bytes": self.flash_bytes(plan),
