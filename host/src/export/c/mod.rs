@@ -94,8 +94,9 @@ pub struct Export<'a> {
     pub limits: Limits,
 }
 
-/// A plan of the program, and what the network gives under it.
+/// A plan of the program within some RAM, and what the network gives under it.
 struct Case {
+    ram_bytes: u64,
     plan: HostPlan,
     output: Vec<f32>,
 }
@@ -208,20 +209,24 @@ impl Export<'_> {
         }
         let middle = least + (best.ram_bytes() - least) / 2;
         let mut cases = Vec::new();
-        for bytes in [best.ram_bytes(), middle, least] {
-            let plan = plan(within(bytes)).map_err(EngineError::from)?;
+        for ram_bytes in [best.ram_bytes(), middle, least] {
+            let plan = plan(within(ram_bytes)).map_err(EngineError::from)?;
             let mut memory = ArenaMemory::new(plan.ram_bytes() as usize);
             let mut engine = HostEngine::new(image, memory.lend())?;
             engine.load(plan.clone())?;
             let output = engine.infer(Input::U8(sample))?.to_vec();
-            cases.push(Case { plan, output });
+            cases.push(Case {
+                ram_bytes,
+                plan,
+                output,
+            });
         }
         Ok(cases)
     }
 
     /// A template with its names and numbers.
     fn filled(&self, template: &str, summary: &Summary, cases: &[Case]) -> String {
-        let ram = |case: usize| cases[case].plan.ram_bytes().to_string();
+        let ram = |case: usize| cases[case].ram_bytes.to_string();
         let places = match self.places {
             Places::Ram => "BB_PLACES_RAM",
             Places::Flash => "BB_PLACES_FLASH",
@@ -277,7 +282,7 @@ impl Export<'_> {
             let levels = case.plan.levels.iter().flatten();
             let mut integers = levels.map(|level| matches!(level, Level::Int(..)));
             let is_exact = u8::from(integers.all(|it| it));
-            let _ = writeln!(text, "{{{}u, {is_exact}, {{", case.plan.ram_bytes());
+            let _ = writeln!(text, "{{{}u, {is_exact}, {{", case.ram_bytes);
             let bits = case.output.iter().map(|output| output.to_bits());
             put(&mut text, bits.map(|bits| format!("{bits:#010x}u,")));
             text.push_str("}},\n");
