@@ -45,7 +45,9 @@ const CLASS_GROUPS: usize = 12;
 /// For so many classes an exchange is not asked twice whether it may end with a pair of them.
 const FEW_CLASSES: u8 = 4;
 /// After how many nodes the table gets new multipliers, with one limit and with several.
-const REFINE_NODES: [u64; 2] = [32, 8];
+const REFINE_NODES: [u32; 2] = [32, 8];
+/// Before so many it gets none with several limits: small problems end sooner without.
+const REFINE_FROM: u32 = 64;
 /// From so many nodes on, at every power of two, the incumbent is polished.
 const POLISH_NODES: u64 = 256;
 
@@ -516,11 +518,12 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     /// Lists the children of a node that may lead to a better layout.
     fn open(&mut self, depth: usize, node: Node<D>) {
         self.search.nodes += 1;
-        if self
-            .search
-            .nodes
-            .is_multiple_of(REFINE_NODES[usize::from(!self.problem.is_single)])
-        {
+        let nodes = self.search.nodes as u32;
+        let (every, first) = match self.problem.is_single {
+            true => (REFINE_NODES[0], 0),
+            false => (REFINE_NODES[1], REFINE_FROM),
+        };
+        if nodes & (every - 1) == 0 && nodes >= first {
             self.refine(depth);
         }
         if self.search.nodes >= POLISH_NODES && self.search.nodes.is_power_of_two() {
