@@ -1,15 +1,15 @@
 //! What a program takes of RAM beside its arena.
 
 /// Enough bytes for an [`Image<N, K>`](crate::Image), its `Planner<N, 2 K>` and their [`Engine`](crate::Engine), of
-/// `layers` and `levels`: on 32-bit processors about a tenth more than they take.
+/// `layers` and `levels`: on 32-bit processors a tenth to a fifth more than they take.
 #[must_use]
 pub const fn state_bytes(layers: usize, levels: usize) -> usize {
     layers * (96 * levels + 432) + 2048
 }
 
 /// About the deepest stack of parsing an image of so many layers, planning and inference on a 32-bit processor, where
-/// the state does not lie on it. Measured on Cortex-M4F, Cortex-M0+ and RV32IMAC with 9 and 64 layers; the tests of
-/// the C library hold it.
+/// the state does not lie on it. Measured on Cortex-M4F and Cortex-M0+ with room for 64 layers, where the tests of the
+/// C library hold it, and on Cortex-M4F with room for 9 and 32.
 #[must_use]
 pub const fn stack_bytes(layers: usize) -> usize {
     10 * 1024 + 32 * layers

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{LazyLock, Mutex};
 
 use bitbudget::capacity::{HostImage, HostPlanner, MAX_LAYERS};
@@ -10,6 +11,7 @@ use bitbudget::dataset::{self, Dataset, LoadOptions};
 use bitbudget::device::{self, BOARDS, Client, Emulator, FirmwareError, Machine};
 use bitbudget_core::plan::Limits;
 use bitbudget_core::protocol::Planned;
+use serde_json::Value;
 
 /// Pixels of a digit.
 pub const DIGIT_LEN: usize = 64;
@@ -51,6 +53,34 @@ pub fn client() -> Option<Client<Emulator>> {
 #[must_use]
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// What cargo builds with these arguments: a message for each artifact.
+///
+/// # Panics
+/// When it does not build.
+#[must_use]
+pub fn build(arguments: &[&str]) -> Vec<Value> {
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(root()).arg("build").args(arguments);
+    build.arg("--message-format=json-render-diagnostics");
+    let output = build.output().expect("cargo");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let messages = messages.lines().map(serde_json::from_str);
+    messages.collect::<Result<_, _>>().expect("JSON")
+}
+
+/// Runs a program that prints by semihosting on an emulator, which is given with its machine.
+#[must_use]
+pub fn semihosted(emulator: &[&str], program: &Path) -> Command {
+    let mut emulate = Command::new(emulator[0]);
+    emulate.args(&emulator[1..]);
+    emulate.args(["-display", "none", "-monitor", "none", "-serial", "none"]);
+    emulate.args(["-semihosting-config", "enable=on,target=native", "-kernel"]);
+    emulate.arg(program);
+    emulate
 }
 
 /// The image that is linked into the firmware.

@@ -1,9 +1,9 @@
 //! The firmware's examples: each is built as it stands and run on the emulated board.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use bitbudget::device::has_target;
+use bitbudget::device::{Emulator, has_target};
+use bitbudget_tests::emulated::{build, root, semihosted};
 
 const TARGET: &str = "thumbv7em-none-eabihf";
 
@@ -16,34 +16,14 @@ const EXAMPLES: [(&str, &[&str]); 4] = [
 ];
 
 /// Builds the examples, and returns the program of each.
-fn build(root: &Path) -> Vec<(String, PathBuf)> {
-    let mut build = Command::new(env!("CARGO"));
-    build
-        .current_dir(root)
-        .args(["build", "--package", "bitbudget-firmware"]);
-    build.args([
-        "--profile",
-        "firmware",
-        "--target",
-        TARGET,
-        "--features",
-        "examples",
-    ]);
+fn programs() -> Vec<(String, PathBuf)> {
+    let mut arguments = vec!["--package", "bitbudget-firmware", "--profile", "firmware"];
+    arguments.extend(["--target", TARGET, "--features", "examples"]);
     for (name, _) in EXAMPLES {
-        build.args(["--example", name]);
+        arguments.extend(["--example", name]);
     }
-    let output = build
-        .arg("--message-format=json-render-diagnostics")
-        .output()
-        .expect("cargo");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let programs = messages.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    let messages = build(&arguments);
+    let programs = messages.iter().filter_map(|message| {
         let name = message["target"]["name"].as_str()?.to_owned();
         Some((name, PathBuf::from(message["executable"].as_str()?)))
     });
@@ -52,34 +32,17 @@ fn build(root: &Path) -> Vec<(String, PathBuf)> {
 
 #[test]
 fn examples_run_as_they_stand() {
-    if !has_target(TARGET)
-        || Command::new("qemu-system-arm")
-            .arg("--version")
-            .output()
-            .is_err()
-    {
+    if !has_target(TARGET) || !Emulator::is_installed() {
         return println!("skipped: the firmware's examples need {TARGET} and QEMU; ./setup.sh");
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let programs = build(&root);
+    let programs = programs();
     for (name, expected) in EXAMPLES {
         let (_, program) = programs
             .iter()
             .find(|(it, _)| it == name)
             .expect("a program");
-        let mut emulate = Command::new("qemu-system-arm");
-        emulate.args([
-            "-M",
-            "mps2-an386",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-            "-serial",
-            "none",
-        ]);
-        emulate.args(["-semihosting-config", "enable=on,target=native", "-kernel"]);
-        let output = emulate.arg(program).output().expect("an emulator");
+        let emulated = semihosted(&["qemu-system-arm", "-M", "mps2-an386"], program).output();
+        let output = emulated.expect("an emulator");
         let printed = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{name}: {printed}");
         for part in expected {
@@ -88,6 +51,6 @@ fn examples_run_as_they_stand() {
         println!("{name}:\n{printed}");
     }
     // none is forgotten
-    let files = std::fs::read_dir(root.join("firmware/examples")).expect("examples");
+    let files = std::fs::read_dir(root().join("firmware/examples")).expect("examples");
     assert_eq!(files.count(), EXAMPLES.len() + 1);
 }

@@ -1,16 +1,16 @@
 //! The packages that are published: whole, licensed and small.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
+
+use bitbudget_tests::emulated::root;
 
 /// The most bytes of a package.
 const MOST_BYTES: u64 = 1 << 20;
 
 fn cargo(arguments: &[&str]) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new(env!("CARGO"))
-        .current_dir(root)
+        .current_dir(root())
         .args(arguments)
         .output();
     let output = output.expect("cargo");

@@ -1,10 +1,10 @@
 //! The stand-alone program of the core's README: it builds as it is printed, in a folder of its own, and prints what it says.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use bitbudget::device::has_target;
+use bitbudget::device::{Emulator, has_target};
+use bitbudget_tests::emulated::root;
 
 const README: &str = include_str!("../../core/README.md");
 const TARGET: &str = "thumbv7em-none-eabihf";
@@ -19,16 +19,10 @@ fn blocks(language: &str) -> Vec<&'static str> {
 
 #[test]
 fn the_program_of_the_readme_runs_as_printed() {
-    if !has_target(TARGET)
-        || Command::new("qemu-system-arm")
-            .arg("--version")
-            .output()
-            .is_err()
-    {
+    if !has_target(TARGET) || !Emulator::is_installed() {
         return println!("skipped: the README's program needs {TARGET} and QEMU; ./setup.sh");
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let root = root.canonicalize().expect("the source");
+    let root = root().canonicalize().expect("the source");
     let [manifest, config] = blocks("toml")[..] else {
         panic!("the README has Cargo.toml and .cargo/config.toml");
     };

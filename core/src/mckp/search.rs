@@ -518,6 +518,7 @@ impl<const N: usize, const K: usize, const D: usize> Run<'_, N, K, D> {
     /// Lists the children of a node that may lead to a better layout.
     fn open(&mut self, depth: usize, node: Node<D>) {
         self.search.nodes += 1;
+        // its lower bits say it
         let nodes = self.search.nodes as u32;
         let (every, first) = match self.problem.is_single {
             true => (REFINE_NODES[0], 0),

@@ -1,4 +1,4 @@
-//! The C library: an image's planner and engine behind the functions of `include/bitbudget.h`.
+//! The C library: an image's planner and engine behind the functions of `bitbudget.h`, which `bitbudget export c` writes.
 //!
 //! ```sh
 //! cargo c-library   # for a Cortex-M4F: target/thumbv7em-none-eabihf/firmware/libbitbudget_c.a
@@ -11,12 +11,12 @@
 #![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
-pub mod callback;
 pub mod capacity;
 pub mod info;
 pub mod net;
 pub mod plan;
 pub mod status;
+pub mod storage;
 
 /// Without an operating system a panic ends the program as C's `abort` does.
 #[cfg(target_os = "none")]

@@ -10,10 +10,10 @@ use bitbudget_core::plan::{Plan as CorePlan, Planner};
 use bitbudget_core::storage::Mapped;
 use bitbudget_core::tensor::View;
 
-use super::callback::{Read, Storage};
 use super::capacity::{ITEMS, LAYERS, LEVELS, STATE_BYTES};
 use super::plan::{BB_NO_LIMIT, Layer, Limits, Places, Plan};
 use super::status::Status;
+use super::storage::{Read, Storage};
 
 /// What the state and the arena are aligned to, and an image in memory.
 pub const BB_ALIGN: usize = 8;

@@ -101,7 +101,9 @@ impl Export {
 /// C source of bitbudget's.
 const SOURCE: Content = Content {
     name: "C source that bitbudget wrote",
-    starts: |start| [&b"/* Written by bi"[..], b"/* bitbudget: a "].contains(&start),
+    starts: |start| {
+        start.starts_with(b"/* Written by bi") || start.starts_with(b"/* bitbudget: a ")
+    },
 };
 
 impl C {
@@ -163,7 +165,7 @@ impl C {
         let mut written = Vec::new();
         for exported in files {
             let path = self.output.join(&exported.path);
-            let is_ours = (SOURCE.starts)(&exported.content.as_bytes()[..Content::START_BYTES]);
+            let is_ours = (SOURCE.starts)(exported.content.as_bytes());
             if is_ours {
                 if path.exists() {
                     file::check_output(&path, SOURCE, &[&self.image])?;
