@@ -7,12 +7,15 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const BOARDS: [&str; 5] = [
-    "mps2-an385",
-    "mps2-an386",
-    "mps2-an500",
-    "mps2-an505",
-    "nucleo-f446re",
+/// The boards, and their memory layouts.
+const BOARDS: [(&str, &str); 7] = [
+    ("mps2-an386", "mps2"),
+    ("mps2-an383", "mps2"),
+    ("mps2-an385", "mps2"),
+    ("mps2-an500", "mps2"),
+    ("mps2-an505", "mps2-an505"),
+    ("nucleo-f446re", "nucleo-f446re"),
+    ("riscv32-virt", "riscv32-virt"),
 ];
 const IMAGE: &str = "digits.image";
 
@@ -24,7 +27,7 @@ fn main() {
         return;
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    let memory = Path::new("memory").join(format!("{}.x", board()));
+    let memory = Path::new("memory").join(format!("{}.x", memory_of_board()));
     copy(&memory, &out.join("memory.x"));
     let image = out.join("model.image");
     match env::var("BITBUDGET_IMAGE").as_deref() {
@@ -42,16 +45,17 @@ fn main() {
     }
 }
 
-/// The one board that is chosen.
-fn board() -> &'static str {
+/// The memory layout of the one board that is chosen.
+fn memory_of_board() -> &'static str {
     let feature = |board: &str| board.to_uppercase().replace('-', "_");
-    let chosen = |board: &&str| env::var_os(format!("CARGO_FEATURE_{}", feature(board))).is_some();
-    let boards: Vec<&str> = BOARDS.into_iter().filter(chosen).collect();
+    let chosen =
+        |(board, _): &(&str, _)| env::var_os(format!("CARGO_FEATURE_{}", feature(board))).is_some();
+    let boards: Vec<(&str, &str)> = BOARDS.into_iter().filter(chosen).collect();
     match boards[..] {
-        [board] => board,
+        [(_, memory)] => memory,
         _ => panic!(
             "choose one board, as in --no-default-features --features {}; chosen: {boards:?}",
-            BOARDS[1]
+            BOARDS[2].0
         ),
     }
 }

@@ -4,11 +4,11 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
-use cortex_m as _;
-
-#[cfg(target_os = "none")]
 #[path = "../src/board/mod.rs"]
 mod board;
+#[cfg(target_os = "none")]
+#[path = "../src/cpu/mod.rs"]
+mod cpu;
 #[cfg(target_os = "none")]
 #[path = "../src/fault.rs"]
 mod fault;
@@ -77,7 +77,7 @@ mod failing {
         match kind {
             b'p' => panic_as_asked(),
             b'l' => defmt::error!("{}", Unspeakable),
-            b'f' => cortex_m::asm::udf(),
+            b'f' => undefined(),
             b's' => {
                 WITNESS
                     .iter()
@@ -90,6 +90,15 @@ mod failing {
                     core::hint::spin_loop();
                 }
             }
+        }
+    }
+
+    /// An instruction that there is not.
+    fn undefined() {
+        cfg_select! {
+            target_arch = "arm" => { cortex_m::asm::udf() }
+            // SAFETY: ends the program.
+            _ => { unsafe { core::arch::asm!("unimp") } }
         }
     }
 
@@ -128,29 +137,17 @@ mod failing {
 }
 
 #[cfg(target_os = "none")]
-#[cortex_m_rt::entry]
+#[cpu::entry]
 fn main() -> ! {
-    static mut ARENA: bitbudget_core::Aligned<[u8; board::ARENA_BYTES]> =
-        bitbudget_core::Aligned([0; _]);
-    static mut IMAGE: bitbudget_core::Aligned<[u8; board::IMAGE_BYTES]> =
-        bitbudget_core::Aligned([0; _]);
-    static mut INPUT: bitbudget_core::Aligned<[u8; board::INPUT_BYTES]> =
-        bitbudget_core::Aligned([0; _]);
-    static mut LINK: link::Buffers = link::Buffers::new();
-
+    cpu::start();
     let (port, clock) = board::start();
     let pipe = failing::Failing { port, zeros: 0 };
-    let lent = server::Memory {
-        linked: memory::linked_image(),
-        arena: &mut ARENA.0,
-        image: &mut IMAGE.0,
-        input: &mut INPUT.0,
-    };
+    let (lent, buffers) = memory::lend();
     let failure = fault::last_failure().map(failing::witnessed);
-    server::Server::new(link::Link::new(pipe, LINK), clock).serve(lent, failure)
+    server::Server::new(link::Link::new(pipe, buffers), clock).serve(lent, failure)
 }
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("this program is for a Cortex-M");
+    eprintln!("this program is for a microcontroller");
 }

@@ -11,19 +11,13 @@
 //! comparison. `tests/fuzz` looks for inputs that reach one, in this server on the host. The others are the
 //! logger's, which panics when it is entered a second time: a failure within a line of the log does so, and
 //! ends as any other does, with its own cause on record.
-//!
-//! A stack that overflows leaves the RAM at its lower end, where nothing is mapped (and meets the limit
-//! register of an Armv8-M core before).
 
-use core::arch::{asm, naked_asm};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bitbudget_core::protocol::{Cause, Failure};
-use cortex_m::peripheral::SCB;
-use cortex_m_rt::exception;
 
-use crate::{board, memory};
+use crate::{board, cpu};
 
 /// The most callers that a report names.
 const CALLERS: usize = 8;
@@ -36,9 +30,11 @@ const KEPT: u32 = 0xb17b_4d6e;
 
 /// The failure that ended the run before, told once.
 pub(crate) fn last_failure() -> Option<Failure> {
-    let [cause, address, check] = RECORD
-        .each_ref()
-        .map(|word| word.swap(0, Ordering::Relaxed));
+    let [cause, address, check] = RECORD.each_ref().map(|word| {
+        let kept = word.load(Ordering::Relaxed);
+        word.store(0, Ordering::Relaxed);
+        kept
+    });
     if cause ^ address ^ KEPT == check {
         let cause = *Cause::ALL.get(cause as usize)?;
         return Some(Failure { cause, address });
@@ -51,9 +47,10 @@ pub(crate) fn last_failure() -> Option<Failure> {
 
 /// Starts anew, and says why then; `log` tells the log before. A failure within `log`, which panics where
 /// it interrupts the log, changes nothing of the record.
-fn fail(cause: Cause, address: u32, log: impl FnOnce()) -> ! {
+pub(crate) fn fail(cause: Cause, address: u32, log: impl FnOnce()) -> ! {
     static HAS_FAILED: AtomicBool = AtomicBool::new(false);
-    if !HAS_FAILED.swap(true, Ordering::Relaxed) {
+    if !HAS_FAILED.load(Ordering::Relaxed) {
+        HAS_FAILED.store(true, Ordering::Relaxed);
         let number = cause as u32;
         let record = [number, address, number ^ address ^ KEPT];
         for (word, value) in RECORD.iter().zip(record) {
@@ -61,75 +58,14 @@ fn fail(cause: Cause, address: u32, log: impl FnOnce()) -> ! {
         }
         log();
     }
-    SCB::sys_reset()
+    cpu::reset()
 }
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    let frame: *const u32;
-    // SAFETY: reads a register, which on this target holds the address of the current frame.
-    unsafe { asm!("mov {}, r7", out(reg) frame, options(nomem, nostack, preserves_flags)) };
     let mut callers = [0; CALLERS];
-    let len = memory::return_addresses(frame, &mut callers);
+    let len = cpu::return_addresses(&mut callers);
     fail(Cause::Panic, callers[0], || {
         defmt::error!("panic in {=[?]:#010x}", callers[..len]);
-    })
-}
-
-/// Enters [`hard_fault`] on an empty stack with the address that faulted; 0 for a stack that has left its
-/// memory, where the processor could not keep the address.
-///
-/// # Safety
-/// For the vector table alone: it gives up the stack of whoever calls it.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-unsafe extern "C" fn HardFault() -> ! {
-    naked_asm!(
-        // the exception's frame: the program has one stack
-        "mrs r0, msp",
-        "ldr r1, =_stack_end",
-        "cmp r0, r1",
-        "blo 1f",
-        // CFSR: MSTKERR, STKERR and, from Armv8-M on, STKOF
-        "ldr r1, =0xE000ED28",
-        "ldr r1, [r1]",
-        "ldr r2, =0x00101010",
-        "tst r1, r2",
-        "bne 1f",
-        "ldr r0, [r0, #24]",
-        "b 2f",
-        "1: movs r0, #0",
-        "2:",
-        "ldr r1, =_stack_start",
-        "msr msp, r1",
-        "b {report}",
-        report = sym hard_fault,
-    )
-}
-
-extern "C" fn hard_fault(address: u32) -> ! {
-    if address == 0 {
-        fail(Cause::StackOverflow, address, || {
-            defmt::error!("the stack has overflowed");
-        })
-    }
-    fail(Cause::HardFault, address, || {
-        defmt::error!("hard fault at {=u32:#010x}", address);
-    })
-}
-
-// SAFETY: the handler touches no data of the program that it interrupted, and never returns to it.
-#[exception]
-unsafe fn DefaultHandler(_: i16) -> ! {
-    fail(Cause::Exception, 0, || {
-        defmt::error!("an exception that nobody handles");
-    })
-}
-
-// SAFETY: as above.
-#[exception]
-unsafe fn NonMaskableInt() -> ! {
-    fail(Cause::Watchdog, 0, || {
-        defmt::error!("the watchdog has run out");
     })
 }

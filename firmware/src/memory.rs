@@ -1,16 +1,19 @@
-//! The memory map, and the bytes of it that are used.
+//! The memory map, what of it is lent, and the bytes that are used.
 
+use core::ops::Range;
 use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget_core::Aligned;
 use bitbudget_core::protocol::Stats;
-use cortex_m_rt::STACK_PAINT_VALUE;
 
-use crate::board;
+use crate::link::Buffers;
+use crate::{board, cpu, server};
 
 const MODEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/model.image"));
 
-/// A section of its own, so that `size -A` shows the program without the model.
+/// The image that is linked into the program; empty where there is none. In a section of its own, so that
+/// `size -A` shows the program without the model.
 #[unsafe(link_section = ".model")]
 static LINKED: Aligned<[u8; MODEL.len()]> = {
     let mut bytes = [0; MODEL.len()];
@@ -18,12 +21,35 @@ static LINKED: Aligned<[u8; MODEL.len()]> = {
     Aligned(bytes)
 };
 
-/// The image that is linked into the program; empty where there is none.
-pub(crate) fn linked_image() -> &'static [u8] {
-    &LINKED.0
+static mut ARENA: Aligned<[u8; board::ARENA_BYTES]> = Aligned([0; _]);
+static mut IMAGE: Aligned<[u8; board::IMAGE_BYTES]> = Aligned([0; _]);
+static mut INPUT: Aligned<[u8; board::INPUT_BYTES]> = Aligned([0; _]);
+static mut LINK: Buffers = Buffers::new();
+
+/// The memory that the program lends its server and its link. For `main` alone, which calls it once.
+///
+/// # Panics
+/// When it is called again.
+pub(crate) fn lend() -> (server::Memory<'static>, &'static mut Buffers) {
+    static IS_LENT: AtomicBool = AtomicBool::new(false);
+    assert!(!IS_LENT.load(Ordering::Relaxed));
+    IS_LENT.store(true, Ordering::Relaxed);
+    let (arena, image) = (&raw mut ARENA, &raw mut IMAGE);
+    let (input, link) = (&raw mut INPUT, &raw mut LINK);
+    // SAFETY: nothing else names these statics, and this is reached once: there is one thread, and no
+    // interrupt that returns.
+    let (arena, image, input, link) =
+        unsafe { (&mut *arena, &mut *image, &mut *input, &mut *link) };
+    let memory = server::Memory {
+        linked: &LINKED.0,
+        arena: &mut arena.0,
+        image: &mut image.0,
+        input: &mut input.0,
+    };
+    (memory, link)
 }
 
-// Placed by the linker script of cortex-m-rt; only their addresses mean anything.
+// Placed by the linker scripts; only their addresses mean anything.
 unsafe extern "C" {
     static __sdata: u32;
     static __edata: u32;
@@ -31,6 +57,14 @@ unsafe extern "C" {
     static __ebss: u32;
     static _stack_start: u32;
     static _stack_end: u32;
+}
+
+/// Fill word of the stack where nothing was written.
+const STACK_PAINT: u32 = 0xcccc_cccc;
+
+/// The words of the stack, from its lower end.
+pub(crate) fn stack() -> Range<*const u32> {
+    &raw const _stack_end..&raw const _stack_start
 }
 
 fn between(from: *const u32, to: *const u32) -> u32 {
@@ -59,8 +93,10 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    pub(crate) const fn new() -> Self {
-        Self { deepest: 0 }
+    /// The stack as deep as it is now.
+    pub(crate) fn new() -> Self {
+        let deepest = paint_stack();
+        Self { deepest }
     }
 
     fn deepest(&self) -> u32 {
@@ -84,7 +120,7 @@ fn used_stack_bytes() -> u32 {
     while at < end {
         // SAFETY: `at` lies between the two ends of the stack, which are RAM and multiples of four;
         // the part below the stack pointer, where this loop ends, is written by nobody meanwhile.
-        if unsafe { ptr::read_volatile(at) } != STACK_PAINT_VALUE {
+        if unsafe { ptr::read_volatile(at) } != STACK_PAINT {
             break;
         }
         at = at.wrapping_add(1);
@@ -95,39 +131,14 @@ fn used_stack_bytes() -> u32 {
 /// Paints the stack below this call anew; the bytes above, which are in use.
 #[inline(never)]
 fn paint_stack() -> u32 {
-    let top = cortex_m::register::msp::read() as usize;
+    let top = cpu::stack_pointer();
     let mut at = (&raw const _stack_end).addr();
     while at < top {
         let word: *mut u32 = ptr::with_exposed_provenance_mut(at);
         // SAFETY: `word` is aligned and lies between the lower end of the stack and the stack pointer,
         // where nothing lives: no interrupt is taken, and what this function calls has returned.
-        unsafe { word.write_volatile(STACK_PAINT_VALUE) };
+        unsafe { word.write_volatile(STACK_PAINT) };
         at += size_of::<u32>();
     }
     (&raw const _stack_start).addr().saturating_sub(top) as u32
-}
-
-/// The return addresses on the stack from this frame outwards, as many as there is room for; their
-/// number.
-pub(crate) fn return_addresses(mut frame: *const u32, addresses: &mut [u32]) -> usize {
-    let stack = (&raw const _stack_end)..(&raw const _stack_start);
-    let mut len = 0;
-    for address in addresses {
-        if !frame.is_aligned() || !stack.contains(&frame) || !stack.contains(&frame.wrapping_add(1))
-        {
-            break;
-        }
-        // SAFETY: two aligned words of the stack, which is RAM: a frame begins with the address of
-        // the caller's frame and the return address (AAPCS32, frame chain). Where code keeps
-        // none, they are some other words.
-        let (outer, caller) = unsafe { (frame.read_volatile(), frame.add(1).read_volatile()) };
-        *address = caller;
-        len += 1;
-        let outer = ptr::with_exposed_provenance(outer as usize);
-        if outer <= frame {
-            break;
-        }
-        frame = outer;
-    }
-    len
 }

@@ -23,8 +23,8 @@ pub const DIGIT_LEN: usize = 64;
 #[must_use]
 pub fn emulator(board: Machine) -> Option<Emulator> {
     static BUILT: LazyLock<Mutex<BTreeMap<&str, PathBuf>>> = LazyLock::new(Mutex::default);
-    if !Emulator::is_installed() {
-        eprintln!("SKIPPED: qemu-system-arm is not installed; ./setup.sh installs it");
+    if let Err(error) = Emulator::check_installed(board) {
+        eprintln!("SKIPPED: {error}; ./setup.sh installs it");
         return None;
     }
     let mut built = BUILT.lock().expect("no builder panics");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bitbudget::device::{Emulator, has_target};
+use bitbudget::device::{BOARDS, Emulator, has_target};
 use bitbudget_tests::emulated::{build, root, semihosted};
 
 const TARGET: &str = "thumbv7em-none-eabihf";
@@ -32,7 +32,7 @@ fn programs() -> Vec<(String, PathBuf)> {
 
 #[test]
 fn examples_run_as_they_stand() {
-    if !has_target(TARGET) || !Emulator::is_installed() {
+    if !has_target(TARGET) || !Emulator::is_installed(BOARDS[0]) {
         return println!("skipped: the firmware's examples need {TARGET} and QEMU; ./setup.sh");
     }
     let programs = programs();

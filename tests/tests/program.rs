@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use bitbudget::device::{Emulator, has_target};
+use bitbudget::device::{BOARDS, Emulator, has_target};
 use bitbudget_tests::emulated::root;
 
 const README: &str = include_str!("../../core/README.md");
@@ -19,7 +19,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 
 #[test]
 fn the_program_of_the_readme_runs_as_printed() {
-    if !has_target(TARGET) || !Emulator::is_installed() {
+    if !has_target(TARGET) || !Emulator::is_installed(BOARDS[0]) {
         return println!("skipped: the README's program needs {TARGET} and QEMU; ./setup.sh");
     }
     let root = root().canonicalize().expect("the source");

@@ -10,12 +10,18 @@
 //! else takes longer than the watchdog waits ends in a reset.
 
 #[cfg(any(
+    feature = "mps2-an383",
     feature = "mps2-an385",
     feature = "mps2-an386",
     feature = "mps2-an500",
     feature = "mps2-an505"
 ))]
 mod mps2;
+
+#[cfg(feature = "mps2-an383")]
+mod mps2_an383;
+#[cfg(feature = "mps2-an383")]
+pub(crate) use mps2_an383::*;
 
 #[cfg(feature = "mps2-an385")]
 mod mps2_an385;
@@ -41,6 +47,11 @@ pub(crate) use mps2_an505::*;
 mod nucleo_f446re;
 #[cfg(feature = "nucleo-f446re")]
 pub(crate) use nucleo_f446re::*;
+
+#[cfg(feature = "riscv32-virt")]
+mod riscv32_virt;
+#[cfg(feature = "riscv32-virt")]
+pub(crate) use riscv32_virt::*;
 
 /// A hardware register.
 #[derive(Clone, Copy)]

@@ -50,10 +50,12 @@ const FILES: &[(&str, &str)] = files![
     "raspberry-pi-pico",
     "pico-2",
     "esp32-c3",
+    "mps2-an383",
     "mps2-an385",
     "mps2-an386",
     "mps2-an500",
     "mps2-an505",
+    "riscv32-virt",
 ];
 
 /// A board.

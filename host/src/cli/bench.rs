@@ -14,7 +14,7 @@ use super::board::BoardArgs;
 use super::network_file::parse_image;
 use super::report::{self, Table};
 
-/// Count the instructions that layers take, on an emulated Cortex-M
+/// Count the instructions that layers take, on an emulated board
 ///
 /// Without an image: layers of many shapes and a whole network (a plain ResNet8, random weights), at every
 /// level, beside CMSIS-NN's counts of the same where they are known. With an image: its layers at each of

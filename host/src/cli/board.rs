@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bitbudget::device::{self, BOARDS, Emulator, EmulatorError, Machine};
+use bitbudget::device::{self, BOARDS, Emulator, Machine};
 use clap::Args;
 use miette::miette;
 
@@ -14,7 +14,8 @@ pub(crate) struct BoardArgs {
     /// The firmware's program file; built from source when not given
     #[arg(long, value_name = "ELF")]
     firmware: Option<PathBuf>,
-    /// The emulated board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3), mps2-an505 (M33)
+    /// The emulated board: mps2-an386 (M4F), mps2-an500 (M7), mps2-an385 (M3), mps2-an505 (M33),
+    /// mps2-an383 (M0+), riscv32-virt (RV32IMAC)
     #[arg(long, default_value = BOARDS[0].name, value_parser = BOARDS.map(|board| board.name))]
     board: String,
 }
@@ -35,8 +36,8 @@ impl BoardArgs {
         let board = Machine::named(&self.board).ok_or_else(|| miette!("no such board"))?;
         let built = match &self.firmware {
             Some(_) => None,
-            None if !Emulator::is_installed() => return Err(EmulatorError::NotInstalled.into()),
             None => {
+                Emulator::check_installed(board)?;
                 report::announce("building the firmware");
                 Some(device::build(board)?)
             }

@@ -15,7 +15,7 @@ use super::network_file::Source;
 use super::on_device::Job;
 use super::target::{BudgetArgs, TargetArgs};
 
-/// Run an image in the firmware, on an emulated Cortex-M
+/// Run an image in the firmware, on an emulated microcontroller
 ///
 /// The firmware plans for each budget in turn, as it would when its memory comes and goes, and runs the
 /// images, if there are any. Plans and outputs are compared with the host's, bit for bit. With --measure it

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use super::firmware::Machine;
 
-const PROGRAM: &str = "qemu-system-arm";
 /// Every instruction takes 2^7 ns of the emulated time.
 const INSTRUCTION_NS_LOG2: u32 = 7;
 /// Time limit for the start of QEMU.
@@ -23,11 +22,20 @@ const ANSWER: Duration = Duration::from_secs(600);
 #[non_exhaustive]
 pub enum EmulatorError {
     /// QEMU is not installed.
-    #[error("{PROGRAM} is not installed")]
+    #[error("{program} is not installed")]
     #[diagnostic(help(
-        "install it: apt-get install qemu-system-arm, dnf install qemu-system-arm, brew install qemu (or run ./setup.sh)"
+        "install it: apt-get install qemu-system-arm qemu-system-misc, dnf install {program}, brew install qemu (or run ./setup.sh)"
     ))]
-    NotInstalled,
+    NotInstalled {
+        /// The emulator's name.
+        program: &'static str,
+    },
+    /// Nothing emulates the board.
+    #[error("{board} is hardware: nothing emulates it")]
+    Hardware {
+        /// The board.
+        board: &'static str,
+    },
     /// The firmware's program file cannot be read.
     #[error("cannot read the firmware {}", path.display())]
     Firmware {
@@ -54,16 +62,16 @@ pub enum EmulatorError {
         source: io::Error,
     },
     /// Something about its process or its socket failed.
-    #[error("cannot start {PROGRAM}")]
+    #[error("cannot start QEMU")]
     Start(#[from] io::Error),
     /// QEMU ended instead of connecting.
-    #[error("{PROGRAM} ended at once: {output}")]
+    #[error("QEMU ended at once: {output}")]
     Ended {
         /// Its output.
         output: String,
     },
     /// QEMU did not connect.
-    #[error("{PROGRAM} does not connect")]
+    #[error("QEMU does not connect")]
     Silent,
 }
 
@@ -78,6 +86,14 @@ fn check_program(path: &Path) -> Result<(), EmulatorError> {
         Ok(())
     } else {
         Err(EmulatorError::NotElf { path: path.into() })
+    }
+}
+
+impl Machine {
+    /// The emulator's program and its arguments for this board.
+    fn emulator(self) -> Result<(&'static str, &'static [&'static str]), EmulatorError> {
+        let board = self.name;
+        self.emulator.ok_or(EmulatorError::Hardware { board })
     }
 }
 
@@ -99,6 +115,7 @@ impl Emulator {
         board: Machine,
         log: Option<&Path>,
     ) -> Result<Self, EmulatorError> {
+        let (program, machine) = board.emulator()?;
         check_program(firmware)?;
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         listener.set_nonblocking(true)?;
@@ -112,8 +129,9 @@ impl Emulator {
                 })?
                 .into(),
         };
-        let child = Command::new(PROGRAM)
-            .args(["-M", board.name, "-display", "none", "-monitor", "none"])
+        let child = Command::new(program)
+            .args(machine)
+            .args(["-display", "none", "-monitor", "none"])
             .args(["-icount", &format!("shift={INSTRUCTION_NS_LOG2}")])
             .args(["-semihosting-config", "enable=on,target=native"])
             .arg("-chardev")
@@ -128,7 +146,7 @@ impl Emulator {
             .spawn();
         let mut child = child.map_err(|error| {
             if error.kind() == ErrorKind::NotFound {
-                EmulatorError::NotInstalled
+                EmulatorError::NotInstalled { program }
             } else {
                 EmulatorError::Start(error)
             }
@@ -142,11 +160,23 @@ impl Emulator {
         }
     }
 
-    /// Whether QEMU is installed.
+    /// Whether the emulator of a board is installed.
     #[must_use]
-    pub fn is_installed() -> bool {
-        let version = Command::new(PROGRAM).arg("--version").output();
-        version.is_ok_and(|output| output.status.success())
+    pub fn is_installed(board: Machine) -> bool {
+        Self::check_installed(board).is_ok()
+    }
+
+    /// Checks that QEMU has been installed for a board.
+    ///
+    /// # Errors
+    /// [`EmulatorError::NotInstalled`], [`EmulatorError::Hardware`].
+    pub fn check_installed(board: Machine) -> Result<(), EmulatorError> {
+        let (program, _) = board.emulator()?;
+        let version = Command::new(program).arg("--version").output();
+        match version {
+            Ok(output) if output.status.success() => Ok(()),
+            _ => Err(EmulatorError::NotInstalled { program }),
+        }
     }
 
     /// The number of instructions in this many ticks of a timer of `ticks_hz`.

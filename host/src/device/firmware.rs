@@ -13,29 +13,48 @@ use crate::capacity::HostNetwork;
 /// A board that the firmware builds for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// The firmware's feature, which is also QEMU's name of the machine.
+    /// The firmware's feature.
     pub name: &'static str,
     /// The Rust target.
     pub target: &'static str,
+    /// The emulator, and its arguments for this machine; `None` for hardware.
+    pub(super) emulator: Option<(&'static str, &'static [&'static str])>,
 }
 
+const ARM: &str = "qemu-system-arm";
+
 /// The boards that can be emulated.
-pub const BOARDS: [Machine; 4] = [
+pub const BOARDS: [Machine; 6] = [
     Machine {
         name: "mps2-an386",
         target: "thumbv7em-none-eabihf",
+        emulator: Some((ARM, &["-M", "mps2-an386"])),
     },
     Machine {
         name: "mps2-an500",
         target: "thumbv7em-none-eabihf",
+        emulator: Some((ARM, &["-M", "mps2-an500"])),
     },
     Machine {
         name: "mps2-an385",
         target: "thumbv7m-none-eabi",
+        emulator: Some((ARM, &["-M", "mps2-an385"])),
     },
     Machine {
         name: "mps2-an505",
         target: "thumbv8m.main-none-eabihf",
+        emulator: Some((ARM, &["-M", "mps2-an505"])),
+    },
+    // QEMU has no such board; a Cortex-M3 runs every instruction of a Cortex-M0+
+    Machine {
+        name: "mps2-an383",
+        target: "thumbv6m-none-eabi",
+        emulator: Some((ARM, &["-M", "mps2-an385"])),
+    },
+    Machine {
+        name: "riscv32-virt",
+        target: "riscv32imac-unknown-none-elf",
+        emulator: Some(("qemu-system-riscv32", &["-M", "virt", "-bios", "none"])),
     },
 ];
 
@@ -71,6 +90,7 @@ pub fn check_capacity(network: &HostNetwork) -> Result<(), ImageError> {
 pub const HARDWARE: Machine = Machine {
     name: "nucleo-f446re",
     target: "thumbv7em-none-eabihf",
+    emulator: None,
 };
 
 impl Machine {
