@@ -4,7 +4,7 @@ use std::env::var;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rustc-check-cfg=cfg(arm_dsp, armv8m_dsp, arm_fpu, arm_mla, simd)");
+    println!("cargo:rustc-check-cfg=cfg(arm_dsp, armv8m_dsp, arm_fpu, arm_mla, arm_v6m, simd)");
     let target = var("TARGET").unwrap_or_default();
     let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     // Armv7E-M always has it, Armv8-M where the processor says so
@@ -28,6 +28,9 @@ fn main() {
     }
     if !dsp && (armv7a || armv8m || target.starts_with("thumbv7m")) {
         println!("cargo:rustc-cfg=arm_mla");
+    }
+    if armv7a || target.starts_with("thumbv6m") || target.starts_with("thumbv8m.base") {
+        println!("cargo:rustc-cfg=arm_v6m");
     }
     if target.starts_with("thumb") && target.ends_with("eabihf") {
         println!("cargo:rustc-cfg=arm_fpu");

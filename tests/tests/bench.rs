@@ -4,7 +4,7 @@
 
 use bitbudget::bench::{Baseline, Bench, BenchError};
 use bitbudget::capacity::HostImage;
-use bitbudget::device::{BOARDS, Client, Emulator, Sample, Unit};
+use bitbudget::device::{BOARDS, Client, Emulator, Machine, Sample, Unit};
 use bitbudget_core::engine::Input;
 use bitbudget_core::level::Level;
 use bitbudget_core::network::Network;
@@ -22,15 +22,22 @@ const INT8: Level = Level::Int(Width::Int8, Rounding::Nearest);
 
 #[test]
 fn no_layer_takes_more_instructions_than_were_kept() {
-    const FILE: &str = "tests/kernels/mps2-an386.json";
-    let Some(emulator) = emulator(BOARDS[0]) else {
+    // a Cortex-M4F, a Cortex-M0+ and a RISC-V
+    for board in [BOARDS[0], BOARDS[4], BOARDS[5]] {
+        check_kept(board);
+    }
+}
+
+fn check_kept(board: Machine) {
+    let Some(emulator) = emulator(board) else {
         return;
     };
+    let file = format!("tests/kernels/{}.json", board.name);
     let mut bench = Bench::begin(emulator, Unit::Instructions).expect("a session");
     let rows = bench.table(&|_, _| {}).expect("counts");
     let network = rows.iter().find(|row| row.name == "network");
     assert_eq!(network.expect("a row").macs, 12_239_488);
-    let path = root().join(FILE);
+    let path = root().join(&file);
     if std::env::var_os("BITBUDGET_UPDATE").is_some() {
         let kept = Baseline::new(bench.board(), &rows);
         kept.save(&path).expect("the source can be written");
@@ -40,7 +47,7 @@ fn no_layer_takes_more_instructions_than_were_kept() {
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     assert!(
         changes.is_empty(),
-        "{FILE} (BITBUDGET_UPDATE=1 writes it anew):\n{}",
+        "{file} (BITBUDGET_UPDATE=1 writes it anew):\n{}",
         changes.join("\n")
     );
 }

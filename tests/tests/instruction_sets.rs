@@ -106,7 +106,12 @@ fn armv7() {
         target: "thumbv7neon-unknown-linux-gnueabihf",
         linker: "arm-linux-gnueabihf-gcc",
         emulator: "qemu-arm",
-        kernels: &["arm_mla::int", "arm_dsp::int", "arm_fpu::float"],
+        kernels: &[
+            "arm_v6m::int",
+            "arm_mla::int",
+            "arm_dsp::int",
+            "arm_fpu::float",
+        ],
     };
     processor.passes();
 }

@@ -22,6 +22,8 @@ mod arm_dsp;
 mod arm_fpu;
 #[cfg(arm_mla)]
 mod arm_mla;
+#[cfg(arm_v6m)]
+mod arm_v6m;
 #[cfg(simd)]
 mod simd;
 
@@ -31,6 +33,7 @@ pub(crate) use kernels::{FloatKernels, IntKernels};
 cfg_select! {
     arm_dsp => { pub(crate) type Int = arm_dsp::Dsp; }
     arm_mla => { pub(crate) type Int = arm_mla::Mla; }
+    arm_v6m => { pub(crate) type Int = arm_v6m::V6m; }
     simd => { pub(crate) type Int = simd::Simd; }
     _ => { pub(crate) type Int = portable::Portable; }
 }

@@ -16,15 +16,33 @@ fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
     a.iter().zip(b).map(product).sum()
 }
 
-/// Taps as they are: those of one pixel side by side, or each tap of four pixels.
+/// Taps of one pixel as they are, or each tap of four pixels as two words of two each: the first of the two, and
+/// 2^16 times the second.
 #[derive(Clone, Debug)]
 pub(crate) struct PortableIm2col {
-    taps: [[i8; Pixels::MOST]; Self::FOURS],
+    taps: [[i32; 2]; Self::FOURS],
     pixels: Pixels,
 }
 
 impl PortableIm2col {
     const FOURS: usize = 288;
+
+    /// The taps of one pixel.
+    fn single(&mut self) -> &mut [i8] {
+        bytemuck::cast_slice_mut(self.taps.as_flattened_mut())
+    }
+
+    /// The taps of four pixels; `None` of a single one.
+    #[cfg(arm_v6m)]
+    pub(crate) fn fours(&self) -> Option<&[[i32; 2]]> {
+        (self.pixels == Pixels::Four).then_some(&self.taps)
+    }
+
+    /// As [`fours`](Self::fours).
+    #[cfg(arm_v6m)]
+    pub(crate) fn fours_mut(&mut self) -> Option<&mut [[i32; 2]]> {
+        (self.pixels == Pixels::Four).then_some(&mut self.taps)
+    }
 }
 
 impl Im2col for PortableIm2col {
@@ -36,7 +54,10 @@ impl Im2col for PortableIm2col {
     }
 
     fn capacity(pixels: Pixels) -> usize {
-        Pixels::MOST * Self::FOURS / pixels.count()
+        match pixels {
+            Pixels::One => size_of::<[[i32; 2]; Self::FOURS]>(),
+            Pixels::Four => Self::FOURS,
+        }
     }
 
     fn begin(&mut self, pixels: Pixels) {
@@ -45,20 +66,21 @@ impl Im2col for PortableIm2col {
 
     fn put(&mut self, pixel: usize, at: usize, from: &[i8]) {
         match self.pixels {
-            Pixels::One => self.taps.as_flattened_mut()[at..][..from.len()].copy_from_slice(from),
+            Pixels::One => self.single()[at..][..from.len()].copy_from_slice(from),
             Pixels::Four => {
                 let taps = self.taps[at..][..from.len()].iter_mut();
-                taps.zip(from).for_each(|(taps, tap)| taps[pixel] = *tap);
+                taps.zip(from)
+                    .for_each(|(taps, tap)| put(taps, pixel, *tap));
             }
         }
     }
 
     fn fill(&mut self, pixel: usize, at: usize, len: usize, value: i8) {
         match self.pixels {
-            Pixels::One => self.taps.as_flattened_mut()[at..][..len].fill(value),
+            Pixels::One => self.single()[at..][..len].fill(value),
             Pixels::Four => {
                 let taps = self.taps[at..][..len].iter_mut();
-                taps.for_each(|taps| taps[pixel] = value);
+                taps.for_each(|taps| put(taps, pixel, value));
             }
         }
     }
@@ -70,9 +92,9 @@ impl Im2col for PortableIm2col {
     fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
         match self.pixels {
             Pixels::One => {
-                let taps = &self.taps.as_flattened()[..len];
+                let taps = bytemuck::cast_slice(self.taps.as_flattened());
                 for (channel, sum) in sums.iter_mut().enumerate() {
-                    *sum += dot(taps, rows.row(channel, len), rows.width);
+                    *sum += dot(&taps[..len], rows.row(channel, len), rows.width);
                 }
             }
             Pixels::Four => {
@@ -80,25 +102,70 @@ impl Im2col for PortableIm2col {
                 let mut unpacked = [0; Self::FOURS];
                 for (channel, sums) in sums.as_chunks_mut().0.iter_mut().enumerate() {
                     let row = rows.row(channel, len);
-                    let weights = match rows.width {
-                        Width::Int8 => bytemuck::cast_slice(row),
-                        Width::Int4 => unpack::<2>(row, int4, &mut unpacked[..len]),
-                        Width::Int2 => unpack::<4>(row, int2, &mut unpacked[..len]),
-                    };
-                    dots_of_four(taps, weights, sums);
+                    match rows.width {
+                        Width::Int8 => {
+                            dots_of_four::<RUN_INT8>(taps, bytemuck::cast_slice(row), sums);
+                        }
+                        Width::Int4 => {
+                            let weights = unpack::<2>(row, int4, &mut unpacked[..len]);
+                            dots_of_four::<RUN_PACKED>(taps, weights, sums);
+                        }
+                        Width::Int2 => {
+                            let weights = unpack::<4>(row, int2, &mut unpacked[..len]);
+                            dots_of_four::<RUN_PACKED>(taps, weights, sums);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Adds to the sums of four pixels the products of their taps and the same weights: each weight is read once.
-fn dots_of_four(taps: &[[i8; 4]], weights: &[i8], sums: &mut [i32; 4]) {
-    // a value of its own, for registers
-    let mut own = *sums;
-    let mut add = |taps: &[i8; 4], weight: i8| {
-        for (sum, tap) in own.iter_mut().zip(taps) {
-            *sum += i32::from(*tap) * i32::from(weight);
+/// Writes a tap of one of four pixels, after those of the pixels before it.
+fn put(taps: &mut [i32; 2], pixel: usize, tap: i8) {
+    let pair = &mut taps[pixel / 2];
+    if pixel.is_multiple_of(2) {
+        *pair = i32::from(tap);
+    } else {
+        *pair += i32::from(tap) << 16;
+    }
+}
+
+/// `RUN` products of any tap and weight are together between -`HALF` and 2^16 - `HALF`: with this much added, they are
+/// half a word without a sign.
+pub(crate) const HALF: i32 = 2 * 127 * 128;
+/// Products of INT8 weights that may share a lower half, those of INT4 weights and those of INT2 weights.
+pub(crate) const RUN_INT8: usize = 2;
+pub(crate) const RUN_PACKED: usize = 32;
+
+/// Adds to the sums of four pixels the products of their taps and the same weights; one multiplication is for two
+/// pixels.
+fn dots_of_four<const RUN: usize>(taps: &[[i32; 2]], weights: &[i8], sums: &mut [i32; 4]) {
+    let (taps, last_taps) = taps.as_chunks::<RUN>();
+    let (weights, last_weights) = weights.as_chunks::<RUN>();
+    // values of their own, for registers
+    let added = (taps.len() as i32 + 1) * HALF;
+    let [mut a, mut b, mut c, mut d] = sums.map(|sum| sum.wrapping_sub(added));
+    let mut add = |[ab, cd]: [u32; 2]| {
+        a = a.wrapping_add_unsigned(ab & 0xffff);
+        b = b.wrapping_add_unsigned(ab >> 16);
+        c = c.wrapping_add_unsigned(cd & 0xffff);
+        d = d.wrapping_add_unsigned(cd >> 16);
+    };
+    for (taps, weights) in taps.iter().zip(weights) {
+        add(run(taps, weights));
+    }
+    add(run(last_taps, last_weights));
+    *sums = [a, b, c, d];
+}
+
+/// The sums of a run of products for two pixels each, with [`HALF`] in either half.
+#[inline(always)]
+fn run(taps: &[[i32; 2]], weights: &[i8]) -> [u32; 2] {
+    let mut sums = [HALF << 16 | HALF; 2];
+    let mut add = |taps: &[i32; 2], weight: i8| {
+        for (sum, taps) in sums.iter_mut().zip(taps) {
+            *sum = sum.wrapping_add(taps.wrapping_mul(i32::from(weight)));
         }
     };
     let (taps, last_taps) = taps.as_chunks::<4>();
@@ -111,7 +178,7 @@ fn dots_of_four(taps: &[[i8; 4]], weights: &[i8], sums: &mut [i32; 4]) {
     for (taps, weight) in last_taps.iter().zip(last_weights) {
         add(taps, *weight);
     }
-    *sums = own;
+    sums.map(i32::cast_unsigned)
 }
 
 /// The weights of a packed row.
