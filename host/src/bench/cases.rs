@@ -234,13 +234,41 @@ pub(super) fn network() -> Synthetic {
         let window = Window::square(3, stride, 1);
         tensor = network.conv(tensor, window, 1, channels, &LEVELS);
     }
+    pool_and_classify(&mut network, tensor, 10);
+    network
+}
+
+/// A depthwise network: DS-CNN for keyword spotting (Zhang et al. 2017), small, as in MLPerf Tiny; 2,656,768
+/// multiply-accumulates.
+pub(super) fn keyword_spotting() -> Synthetic {
+    const CHANNELS: u16 = 64;
+    let mut network = Synthetic::new(Shape::new(49, 10, 1));
+    let first = Window {
+        kernel: [10, 4],
+        stride: [2, 2],
+        padding: [4, 1, 5, 1],
+    };
+    let mut tensor = network.conv(0, first, 1, CHANNELS, &LEVELS);
+    for _ in 0..4 {
+        tensor = network.conv(tensor, Window::square(3, 1, 1), CHANNELS, CHANNELS, &LEVELS);
+        tensor = network.conv(tensor, Window::square(1, 1, 0), 1, CHANNELS, &LEVELS);
+    }
+    pool_and_classify(&mut network, tensor, 12);
+    network
+}
+
+/// The end of a network: the mean of every channel, and a dense layer.
+fn pool_and_classify(network: &mut Synthetic, tensor: usize, classes: u16) {
     let shape = network.shape(tensor);
-    let window = Window::square(shape.h, 1, 0);
+    let window = Window {
+        kernel: [shape.h, shape.w],
+        stride: [1; 2],
+        padding: [0; 4],
+    };
     let op = Op::AvgPool {
         window,
         count_padding: false,
     };
-    tensor = network.plain(op, &[tensor], windowed(window, shape, shape.c), &[]);
-    network.plain(Op::Dense, &[tensor], Shape::vector(10), &LEVELS);
-    network
+    let mean = network.plain(op, &[tensor], windowed(window, shape, shape.c), &[]);
+    network.plain(Op::Dense, &[mean], Shape::vector(classes), &LEVELS);
 }

@@ -7,7 +7,9 @@ use bitbudget_core::level::Level;
 use bitbudget_core::place::Place;
 use bitbudget_core::quant::Width;
 
-use super::{Bench, BenchError, Row, Skipped, items_near, layer_row, sample_row, whole_row};
+use super::{
+    Bench, BenchError, NETWORK, Row, Skipped, items_near, layer_row, sample_row, whole_row,
+};
 use crate::capacity::{HostImage, HostNetwork, HostPlan};
 
 impl<P: Read + Write> Bench<P> {
@@ -63,7 +65,7 @@ impl<P: Read + Write> Bench<P> {
             }
             if offered(&level) == weighted {
                 let behind = network.layers.len();
-                add(behind, whole_row(network, level, &steps));
+                add(behind, whole_row(NETWORK, network, level, &steps));
                 let input = reader_of(network, &plan, 0, None);
                 add(behind + 1, sample_row(network, input, &steps));
             }

@@ -30,7 +30,7 @@ pub use baseline::{Baseline, BaselineError, Change, GROWTH};
 pub use cmsis_nn::instructions as cmsis_nn;
 pub use error::BenchError;
 pub use measure::{Measured, Unmeasured};
-pub use table::{MIXED, NETWORK};
+pub use table::{KEYWORDS, MIXED, NETWORK};
 
 /// One count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,14 +278,14 @@ fn macs(network: &HostNetwork, layer: usize) -> u64 {
 }
 
 /// A row of a whole network: all its layers together.
-fn whole_row(network: &HostNetwork, level: Level, steps: &[Step]) -> Row {
+fn whole_row(name: &str, network: &HostNetwork, level: Level, steps: &[Step]) -> Row {
     let layers = || steps.iter().skip(1);
     let macs = (0..network.layers.len()).map(|layer| macs(network, layer));
     Row {
         macs: macs.sum(),
         scratch_bytes: layers().map(|step| step.scratch_bytes).max(),
         ..bare_row(
-            NETWORK,
+            name,
             level.name(),
             layers()
                 .map(|step| step.instructions)

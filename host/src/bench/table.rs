@@ -12,6 +12,8 @@ use crate::pack::PackError;
 
 /// The name of the row of a whole network.
 pub const NETWORK: &str = "network";
+/// The name of the row of a whole depthwise network.
+pub const KEYWORDS: &str = "keyword spotting";
 /// The level of a row in which all levels take part.
 pub const MIXED: &str = "mixed";
 
@@ -26,6 +28,7 @@ impl<P: Read + Write> Bench<P> {
         for case in &CASES {
             images.push(case.synthetic().0.image()?);
         }
+        images.push(cases::keyword_spotting().image()?);
         let total = images.iter().map(Vec::len).sum();
         let mut done = 0;
         let mut layers = Vec::new();
@@ -40,7 +43,10 @@ impl<P: Read + Write> Bench<P> {
                     layers.extend(inside);
                     whole = rows;
                 }
-                Some(case) => layers.extend(self.case(&CASES[case], &image)?),
+                Some(case) if case < CASES.len() => {
+                    layers.extend(self.case(&CASES[case], &image)?);
+                }
+                Some(_) => whole.extend(self.keyword_spotting(&image)?),
             }
         }
         layers.extend(whole);
@@ -57,6 +63,20 @@ impl<P: Read + Write> Bench<P> {
                 let steps = self.steps(network)?;
                 let counted = case.synthetic().1;
                 rows.push(layer_row(network, counted, case.name, *level, &steps));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The depthwise network at each level.
+    fn keyword_spotting(&mut self, image: &HostImage<'_>) -> Result<Vec<Row>, BenchError> {
+        let network = image.network();
+        let mut rows = Vec::new();
+        for level in LEVELS {
+            let items = items_near(network, level);
+            if self.choose(Place::Ram, &items)?.is_ok() {
+                let steps = self.steps(network)?;
+                rows.push(whole_row(KEYWORDS, network, level, &steps));
             }
         }
         Ok(rows)
@@ -80,7 +100,7 @@ impl<P: Read + Write> Bench<P> {
                     inside.push((place, row));
                 }
             }
-            whole.push(whole_row(network, level, &steps));
+            whole.push(whole_row(NETWORK, network, level, &steps));
             if FORMS.contains(&level) {
                 samples.push(sample_row(network, level, &steps));
             }
