@@ -88,6 +88,7 @@ program arm-none-eabi-gcc "gcc-arm-none-eabi libnewlib-arm-none-eabi" "" "" "gcc
 # processors that the C library is built for
 target thumbv6m-none-eabi
 target riscv32imac-unknown-none-elf
+target riscv32imc-unknown-none-elf
 program qemu-system-riscv32 qemu-system-misc qemu-system-riscv qemu-system-riscv qemu-system-riscv32 qemu-extra qemu
 program riscv64-unknown-elf-gcc "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf" "" "" "" "" ""
 # programs for other processors

@@ -14,6 +14,8 @@ use crate::tensor::ViewMut;
 pub enum Input<'a> {
     /// Raw pixels; the image's preprocessing makes them real.
     U8(&'a [u8]),
+    /// Raw values that are signed, such as features of a sound; the same preprocessing applies.
+    I8(&'a [i8]),
     /// Raw values that are no bytes; the same preprocessing applies.
     F32(&'a [f32]),
 }
@@ -23,6 +25,7 @@ impl Input<'_> {
     fn part(self, start: usize, len: usize) -> Self {
         match self {
             Self::U8(raw) => Self::U8(&raw[start..][..len]),
+            Self::I8(raw) => Self::I8(&raw[start..][..len]),
             Self::F32(raw) => Self::F32(&raw[start..][..len]),
         }
     }
@@ -30,6 +33,7 @@ impl Input<'_> {
     pub(crate) const fn len(&self) -> usize {
         match self {
             Self::U8(raw) => raw.len(),
+            Self::I8(raw) => raw.len(),
             Self::F32(raw) => raw.len(),
         }
     }
@@ -37,6 +41,7 @@ impl Input<'_> {
     fn raw(&self, i: usize) -> f32 {
         match self {
             Self::U8(raw) => raw[i].into(),
+            Self::I8(raw) => raw[i].into(),
             Self::F32(raw) => raw[i],
         }
     }
@@ -74,7 +79,7 @@ impl<'s, 'p> Writer<'s, 'p> {
     ) -> Self {
         let is_looked_up = match source {
             Source::Sample(Input::U8(_)) => by_rows,
-            Source::Sample(Input::F32(_)) => false,
+            Source::Sample(Input::I8(_) | Input::F32(_)) => false,
             Source::Rows(_) => true,
         };
         // of that many pixels, tables are made sooner than each of them

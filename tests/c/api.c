@@ -141,6 +141,7 @@ static void no_net(void)
     CHECK(bb_least_ram(NULL, &bytes) == BB_STATUS_ARGUMENT);
     CHECK(bb_run_u8(NULL, model_sample, 1) == BB_STATUS_ARGUMENT);
     CHECK(bb_run_f32(NULL, NULL, 1) == BB_STATUS_ARGUMENT);
+    CHECK(bb_run_i8(NULL, NULL, 1) == BB_STATUS_ARGUMENT);
     CHECK(bb_run_rows(NULL, fill_row, NULL) == BB_STATUS_ARGUMENT);
     CHECK(bb_layer(NULL, 0, &layer) == BB_STATUS_ARGUMENT);
     CHECK(bb_set_profiler(NULL, watch, NULL) == BB_STATUS_ARGUMENT);
@@ -228,7 +229,8 @@ static void plans(bb_net *net)
 
 static void samples(bb_net *net)
 {
-    static float real[MODEL_INPUT_LEN];
+    static float real[MODEL_INPUT_LEN], output[MODEL_OUTPUT_LEN];
+    static int8_t bytes[MODEL_INPUT_LEN];
     struct profile profile = {-2, -2};
     uint32_t rows = 0;
     bb_info info;
@@ -241,6 +243,18 @@ static void samples(bb_net *net)
     CHECK(bb_run_f32(net, NULL, MODEL_INPUT_LEN) == BB_STATUS_ARGUMENT);
     memset(real, 0, sizeof real);
     CHECK(bb_run_f32(net, real, MODEL_INPUT_LEN) == BB_STATUS_OK && !is_expected(net, 0));
+    for (size_t i = 0; i < MODEL_INPUT_LEN; i++) {
+        bytes[i] = (int8_t)(model_sample[i] - 128);
+        real[i] = bytes[i];
+    }
+    CHECK(bb_run_f32(net, real, MODEL_INPUT_LEN) == BB_STATUS_OK);
+    memcpy(output, bb_output(net, NULL), sizeof output);
+    CHECK(bb_run_u8(net, model_sample, MODEL_INPUT_LEN) == BB_STATUS_OK);
+    CHECK(memcmp(output, bb_output(net, NULL), sizeof output) != 0);
+    CHECK(bb_run_i8(net, bytes, MODEL_INPUT_LEN) == BB_STATUS_OK);
+    CHECK(memcmp(output, bb_output(net, NULL), sizeof output) == 0);
+    CHECK(bb_run_i8(net, bytes, MODEL_INPUT_LEN - 1) != BB_STATUS_OK);
+    CHECK(bb_run_i8(net, NULL, MODEL_INPUT_LEN) == BB_STATUS_ARGUMENT);
     CHECK(bb_run_rows(net, fill_row, &rows) == BB_STATUS_OK && is_expected(net, 0));
     CHECK(bb_image_info(model_image, sizeof model_image, &info) == BB_STATUS_OK && rows == info.input.height);
     CHECK(bb_run_rows(net, NULL, NULL) == BB_STATUS_ARGUMENT);

@@ -46,6 +46,7 @@ pub fn check(model: &Model, levels: &[Option<Level>], input: Input<'_>, compared
 
     let raw: Vec<f32> = match input {
         Input::U8(raw) => raw.iter().map(|x| f32::from(*x)).collect(),
+        Input::I8(raw) => raw.iter().map(|x| f32::from(*x)).collect(),
         Input::F32(raw) => raw.to_vec(),
     };
     let expected = oracle::infer(model, levels, &raw);

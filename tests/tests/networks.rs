@@ -29,10 +29,16 @@ fn random_graphs_at_random_levels() {
         for _ in 0..3000 {
             let layers = rng.random_range(1..=14);
             let model = generate::model(rng.random(), style, layers);
-            for _ in 0..2 {
+            for is_signed in [false, true] {
                 let levels = levels(&mut rng, &model);
                 let sample = sample(&mut rng, &model);
-                check(&model, &levels, Input::U8(&sample), &mut compared);
+                let signed: Vec<i8> = sample.iter().map(|x| x.cast_signed()).collect();
+                let input = if is_signed {
+                    Input::I8(&signed)
+                } else {
+                    Input::U8(&sample)
+                };
+                check(&model, &levels, input, &mut compared);
             }
         }
         assert!(compared.exact_part() > least, "{style:?} {compared:?}");

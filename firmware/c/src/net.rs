@@ -404,6 +404,20 @@ pub unsafe extern "C" fn bb_run_u8(net: *mut Net, sample: *const u8, len: usize)
     unsafe { run(net, Input::U8(core::slice::from_raw_parts(sample, len))) }
 }
 
+/// Runs the network on a sample of raw values that are signed, such as features of a sound. They become real
+/// numbers as bytes do.
+///
+/// # Safety
+/// As of bb_run_u8.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bb_run_i8(net: *mut Net, sample: *const i8, len: usize) -> Status {
+    if net.is_null() || sample.is_null() {
+        return Status::Argument;
+    }
+    // SAFETY: the caller's promise
+    unsafe { run(net, Input::I8(core::slice::from_raw_parts(sample, len))) }
+}
+
 /// Runs the network on a sample of raw values that are no bytes. They become real numbers as bytes do.
 ///
 /// # Safety

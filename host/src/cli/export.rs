@@ -152,7 +152,7 @@ impl C {
         let data = dataset::load_input(path, input, self.index)?;
         match evaluate::sample(&data, 0, input.iter().product()) {
             Input::U8(bytes) => Ok(Some(bytes.to_vec())),
-            Input::F32(_) => Err(miette!(
+            Input::I8(_) | Input::F32(_) => Err(miette!(
                 help = "give one of bytes (uint8), or none: then one is made up",
                 "{} has samples that are no bytes",
                 path.display()

@@ -48,16 +48,18 @@ pub struct Sample {
 
 impl From<Input<'_>> for Sample {
     fn from(input: Input<'_>) -> Self {
-        match input {
-            Input::U8(raw) => Self {
-                element: Element::U8,
-                bytes: raw.to_vec(),
-            },
-            Input::F32(raw) => Self {
-                element: Element::F32,
-                bytes: raw.iter().flat_map(|x| x.to_le_bytes()).collect(),
-            },
-        }
+        let (element, bytes) = match input {
+            Input::U8(raw) => (Element::U8, raw.to_vec()),
+            Input::I8(raw) => {
+                let reals = raw.iter().map(|x| f32::from(*x));
+                (Element::F32, reals.flat_map(f32::to_le_bytes).collect())
+            }
+            Input::F32(raw) => {
+                let bytes = raw.iter().flat_map(|x| x.to_le_bytes());
+                (Element::F32, bytes.collect())
+            }
+        };
+        Self { element, bytes }
     }
 }
 

@@ -422,6 +422,14 @@ bb_status bb_run_u8(bb_net *net,
                     size_t len);
 
 /**
+ * Runs the network on a sample of raw values that are signed, such as features of a sound. They become real
+ * numbers as bytes do.
+ */
+bb_status bb_run_i8(bb_net *net,
+                    const int8_t *sample,
+                    size_t len);
+
+/**
  * Runs the network on a sample of raw values that are no bytes. They become real numbers as bytes do.
  */
 bb_status bb_run_f32(bb_net *net,
