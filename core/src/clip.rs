@@ -79,7 +79,7 @@ impl Histogram<'_> {
 
     /// Σ (Q(x) − x)² for the INT8 map `q`, rounding to nearest.
     #[must_use]
-    pub fn squared_error(&self, q: QParams) -> f64 {
+    pub(crate) fn squared_error(&self, q: QParams) -> f64 {
         let scale = f64::from(q.scale);
         let zero_point = f64::from(q.zero_point);
         let error = |(x, n): (f64, f64)| {

@@ -88,7 +88,7 @@ impl Forms {
 
     /// Whether there is one form in the set, and no more.
     #[must_use]
-    pub const fn is_single(self) -> bool {
+    pub(crate) const fn is_single(self) -> bool {
         self.0.is_power_of_two()
     }
 

@@ -81,7 +81,7 @@ impl Preprocess {
 }
 
 /// Identifies a tensor: 0 is the network's input, `i + 1` the output of layer `i`.
-pub type TensorId = u16;
+pub(crate) type TensorId = u16;
 
 /// An operator, its inputs and its calibrated parameters. A layer with weights is also one group of
 /// the layout problem, under the same index.

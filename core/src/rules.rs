@@ -65,7 +65,7 @@ impl core::error::Error for RuleError {}
 
 /// One item of a layer and of those tied to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TiedItem {
+pub(crate) struct TiedItem {
     /// The sum of their bytes.
     pub bytes: u32,
     /// The sum of their prices.
@@ -89,7 +89,7 @@ impl<const N: usize, const K: usize> PriceMatrix<N, K> {
 
     /// Item `at` of all layers that follow `leader`: the sums of their bytes, prices and cycles.
     #[must_use]
-    pub fn tied_item(&self, leader: usize, at: usize) -> TiedItem {
+    pub(crate) fn tied_item(&self, leader: usize, at: usize) -> TiedItem {
         let items = self.followers(leader);
         let items = items.filter_map(|layer| self.rows[layer].get(at));
         items.fold(TiedItem::default(), |sum, item| TiedItem {

@@ -54,7 +54,7 @@ impl Span {
     /// # Panics
     /// As [`Self::view`].
     #[must_use]
-    pub fn view_mut<'b>(&self, bytes: &'b mut [u8]) -> ViewMut<'b> {
+    pub(crate) fn view_mut<'b>(&self, bytes: &'b mut [u8]) -> ViewMut<'b> {
         match self.form {
             Form::F32 => ViewMut::F32(cast_slice_mut(bytes)),
             Form::I8(rounding) => ViewMut::I8(cast_slice_mut(bytes), self.q, rounding),

@@ -135,7 +135,7 @@ impl ViewMut<'_> {
     /// # Panics
     /// As [`Self::put`].
     #[inline]
-    pub fn put_each(
+    pub(crate) fn put_each(
         &mut self,
         mut i: usize,
         mut reals: impl Iterator<Item = f32>,

@@ -13,7 +13,11 @@ impl<const N: usize, const K: usize, const D: usize> Solver<N, K, D> {
     ///
     /// Every part (see `search`) gives a candidate and a bound. Where they do not meet, the totals
     /// between are bisected: whether there is a layout of at most some total is what a search finds out.
-    pub fn least_total(&mut self, node_limit: u64, surcharge: &dyn Surcharge<N>) -> Least<N> {
+    pub(crate) fn least_total(
+        &mut self,
+        node_limit: u64,
+        surcharge: &dyn Surcharge<N>,
+    ) -> Least<N> {
         let mut least = self.run(surcharge).least_of_parts();
         while least.bound < least.total && least.nodes < node_limit {
             let middle = least.bound.midpoint(least.total - 1);

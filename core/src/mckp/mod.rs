@@ -202,7 +202,7 @@ impl<const N: usize, const K: usize, const D: usize> Solver<N, K, D> {
 
     /// Makes a layout known to the search that was begun: the answer is never worse. One that is not
     /// within the limits, or has a dominated item, is not taken.
-    pub fn suggest(&mut self, choice: &[u8], surcharge: &dyn Surcharge<N>) {
+    pub(crate) fn suggest(&mut self, choice: &[u8], surcharge: &dyn Surcharge<N>) {
         self.run(surcharge).suggest(choice);
     }
 

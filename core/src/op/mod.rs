@@ -221,7 +221,7 @@ impl Op {
 
     /// Number of tensors that it reads.
     #[must_use]
-    pub const fn input_count(&self) -> usize {
+    pub(crate) const fn input_count(&self) -> usize {
         match self {
             Self::Add | Self::Mul | Self::Concat => 2,
             Self::Conv2d { .. }

@@ -8,7 +8,7 @@ use crate::shape::Shape;
 impl Op {
     /// Whether a row of the output needs one row or a window of rows of each input, and not all of them.
     #[must_use]
-    pub fn is_by_rows(&self, input: Shape, output: Shape) -> bool {
+    pub(crate) fn is_by_rows(&self, input: Shape, output: Shape) -> bool {
         match self {
             Self::Conv2d { .. }
             | Self::MaxPool { .. }
@@ -26,7 +26,7 @@ impl Op {
 
     /// The rows of its inputs that row `y` of the output needs; all of one that has fewer.
     #[must_use]
-    pub fn rows_of_input(&self, y: u16, input: Shape, output: Shape) -> Range<u16> {
+    pub(crate) fn rows_of_input(&self, y: u16, input: Shape, output: Shape) -> Range<u16> {
         match self {
             Self::Conv2d { window, .. }
             | Self::MaxPool { window }
@@ -84,7 +84,7 @@ impl Op {
     /// Whether all of its output is one row of means, which can be summed up while the rows of the input
     /// come and go.
     #[must_use]
-    pub const fn can_sum_rows(&self, input: Shape, output: Shape) -> bool {
+    pub(crate) const fn can_sum_rows(&self, input: Shape, output: Shape) -> bool {
         match self {
             Self::AvgPool { .. } => output.h == 1 && input.h > 1,
             Self::Conv2d { .. }

@@ -10,7 +10,7 @@ use crate::quant::{QParams, Rounding};
 use crate::tensor::{View, ViewMut};
 
 /// Bytes of a table.
-pub const TABLE_BYTES: usize = 2 * Table::<i8>::LEN;
+pub(crate) const TABLE_BYTES: usize = 2 * Table::<i8>::LEN;
 
 /// The table of a function behind an activation, from a tensor with the parameters `from` to one with `to`.
 #[must_use]

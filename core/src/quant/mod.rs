@@ -95,7 +95,7 @@ impl QParams {
 }
 
 /// The smallest scale: products of two scales stay normal numbers.
-pub const MIN_SCALE: f32 = 1e-15;
+pub(crate) const MIN_SCALE: f32 = 1e-15;
 /// The largest scale.
 pub const MAX_SCALE: f32 = 1e15;
 
@@ -200,13 +200,13 @@ impl Requant {
 
     /// Whether this is the form that [`Self::from_real`] gives, which kernels rely on.
     #[must_use]
-    pub const fn is_normalized(self) -> bool {
+    pub(crate) const fn is_normalized(self) -> bool {
         self.multiplier >= 1 << 30 && self.shift <= 62 || self.multiplier >= 0 && self.shift == 62
     }
 
     /// The factor as a float.
     #[must_use]
-    pub fn to_real(self) -> f32 {
+    pub(crate) fn to_real(self) -> f32 {
         // 2^-shift is a normal f32 for every shift up to 62
         self.multiplier as f32 * f32::from_bits((127 - u32::from(self.shift)) << 23)
     }
