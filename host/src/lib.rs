@@ -30,6 +30,7 @@ pub mod compare;
 pub mod dataset;
 pub mod decimal;
 pub mod device;
+pub mod doubt;
 pub mod encode;
 pub mod evaluate;
 pub mod explain;

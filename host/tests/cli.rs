@@ -1644,3 +1644,59 @@ fn class_folders_are_told_from_each_other() {
     let arguments = [&PROFILE[..3], &[flat], &PROFILE[4..], &["--loss", "kl"]].concat();
     assert!(json(at, &arguments)["samples"].as_u64() > Some(30));
 }
+
+/// A forgotten `--scale`, and classes in another order.
+#[test]
+fn data_that_are_not_the_models_are_told() {
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str| demo().join(name).display().to_string();
+    let mut labels = fs::read(file("calib_labels.npy")).expect("labels of bytes");
+    let header = 10 + usize::from(u16::from_le_bytes([labels[8], labels[9]]));
+    labels[header..]
+        .iter_mut()
+        .for_each(|label| *label = (*label + 1) % 10);
+    let turned = folder.path().join("turned.npy");
+    fs::write(&turned, labels).expect("a file");
+    let (model, data) = (file("digits.onnx"), file("calib_images.npy"));
+    let few = "profile MODEL --data DATA --limit 100 --levels fp32,int8 --refine 0 -o x.profile";
+    let profile = |more: &[&str]| {
+        let few = few.split(' ').map(|word| match word {
+            "MODEL" => model.as_str(),
+            "DATA" => data.as_str(),
+            word => word,
+        });
+        few.chain(more.iter().copied())
+            .map(String::from)
+            .collect::<Vec<_>>()
+    };
+    let warnings = |more: &[&str]| {
+        let arguments = profile(more);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let told = bitbudget(folder.path(), &arguments);
+        let value = json(folder.path(), &arguments);
+        let warnings = value["warnings"].as_array().expect("a list").clone();
+        let told = String::from_utf8(told.stderr).expect("text");
+        assert_eq!(told.matches("warning: ").count(), warnings.len(), "{told}");
+        for warning in &warnings {
+            assert!(told.contains(warning["message"].as_str().expect("text")));
+        }
+        warnings
+    };
+    assert!(warnings(&["--scale", "1/16"]).is_empty());
+    let guess = warnings(&[]);
+    let message = guess[0]["message"].as_str().expect("text");
+    assert_eq!(guess[0]["kind"], "guess");
+    assert!(message.contains("from 0 to 16"), "{message}");
+    let turned = turned.display().to_string();
+    let renumbered = warnings(&["--scale", "1/16", "--labels", &turned]);
+    let message = renumbered[0]["message"].as_str().expect("text");
+    assert_eq!(renumbered[0]["kind"], "renumbered");
+    assert!(message.contains("label 0 were 9, 1 were 0"), "{message}");
+
+    let (image, test) = (file("digits.image"), file("test_images.npy"));
+    let eval = [
+        "eval", &image, "--model", &model, "--data", &test, "--ram", "100%",
+    ];
+    let all = json(folder.path(), &[&eval[..], &["--limit", "50"]].concat());
+    assert_eq!(all["warnings"], Value::Array(Vec::new()));
+}

@@ -25,6 +25,7 @@ use super::network_file::Source;
 use super::report::{self, Phases};
 use super::settings::Settings;
 use super::target::Target;
+use super::warnings::{self, Warning};
 use super::{Outcome, chart, profile as profile_command};
 
 /// Compare the estimators of prices with each other and with the truth
@@ -95,6 +96,11 @@ impl Compare {
             sets: [calibration, test],
         };
         self.check_oracle(&subject)?;
+        // the calibration data are the same for all
+        let first = subject.profiles.first();
+        let warnings = first.map_or(Vec::new(), |first| {
+            Warning::of_doubts(&first.doubts, &subject.sets[0], &first.network.preprocess)
+        });
         let choices = self.choices(&subject.profiles)?;
         let extent = Extent {
             layouts: self.layouts,
@@ -114,9 +120,12 @@ impl Compare {
             file::write(path, chart::lines(&drawn.0, &drawn.1)?.as_bytes())?;
         }
         if self.json {
-            return report::print_json(&report.json());
+            let mut value = report.json();
+            value["warnings"] = warnings::json(&warnings);
+            return report::print_json(&value);
         }
         report.print();
+        warnings::tell(&warnings);
         Ok(())
     }
 

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use bitbudget::budget::BudgetText;
 use bitbudget::capacity::{HostImage, HostPlan};
 use bitbudget::dataset::Dataset;
+use bitbudget::doubt::Doubt;
 use bitbudget::evaluate::{Against, Evaluation, evaluate};
 use bitbudget::file;
 use bitbudget::import::{self, Sizes};
-use bitbudget::loss::{Changes, Head, Loss};
+use bitbudget::loss::{Changes, Head, Loss, Objective};
 use bitbudget::pack;
 use bitbudget_core::level::Level;
 use bitbudget_core::price::PriceItem;
@@ -20,6 +21,7 @@ use super::data::Data;
 use super::network_file::{Source, parse_image};
 use super::settings::LossArgs;
 use super::target::{BudgetArgs, Target, TargetArgs};
+use super::warnings::{self, Warning};
 use super::{Outcome, report};
 
 /// Measure loss and accuracy at several budgets, with the device's own kernels
@@ -143,6 +145,7 @@ pub(crate) struct Report {
     samples: usize,
     loss: Loss,
     fp32: Option<(HostPlan, Evaluation)>,
+    warnings: Vec<Warning>,
     budgets: Vec<(BudgetText, HostPlan, Evaluation)>,
 }
 
@@ -191,7 +194,16 @@ impl Report {
             evaluated.push((budget.clone(), plan, evaluation));
         }
         bar.finish_and_clear();
+        let network = image.network();
+        let doubts = match (&fp32, &data.labels) {
+            (Some((_, fp32)), Some(labels)) if loss.is_of_labels() => {
+                let objective = Objective::new(loss, Head::of(network));
+                Doubt::of_outputs(objective, labels, &fp32.outputs)
+            }
+            _ => Vec::new(),
+        };
         Ok(Self {
+            warnings: Warning::of_doubts(&doubts, data, &network.preprocess),
             source,
             samples: data.len,
             loss,
@@ -201,6 +213,11 @@ impl Report {
     }
 
     pub(crate) fn print(&self) {
+        self.print_tables();
+        warnings::tell(&self.warnings);
+    }
+
+    fn print_tables(&self) {
         let mut heads = vec!["budget", "total", "weights"];
         heads.extend(
             self.source
@@ -329,6 +346,7 @@ impl Report {
             "temperature": self.temperature(),
             "fp32": fp32,
             "budgets": budgets.collect::<Vec<_>>(),
+            "warnings": warnings::json(&self.warnings),
         })
     }
 }

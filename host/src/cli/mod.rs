@@ -33,6 +33,7 @@ mod settings;
 mod solve;
 mod stored;
 mod target;
+mod warnings;
 mod watch;
 
 use std::io::{self, Write};

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bitbudget::dataset::Dataset;
 use bitbudget::latency::{self, Core};
 use bitbudget::loss::{Head, Loss, MAX_TEMPERATURE};
 use bitbudget::metric::Metric;
@@ -18,6 +19,7 @@ use super::data::Data;
 use super::model::Model;
 use super::report::{self, Phases};
 use super::settings::Settings;
+use super::warnings::{self, Warning};
 
 /// Measure what every level of every layer costs, on calibration data
 #[derive(Args, Debug)]
@@ -71,8 +73,11 @@ impl Profile {
         phases.clear();
         let profile = profile?;
         profile.save(&self.output)?;
+        let warnings = warnings(&profile, &data);
         if self.json {
-            return report::print_json(&json(&profile));
+            let mut value = json(&profile);
+            value["warnings"] = warnings::json(&warnings);
+            return report::print_json(&value);
         }
         print(&profile);
         if let Some(head) = head.filter(|_| profile.origin.loss == Loss::Mse) {
@@ -82,34 +87,45 @@ impl Profile {
             );
             report::complain("note", &note);
         }
-        if profile.temperature == MAX_TEMPERATURE {
-            report::complain(
-                "warning",
-                "the FP32 outputs say next to nothing about the labels: are the labels, --scale, --mean and --std right?",
-            );
-        }
+        warnings::tell(&warnings);
         if profile.samples == 1 {
             report::complain(
                 "note",
                 "one image does not tell how sure its prices are: they have no standard error and are not refined",
             );
         }
-        for layer in &profile.unseen {
-            let warning = format!(
-                "metric {} gives no information about layer {} (nothing that it tries there changes the loss on these images, so every level looks free){}",
-                profile.origin.metric,
-                profile.names[*layer],
-                match profile.origin.metric {
-                    Metric::Measured => "",
-                    Metric::Secant | Metric::Tangent | Metric::Hawq2 => "; use --metric measured",
-                },
-            );
-            report::complain("warning", &warning);
-        }
         let output = self.output.display().to_string();
         say!("\nwritten: {}", report::printable(&output));
         Ok(())
     }
+}
+
+/// What casts doubt on a profile of these data.
+fn warnings(profile: &profile::Profile, data: &Dataset) -> Vec<Warning> {
+    let mut warnings = Warning::of_doubts(&profile.doubts, data, &profile.network.preprocess);
+    if profile.temperature == MAX_TEMPERATURE && warnings.is_empty() {
+        warnings.push(Warning {
+            kind: "temperature",
+            text: "the FP32 outputs say next to nothing about the labels: are the labels, --scale, --mean and --std right?"
+                .to_owned(),
+        });
+    }
+    for layer in &profile.unseen {
+        let text = format!(
+            "metric {} gives no information about layer {} (nothing that it tries there changes the loss on these images, so every level looks free){}",
+            profile.origin.metric,
+            profile.names[*layer],
+            match profile.origin.metric {
+                Metric::Measured => "",
+                Metric::Secant | Metric::Tangent | Metric::Hawq2 => "; use --metric measured",
+            },
+        );
+        warnings.push(Warning {
+            kind: "unseen",
+            text,
+        });
+    }
+    warnings
 }
 
 /// Why outputs are not taken for classes.

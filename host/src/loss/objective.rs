@@ -77,11 +77,8 @@ impl Objective {
                         sums[1] -= raw[class];
                     }
                     let [loss, raw] = sums.map(|sum| sum / choices.len() as f64);
-                    let class = match pixel.len() {
-                        1 => usize::from(choices[0][1] > choices[0][0]),
-                        _ => argmax(pixel),
-                    };
-                    (loss, raw, f64::from(u8::from(class == label as usize)))
+                    let is_right = self.answer(pixel) == label as usize;
+                    (loss, raw, f64::from(u8::from(is_right)))
                 }
                 Target::Outputs(want) => {
                     let want = &want[i * self.classes..][..pixel.len()];
@@ -97,6 +94,15 @@ impl Objective {
         score.raw /= count;
         score.correct /= count;
         score
+    }
+
+    /// The class that one pixel's outputs name.
+    #[must_use]
+    pub fn answer(self, outputs: &[f32]) -> usize {
+        match self.choices(outputs).as_slice() {
+            [choice] if outputs.len() == 1 => usize::from(choice[1] > choice[0]),
+            _ => argmax(outputs),
+        }
     }
 
     /// The distance of one pixel's outputs from those of the FP32 model.

@@ -12,6 +12,7 @@ use super::run::Run;
 use crate::batches::rows;
 use crate::calibrate::{self, Histogram};
 use crate::capacity::HostNetwork;
+use crate::doubt::Doubt;
 use crate::grid::{self, Grid, Moments};
 use crate::loss::{Loss, Outputs};
 
@@ -23,6 +24,8 @@ pub(super) struct Calibration {
     /// The grids of every layer's integer weights, one for each width; empty for layers without
     /// weights.
     pub(super) grids: Vec<Vec<Grid>>,
+    /// Doubts about labels and outputs.
+    pub(super) doubts: Vec<Doubt>,
     /// The temperature of the loss.
     pub(super) temperature: f64,
 }
@@ -32,7 +35,7 @@ struct Seen {
     tensors: Vec<Histogram>,
     inputs: Option<Span>,
     outputs: Option<Span>,
-    /// The outputs of all samples, one after the other, where a temperature is fitted to them.
+    /// The outputs of all samples, one after the other, where there are labels to compare them with.
     all_outputs: Vec<f32>,
 }
 
@@ -142,7 +145,7 @@ impl Run<'_> {
             if let Some(tensor) = all.add(&tensors)? {
                 return Err(self.not_finite(tensor, batch));
             }
-            if self.batches.objective.loss == Loss::Calibrated {
+            if self.batches.labels.is_some() {
                 let outputs = tensors[count - 1].flatten_all()?.to_vec1()?;
                 all.all_outputs.extend::<Vec<f32>>(outputs);
             }
@@ -167,12 +170,17 @@ impl Run<'_> {
             }
             _ => 1.0,
         };
+        let doubts = self
+            .batches
+            .labels
+            .map(|labels| Doubt::of_outputs(self.batches.objective, labels, &seen.all_outputs));
         let graph = &self.batches.model.graph;
         let qparams = calibrate::qparams(graph, &seen.tensors, self.options.rule.clip);
         Ok(Calibration {
             grids: self.grids(&qparams)?,
             qparams,
             temperature,
+            doubts: doubts.unwrap_or_default(),
         })
     }
 

@@ -79,6 +79,7 @@ impl Run<'_> {
             estimates,
             unseen,
             effort: Effort::default(),
+            doubts: calibration.doubts,
         })
     }
 

@@ -7,6 +7,7 @@ use bitbudget_core::level::{Level, WeightFormat};
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::HostNetwork;
+use crate::doubt::Doubt;
 use crate::file::{Content, FileError, Kind};
 use crate::grid::{Grid, WeightRounding};
 use crate::loss::{Loss, MAX_TEMPERATURE, MIN_TEMPERATURE};
@@ -83,6 +84,9 @@ pub struct Profile {
     pub unseen: Vec<usize>,
     /// The work of measuring it.
     pub effort: Effort,
+    /// Signs that data, labels or preprocessing are not the model's; no part of the file.
+    #[serde(skip)]
+    pub doubts: Vec<Doubt>,
 }
 
 impl Profile {

@@ -151,6 +151,7 @@ fn profile_of(model: &Model) -> Profile {
         estimates: estimates.collect(),
         unseen: Vec::new(),
         effort: Effort::default(),
+        doubts: Vec::new(),
         network: Box::new(network),
     }
 }
