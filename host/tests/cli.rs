@@ -1700,3 +1700,67 @@ fn data_that_are_not_the_models_are_told() {
     let all = json(folder.path(), &[&eval[..], &["--limit", "50"]].concat());
     assert_eq!(all["warnings"], Value::Array(Vec::new()));
 }
+
+/// The plan that keeps to an accuracy does, and the next smaller one does not.
+#[test]
+fn plans_keep_to_an_accuracy() {
+    fn plan<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&["plan", "digits.image"], more].concat()
+    }
+    let data = ["--data", "test_images.npy"];
+    let least = ["--least", "weights"];
+    let asked = [&data[..], &["--max-drop", "0.5%"], &least].concat();
+    let found = json(demo(), &plan(&asked));
+    let measured = &found["measured"];
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let fp32 = number(&measured["fp32_accuracy"]);
+    assert!(number(&measured["accuracy"]) >= fp32 - 0.005, "{measured}");
+    assert_eq!(measured["samples"], 450);
+
+    let bytes = found["weight_bytes"].as_u64();
+    let bytes = bytes.expect("bytes of weights");
+    let budgets = format!("weights={bytes},weights={}", bytes - 1);
+    let eval = [
+        "eval",
+        "digits.image",
+        "--model",
+        "digits.onnx",
+        "--ram",
+        &budgets,
+    ];
+    let eval = json(demo(), &[&eval[..], &data].concat());
+    let accuracy = |at: usize| number(&eval["budgets"][at]["accuracy"]);
+    assert_eq!(accuracy(0), number(&measured["accuracy"]));
+    assert!(accuracy(1) < fp32 - 0.005, "{eval}");
+
+    let told = stdout(demo(), &plan(&asked));
+    assert!(
+        told.contains("the least that loses at most 0.50 %"),
+        "{told}"
+    );
+    assert!(told.contains("measured accuracy "), "{told}");
+    let smallest = ["--ram", "22580", "--max-drop", "0%"];
+    let smallest = [&data[..], &smallest].concat();
+    let parts = [
+        "0.00 % of FP32's accuracy",
+        "allow as much, or raise the limits",
+    ];
+    fails(demo(), &plan(&smallest), &parts);
+    fails(
+        demo(),
+        &plan(&[&data[..], &["--ram", "30KiB"]].concat()),
+        &["--max-drop"],
+    );
+    fails(demo(), &plan(&["--max-drop", "1%"]), &["--data"]);
+    fails(
+        demo(),
+        &plan(&[&data[..], &["--max-drop", "101%"]].concat()),
+        &["from 0% to 100%"],
+    );
+    let profile = ["plan", "digits.profile", "--max-drop", "1%"];
+    fails(
+        demo(),
+        &[&profile[..], &data].concat(),
+        &["a profile has no weights"],
+    );
+}

@@ -6,7 +6,7 @@ use bitbudget::budget::BudgetText;
 use bitbudget::capacity::{HostImage, HostPlan};
 use bitbudget::dataset::Dataset;
 use bitbudget::doubt::Doubt;
-use bitbudget::evaluate::{Against, Evaluation, evaluate};
+use bitbudget::evaluate::{Against, EvaluateError, Evaluation, evaluate};
 use bitbudget::file;
 use bitbudget::import::{self, Sizes};
 use bitbudget::loss::{Changes, Head, Loss, Objective};
@@ -114,7 +114,7 @@ pub(crate) enum Baseline {
 
 impl Baseline {
     /// The baseline of an image: `model`'s weights, or its own; `None` where it has not all of them.
-    fn find(image: &HostImage<'_>, model: Option<&Path>) -> miette::Result<Self> {
+    pub(crate) fn find(image: &HostImage<'_>, model: Option<&Path>) -> miette::Result<Self> {
         let network = image.network();
         if let Some(model) = model {
             let graph = import::load_sized(model, &Sizes::Of(network.input))?;
@@ -139,6 +139,43 @@ pub(crate) struct Given<'a> {
     pub(crate) target: &'a Target,
 }
 
+impl Given<'_> {
+    /// The evaluation of a plan; `progress` is told the samples done since it was last called.
+    pub(crate) fn run(
+        self,
+        image: &HostImage<'_>,
+        plan: &HostPlan,
+        fp32: Option<&Evaluation>,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> Result<Evaluation, EvaluateError> {
+        let against = Against {
+            loss: self.loss,
+            fp32,
+            data_path: self.path,
+        };
+        evaluate(image, plan, self.data, against, progress)
+    }
+
+    /// The evaluation of the FP32 weights, where there are some.
+    pub(crate) fn run_fp32(
+        self,
+        image: &HostImage<'_>,
+        baseline: Baseline,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> miette::Result<Option<(HostPlan, Evaluation)>> {
+        let alone = |image: &HostImage<'_>| -> miette::Result<_> {
+            let plan = Source::of_image(image, self.target)?.fp32();
+            let evaluation = self.run(image, &plan, None, progress)?;
+            Ok(Some((plan, evaluation)))
+        };
+        match baseline {
+            Baseline::None => Ok(None),
+            Baseline::Own => alone(image),
+            Baseline::Of(bytes) => alone(&parse_image(self.path, &bytes)?),
+        }
+    }
+}
+
 /// The evaluation of an image at several budgets, beside FP32 if that was wanted.
 pub(crate) struct Report {
     source: Source,
@@ -157,40 +194,19 @@ impl Report {
         budgets: &[BudgetText],
     ) -> miette::Result<Self> {
         let Given {
-            data,
-            path,
-            loss,
-            target,
+            data, loss, target, ..
         } = given;
         let mut source = Source::of_image(image, target)?;
         let plans = budgets.iter().map(|budget| source.plan_for(budget));
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
         let runs = plans.len() + usize::from(!matches!(baseline, Baseline::None));
         let bar = report::progress("evaluating", data.len * runs);
-        let run = |image: &HostImage<'_>, plan: &HostPlan, fp32: Option<&Evaluation>| {
-            let against = Against {
-                loss,
-                fp32,
-                data_path: path,
-            };
-            evaluate(image, plan, data, against, &|samples| {
-                bar.inc(samples as u64);
-            })
-        };
-        let alone = |image: &HostImage<'_>| -> miette::Result<_> {
-            let plan = Source::of_image(image, target)?.fp32();
-            let evaluation = run(image, &plan, None)?;
-            Ok(Some((plan, evaluation)))
-        };
-        let fp32 = match baseline {
-            Baseline::None => None,
-            Baseline::Own => alone(image)?,
-            Baseline::Of(bytes) => alone(&parse_image(path, &bytes)?)?,
-        };
+        let done = |samples| bar.inc(samples as u64);
+        let fp32 = given.run_fp32(image, baseline, &done)?;
         let against = fp32.as_ref().map(|(_, evaluation)| evaluation);
         let mut evaluated = Vec::new();
         for (budget, plan) in budgets.iter().zip(plans) {
-            let evaluation = run(image, &plan, against)?;
+            let evaluation = given.run(image, &plan, against, &done)?;
             evaluated.push((budget.clone(), plan, evaluation));
         }
         bar.finish_and_clear();

@@ -5,6 +5,7 @@ macro_rules! say {
     ($($arg:tt)*) => { $crate::cli::report::lines(format_args!($($arg)*)) };
 }
 
+mod accuracy;
 mod analyze;
 mod bench;
 mod board;

@@ -202,8 +202,7 @@ impl Source {
     }
 
     /// The best plans within limits for all limits on RAM.
-    pub(crate) fn staircase(&mut self, limits: Limits) -> Staircase<MAX_LAYERS> {
-        let over = (limits, Measure::Ram);
+    pub(crate) fn staircase(&mut self, over: (Limits, Measure)) -> Staircase<MAX_LAYERS> {
         let stairs = search::staircase(&self.network, &mut self.planner, over, &self.effort);
         watch::clear();
         stairs

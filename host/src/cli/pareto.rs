@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bitbudget::capacity::HostPlan;
 use bitbudget::file::{self, Content};
 use bitbudget::search::Staircase;
+use bitbudget_core::plan::Measure;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -51,7 +52,7 @@ impl Pareto {
         let Staircase {
             plans: layouts,
             proven,
-        } = source.staircase(source.limits());
+        } = source.staircase((source.limits(), Measure::Ram));
         let fp32 = source.fp32();
         if let Some(path) = &self.svg {
             let point = |plan: &HostPlan| Point {

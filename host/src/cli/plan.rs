@@ -11,8 +11,11 @@ use bitbudget::memory::Memory;
 use bitbudget_core::place::Places;
 use bitbudget_core::plan::{Limits, Measure};
 use clap::{Args, ValueEnum};
+use miette::miette;
 use serde_json::{Value, json};
 
+use super::accuracy::AccuracyArgs;
+use super::data::Data;
 use super::network_file::{RuleArgs, Source, UnknownCycles, place_name};
 use super::target::{BoardCostArgs, TargetArgs};
 use super::watch::SearchArgs;
@@ -22,13 +25,16 @@ use super::{Outcome, chart, report, watch};
 ///
 /// The choice has the least predicted loss of all that are within the limits, and is proven to; of its
 /// places, where they are free, it has those of fewest cycles, then of least RAM. With --max-loss it is the
-/// smallest choice of all whose predicted loss is low enough.
+/// smallest choice of all whose predicted loss is low enough. With --max-drop it is the smallest of the optimal
+/// choices whose accuracy, measured on --data, is high enough.
 #[derive(Args, Debug)]
+#[command(mut_arg("data", |data| data.required(false).requires("max_drop")))]
 #[command(
     after_help = "Example:\n  bitbudget plan resnet8.profile --ram 64KiB --explain\n  \
     bitbudget plan resnet8.image --ram 48KiB --cycles 20e6\n  \
     bitbudget plan resnet8.image --budget weights=80% --pin fc=fp32 --json\n  \
-    bitbudget plan resnet8.image --max-loss 0.005 --least ram"
+    bitbudget plan resnet8.image --max-loss 0.005 --least ram\n  \
+    bitbudget plan resnet8.image --max-drop 1% --data test.npz --model resnet8.onnx"
 )]
 pub(crate) struct Plan {
     /// Profile or image
@@ -40,15 +46,19 @@ pub(crate) struct Plan {
         long,
         visible_alias = "budget",
         value_name = "BYTES",
-        required_unless_present_any = ["max_loss", "cycles", "ms"]
+        required_unless_present_any = ["max_loss", "max_drop", "cycles", "ms"]
     )]
     ram: Option<BudgetText>,
     /// Find the smallest layout whose predicted change of the loss is at most this
     #[arg(long, value_name = "CHANGE", allow_negative_numbers = true)]
     max_loss: Option<f64>,
     /// What shall be smallest then; without it, what --ram limits
-    #[arg(long, value_name = "WHAT", requires = "max_loss")]
+    #[arg(long, value_name = "WHAT")]
     least: Option<Least>,
+    #[command(flatten)]
+    accuracy: AccuracyArgs,
+    #[command(flatten)]
+    data: Option<Data>,
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
@@ -106,6 +116,12 @@ impl Plan {
         if let Some(path) = &self.svg {
             file::check_output(path, Content::SVG, &[&self.file])?;
         }
+        if self.least.is_some() && self.max_loss.or(self.accuracy.max_drop()).is_none() {
+            return Err(miette!(
+                help = "give --max-loss or --max-drop",
+                "--least is for a layout that may lose so much"
+            ));
+        }
         let target = self.board.of(&self.target.get())?;
         let mut source = Source::open(&self.file, &self.rules.rules(), &target)?;
         source.effort = self.search.effort();
@@ -127,12 +143,23 @@ impl Plan {
             Some(text) => source.plan_for(text)?,
             None => source.plan_within(limits)?,
         };
-        let (limits, plan, proven) = match self.max_loss {
-            None => {
+        let measured = self.accuracy.find(
+            (&self.file, self.data.as_ref()),
+            &mut source,
+            &target,
+            (limits, measure),
+        )?;
+        let (limits, plan, proven) = match (&measured, self.max_loss) {
+            (Some(measured), _) => {
+                let plan = measured.plan.clone();
+                let amount = plan.amount(measure);
+                (limits.with(measure, amount), plan, measured.proven)
+            }
+            (None, None) => {
                 let proven = best.is_optimal();
                 (limits, best, proven)
             }
-            Some(limit) => {
+            (None, Some(limit)) => {
                 let least = source.loss(best.price);
                 let plan = source.cheapest((limits, measure), limit);
                 let (plan, proven) = plan.ok_or(TooLow { limit, least })?;
@@ -153,6 +180,9 @@ impl Plan {
             json["budget_bytes"] = limits.get(measure).into();
             json["limits"] = report::limits_json(&limits);
             json["optimal"] = proven.into();
+            if let Some(measured) = &measured {
+                json["measured"] = measured.json();
+            }
             if self.memory {
                 json["memory"] = memory_json(&source, &memory);
             }
@@ -163,6 +193,7 @@ impl Plan {
         }
         print_layers(&source, &plan);
         let of = match (&self.ram, self.max_loss) {
+            _ if let Some(measured) = &measured => measured.bound(),
             (_, Some(limit)) if proven => format!("the least for a loss of {limit:+}"),
             (_, Some(limit)) => format!("not proven the least for a loss of {limit:+}"),
             (Some(text), None) => {
@@ -203,6 +234,9 @@ impl Plan {
                 (false, false) => format!("{open} within --node-limit"),
             },
         );
+        if let Some(measured) = &measured {
+            say!("measured {}", measured.text());
+        }
         if self.memory {
             say!("");
             print_memory(&source, &memory);
