@@ -1735,7 +1735,7 @@ fn plans_keep_to_an_accuracy() {
 
     let told = stdout(demo(), &plan(&asked));
     assert!(
-        told.contains("the least that loses at most 0.50 %"),
+        told.contains("the next smaller layout loses more than 0.50 %"),
         "{told}"
     );
     assert!(told.contains("measured accuracy "), "{told}");

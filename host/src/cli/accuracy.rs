@@ -45,8 +45,8 @@ fn part(text: &str) -> Result<f64, String> {
 /// A plan whose accuracy was measured.
 pub(crate) struct Measured {
     pub(crate) plan: HostPlan,
-    /// Whether no smaller plan can have been left out: the optimal ones are known.
-    pub(crate) proven: bool,
+    /// Whether it is the smallest of all; else the next smaller one was measured, too, and loses more.
+    is_smallest: bool,
     /// The plan's accuracy, or the agreement with FP32.
     accuracy: f64,
     /// FP32's.
@@ -148,7 +148,7 @@ impl AccuracyArgs {
         };
         Ok(Some(Measured {
             plan: plans.plans[at].clone(),
-            proven: plans.proven,
+            is_smallest: at == 0,
             accuracy: evaluation.accuracy,
             fp32: fp32.accuracy,
             change,
@@ -178,9 +178,9 @@ impl Measured {
     /// What was asked for.
     pub(crate) fn bound(&self) -> String {
         let drop = report::percent(self.max_drop);
-        match self.proven {
-            true => format!("the least that loses at most {drop}"),
-            false => format!("not proven the least that loses at most {drop}"),
+        match self.is_smallest {
+            true => format!("the smallest layout, which loses at most {drop}"),
+            false => format!("the next smaller layout loses more than {drop}"),
         }
     }
 

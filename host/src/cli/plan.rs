@@ -153,7 +153,8 @@ impl Plan {
             (Some(measured), _) => {
                 let plan = measured.plan.clone();
                 let amount = plan.amount(measure);
-                (limits.with(measure, amount), plan, measured.proven)
+                let proven = plan.is_optimal();
+                (limits.with(measure, amount), plan, proven)
             }
             (None, None) => {
                 let proven = best.is_optimal();
