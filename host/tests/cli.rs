@@ -1764,3 +1764,31 @@ fn plans_keep_to_an_accuracy() {
         &["a profile has no weights"],
     );
 }
+
+#[test]
+fn layouts_of_one_level_are_evaluated_for_comparison() {
+    let data = ["--data", "test_images.npy", "--limit", "40"];
+    let folder = TempDir::new().expect("a folder");
+    let all = folder.path().join("all.image").display().to_string();
+    let pack = ["pack", "digits.onnx", "digits.profile", "--all-levels"];
+    stdout(demo(), &[&pack[..], &["-o", &all]].concat());
+    let eval = ["eval", &all, "--ram", "100%", "--uniform", "int8,int4"];
+    let eval = json(demo(), &[&eval[..], &data].concat());
+    let rows = eval["budgets"].as_array().expect("rows");
+    let names: Vec<&Value> = rows.iter().map(|row| &row["budget"]).collect();
+    assert_eq!(names, ["100%", "all int8", "all int4"]);
+    for (row, level) in rows[1..].iter().zip(["int8", "int4"]) {
+        let levels = row["levels"].as_object().expect("levels by name");
+        assert!(levels.values().all(|of| of == level), "{row}");
+        let pinned = ["plan", &all, "--ram", "100%", "--pin", level];
+        let pinned = json(demo(), &pinned);
+        assert_eq!(row["weight_bytes"], pinned["weight_bytes"]);
+        assert_eq!(row["total_bytes"], pinned["total_bytes"]);
+    }
+    let few = folder.path().join("few.image").display().to_string();
+    let pack = ["pack", "digits.onnx", "digits.profile", "--forbid", "fp16"];
+    stdout(demo(), &[&pack[..], &["-o", &few]].concat());
+    let few = ["eval", &few, "--no-fp32", "--uniform", "fp16"];
+    let parts = ["is not stored at fp16", "--all-levels"];
+    fails(demo(), &[&few[..], &data].concat(), &parts);
+}

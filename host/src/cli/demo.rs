@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use bitbudget::board::Board;
-use bitbudget::budget::BudgetText;
 use bitbudget::dataset::{self, Dataset, LoadOptions};
 use bitbudget::file::{self, Content, FileError};
 use bitbudget::graph::Graph;
@@ -19,7 +18,7 @@ use miette::{IntoDiagnostic, WrapErr};
 use serde_json::json;
 
 use super::data::dims;
-use super::eval::{Baseline, Given, Report};
+use super::eval::{Baseline, Given, Report, Wanted};
 use super::network_file::{IMAGE, parse_image};
 use super::report::{self, Phases};
 use super::target::Target;
@@ -153,8 +152,8 @@ impl Demo {
     }
 }
 
-fn budgets(texts: &[&str]) -> miette::Result<Vec<BudgetText>> {
-    let budgets = texts.iter().map(|text| text.parse());
+fn budgets(texts: &[&str]) -> miette::Result<Vec<Wanted>> {
+    let budgets = texts.iter().map(|text| text.parse().map(Wanted::Within));
     budgets.collect::<Result<_, _>>().into_diagnostic()
 }
 

@@ -1,5 +1,6 @@
 //! `bitbudget eval`
 
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 
 use bitbudget::budget::BudgetText;
@@ -26,6 +27,7 @@ use super::{Outcome, report};
 
 /// Measure loss and accuracy at several budgets, with the device's own kernels
 #[derive(Args, Debug)]
+#[command(mut_arg("ram", |ram| ram.required(false).required_unless_present("uniform")))]
 #[command(after_help = "Example:\n  \
     bitbudget eval resnet8.image --data test_batch.bin --budget 80%,weights=50%,256KiB")]
 pub(crate) struct Eval {
@@ -36,6 +38,9 @@ pub(crate) struct Eval {
     data: Data,
     #[command(flatten)]
     budgets: BudgetArgs,
+    /// Also give all layers one level, for comparison: int8, int4 (an image packed with --all-levels holds them)
+    #[arg(long, value_name = "LEVEL,..", value_delimiter = ',')]
+    uniform: Vec<Level>,
     #[command(flatten)]
     loss: LossArgs,
     /// Skip the FP32 baseline: much faster, but no change of the loss
@@ -93,7 +98,10 @@ impl Eval {
             loss,
             target: &self.target.get(),
         };
-        let report = Report::new(&image, given, baseline, &self.budgets.ram)?;
+        let budgets = self.budgets.ram.into_iter().map(Wanted::Within);
+        let uniform = self.uniform.into_iter().map(Wanted::AllAt);
+        let wanted: Vec<Wanted> = budgets.chain(uniform).collect();
+        let report = Report::new(&image, given, baseline, &wanted)?;
         if self.json {
             return report::print_json(&report.json());
         }
@@ -176,6 +184,24 @@ impl Given<'_> {
     }
 }
 
+/// A plan to evaluate.
+#[derive(Clone)]
+pub(crate) enum Wanted {
+    /// The best within a budget.
+    Within(BudgetText),
+    /// That of all layers at one level.
+    AllAt(Level),
+}
+
+impl Display for Wanted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Within(budget) => budget.fmt(f),
+            Self::AllAt(level) => write!(f, "all {level}"),
+        }
+    }
+}
+
 /// The evaluation of an image at several budgets, beside FP32 if that was wanted.
 pub(crate) struct Report {
     source: Source,
@@ -183,7 +209,7 @@ pub(crate) struct Report {
     loss: Loss,
     fp32: Option<(HostPlan, Evaluation)>,
     warnings: Vec<Warning>,
-    budgets: Vec<(BudgetText, HostPlan, Evaluation)>,
+    budgets: Vec<(Wanted, HostPlan, Evaluation)>,
 }
 
 impl Report {
@@ -191,13 +217,16 @@ impl Report {
         image: &HostImage<'_>,
         given: Given<'_>,
         baseline: Baseline,
-        budgets: &[BudgetText],
+        wanted: &[Wanted],
     ) -> miette::Result<Self> {
         let Given {
             data, loss, target, ..
         } = given;
         let mut source = Source::of_image(image, target)?;
-        let plans = budgets.iter().map(|budget| source.plan_for(budget));
+        let plans = wanted.iter().map(|wanted| match wanted {
+            Wanted::Within(budget) => source.plan_for(budget),
+            Wanted::AllAt(level) => source.uniform(*level),
+        });
         let plans = plans.collect::<miette::Result<Vec<_>>>()?;
         let runs = plans.len() + usize::from(!matches!(baseline, Baseline::None));
         let bar = report::progress("evaluating", data.len * runs);
@@ -205,9 +234,9 @@ impl Report {
         let fp32 = given.run_fp32(image, baseline, &done)?;
         let against = fp32.as_ref().map(|(_, evaluation)| evaluation);
         let mut evaluated = Vec::new();
-        for (budget, plan) in budgets.iter().zip(plans) {
+        for (wanted, plan) in wanted.iter().zip(plans) {
             let evaluation = given.run(image, &plan, against, &done)?;
-            evaluated.push((budget.clone(), plan, evaluation));
+            evaluated.push((wanted.clone(), plan, evaluation));
         }
         bar.finish_and_clear();
         let network = image.network();
@@ -253,8 +282,8 @@ impl Report {
         });
         heads.push("levels");
         let mut table = report::table(&heads);
-        for (budget, plan, evaluation) in &self.budgets {
-            table.add_row(self.row(&budget.to_string(), plan, evaluation));
+        for (wanted, plan, evaluation) in &self.budgets {
+            table.add_row(self.row(&wanted.to_string(), plan, evaluation));
         }
         let Some((plan, fp32)) = &self.fp32 else {
             report::print_table(&table);
@@ -322,12 +351,15 @@ impl Report {
     }
 
     pub(crate) fn json(&self) -> Value {
-        let budgets = self.budgets.iter().map(|(text, plan, evaluation)| {
+        let budgets = self.budgets.iter().map(|(wanted, plan, evaluation)| {
             let fp32 = self.fp32.as_ref().map(|(_, fp32)| fp32);
             let changes = fp32.map(|fp32| Changes::between(&fp32.scores, &evaluation.scores));
             json!({
-                "budget": text.to_string(),
-                "budget_bytes": self.source.resolve(text).get(text.measure()),
+                "budget": wanted.to_string(),
+                "budget_bytes": match wanted {
+                    Wanted::Within(text) => self.source.resolve(text).get(text.measure()),
+                    Wanted::AllAt(_) => None,
+                },
                 "weight_bytes": plan.weight_bytes,
                 "arena_bytes": plan.arena_bytes,
                 "total_bytes": plan.ram_bytes(),

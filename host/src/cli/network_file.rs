@@ -306,8 +306,27 @@ impl Source {
 
     /// The plan that keeps every layer FP32, whether or not it is on offer.
     pub(crate) fn fp32(&self) -> HostPlan {
+        self.all_at(Level::Fp32)
+    }
+
+    /// The plan that gives every layer a level.
+    pub(crate) fn uniform(&self, level: Level) -> miette::Result<HostPlan> {
+        let mut rows = self.network.prices.rows.iter();
+        let lacks =
+            rows.position(|row| !row.is_empty() && row.iter().all(|item| item.level != level));
+        match lacks {
+            None => Ok(self.all_at(level)),
+            Some(layer) => Err(miette!(
+                help = "pack an image that holds all levels: bitbudget pack --all-levels",
+                "layer {} is not stored at {level} here",
+                report::printable(&self.names[layer])
+            )),
+        }
+    }
+
+    fn all_at(&self, level: Level) -> HostPlan {
         let layers = self.network.layers.iter();
-        let levels = layers.map(|layer| layer.op.has_weights().then_some(Level::Fp32));
+        let levels = layers.map(|layer| layer.op.has_weights().then_some(level));
         let place = match self.planner.places() {
             Places::Ram => Place::Ram,
             Places::Flash | Places::Best => Place::Flash,
