@@ -2,7 +2,8 @@
 // pixels, as in dots_of_four of the portable kernels.
 //
 // r0: taps; r1: weights; r2, r3: weights of a byte; r4, r5: sums of two pixels each; r6, r7: taps; r8 to r11: sums;
-// r12, lr: ends of weights; [sp]: the arguments.
+// r12: the end of a row, or HALF in either half; lr: the end of a run; [sp]: the arguments, which r3 points to where a
+// row begins.
 .syntax unified
 
 // Adds the lower halves of r4 and r5 to r8 and r10, the upper ones to r9 and r11.
@@ -17,7 +18,7 @@
     add     r11, r5
 .endm
 
-// r4 = HALF in either half
+// Makes r4 HALF in either half, by way of r5.
 .macro bb_v6m_halves
     movs    r4, #127
     lsls    r5, r4, #8

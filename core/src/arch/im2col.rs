@@ -4,8 +4,8 @@
 use super::pixels::Pixels;
 use crate::quant::Width;
 
-/// Taps of some pixels: [`begin`](Self::begin), write the taps of one pixel after the other, those of each in any order,
-/// [`seal`](Self::seal), then [`dots`](Self::dots) with as many rows of weights as there are.
+/// Taps of some pixels: [`begin`](Self::begin), write every tap once, those of a pixel in any order but after those of
+/// the pixel before it, [`seal`](Self::seal), then [`dots`](Self::dots) with as many rows of weights as there are.
 pub(crate) trait Im2col: Sized {
     /// An empty buffer.
     fn new() -> Self;
