@@ -13,6 +13,9 @@ mod cpu;
 #[path = "../src/fault.rs"]
 mod fault;
 #[cfg(target_os = "none")]
+#[path = "../src/lend.rs"]
+mod lend;
+#[cfg(target_os = "none")]
 #[path = "../src/link.rs"]
 mod link;
 #[cfg(target_os = "none")]
@@ -142,7 +145,7 @@ fn main() -> ! {
     cpu::start();
     let (port, clock) = board::start();
     let pipe = failing::Failing { port, zeros: 0 };
-    let (lent, buffers) = memory::lend();
+    let (lent, buffers) = lend::lend();
     let failure = fault::last_failure().map(failing::witnessed);
     server::Server::new(link::Link::new(pipe, buffers), clock).serve(lent, failure)
 }

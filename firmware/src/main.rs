@@ -11,6 +11,8 @@ mod cpu;
 #[cfg(target_os = "none")]
 mod fault;
 #[cfg(target_os = "none")]
+mod lend;
+#[cfg(target_os = "none")]
 mod link;
 #[cfg(target_os = "none")]
 mod log;
@@ -27,7 +29,7 @@ fn main() -> ! {
     cpu::start();
     let (pipe, clock) = board::start();
     defmt::info!("bitbudget on {=str}", board::NAME);
-    let (lent, buffers) = memory::lend();
+    let (lent, buffers) = lend::lend();
     let failure = fault::last_failure();
     server::Server::new(link::Link::new(pipe, buffers), clock).serve(lent, failure)
 }

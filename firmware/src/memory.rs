@@ -1,19 +1,16 @@
-//! The memory map, what of it is lent, and the bytes that are used.
+//! The memory map, and the bytes of it that are used.
 
 use core::ops::Range;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use bitbudget_core::Aligned;
 use bitbudget_core::protocol::Stats;
 
-use crate::link::Buffers;
-use crate::{board, cpu, server};
+use crate::{board, cpu};
 
 const MODEL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/model.image"));
 
-/// The image that is linked into the program; empty where there is none. In a section of its own, so that
-/// `size -A` shows the program without the model.
+/// In a section of its own, so that `size -A` shows the program without the model.
 #[unsafe(link_section = ".model")]
 static LINKED: Aligned<[u8; MODEL.len()]> = {
     let mut bytes = [0; MODEL.len()];
@@ -21,32 +18,9 @@ static LINKED: Aligned<[u8; MODEL.len()]> = {
     Aligned(bytes)
 };
 
-static mut ARENA: Aligned<[u8; board::ARENA_BYTES]> = Aligned([0; _]);
-static mut IMAGE: Aligned<[u8; board::IMAGE_BYTES]> = Aligned([0; _]);
-static mut INPUT: Aligned<[u8; board::INPUT_BYTES]> = Aligned([0; _]);
-static mut LINK: Buffers = Buffers::new();
-
-/// The memory that the program lends its server and its link. For `main` alone, which calls it once.
-///
-/// # Panics
-/// When it is called again.
-pub(crate) fn lend() -> (server::Memory<'static>, &'static mut Buffers) {
-    static IS_LENT: AtomicBool = AtomicBool::new(false);
-    assert!(!IS_LENT.load(Ordering::Relaxed));
-    IS_LENT.store(true, Ordering::Relaxed);
-    let (arena, image) = (&raw mut ARENA, &raw mut IMAGE);
-    let (input, link) = (&raw mut INPUT, &raw mut LINK);
-    // SAFETY: nothing else names these statics, and this is reached once: there is one thread, and no
-    // interrupt that returns.
-    let (arena, image, input, link) =
-        unsafe { (&mut *arena, &mut *image, &mut *input, &mut *link) };
-    let memory = server::Memory {
-        linked: &LINKED.0,
-        arena: &mut arena.0,
-        image: &mut image.0,
-        input: &mut input.0,
-    };
-    (memory, link)
+/// The image that is linked into the program; empty where there is none.
+pub(crate) fn linked_image() -> &'static [u8] {
+    &LINKED.0
 }
 
 // Placed by the linker scripts; only their addresses mean anything.
