@@ -140,6 +140,25 @@ fn the_header_is_that_of_the_library() {
     }
 }
 
+/// A program around the lines of C in the README.
+fn readmes_snippet() -> String {
+    let readme = fs::read_to_string(root().join("README.md")).expect("part of the source");
+    let (_, from) = readme.split_once("```c\n").expect("lines of C");
+    let (lines, _) = from.split_once("```").expect("their end");
+    format!(
+        r#"#include <stdio.h>
+#include "bitbudget.h"
+#include "model.h"
+int main(void) {{
+    const uint8_t *pixels = model_sample;
+    {lines}
+    puts(status == BB_STATUS_OK && class_ >= 0 ? "a class" : bb_strerror(status));
+    return 0;
+}}
+"#
+    )
+}
+
 #[test]
 fn functions_answer_as_the_header_says() {
     if !is_there("cc", "the C library on this machine") {
@@ -153,8 +172,11 @@ fn functions_answer_as_the_header_says() {
     );
     let library = library(None);
     let api = root().join("tests/c/api.c");
+    let snippet = folder.path().join("snippet.c");
+    fs::write(&snippet, readmes_snippet()).expect("a file");
     for (program, expected) in [
         (api.as_path(), "all is as the header says"),
+        (snippet.as_path(), "a class"),
         (Path::new("main.c"), "the host's bits"),
     ] {
         let mut compile = Command::new("cc");
