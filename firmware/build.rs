@@ -50,12 +50,12 @@ fn memory_of_board() -> &'static str {
     let feature = |board: &str| board.to_uppercase().replace('-', "_");
     let chosen =
         |(board, _): &(&str, _)| env::var_os(format!("CARGO_FEATURE_{}", feature(board))).is_some();
-    let boards: Vec<(&str, &str)> = BOARDS.into_iter().filter(chosen).collect();
-    match boards[..] {
-        [(_, memory)] => memory,
+    let (boards, memories): (Vec<&str>, Vec<&str>) = BOARDS.into_iter().filter(chosen).unzip();
+    match memories[..] {
+        [memory] => memory,
         _ => panic!(
             "choose one board, as in --no-default-features --features {}; chosen: {boards:?}",
-            BOARDS[2].0
+            BOARDS[0].0
         ),
     }
 }

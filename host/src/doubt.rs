@@ -8,8 +8,9 @@ use bitbudget_core::network::Preprocess;
 use crate::dataset::{Dataset, Pixels};
 use crate::loss::Objective;
 
-/// The fewest samples that tell anything, and of a class the fewest that tell what it is taken for.
+/// The fewest samples that tell anything.
 const FEW: usize = 10;
+/// The fewest of a class that tell what it is taken for.
 const FEW_OF_CLASS: usize = 3;
 
 /// A sign that something is wrong with the data, their labels or their preprocessing.

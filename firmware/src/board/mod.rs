@@ -4,10 +4,14 @@
 //! (five levels of a layer in flash and in RAM); `IMAGE_BYTES`,
 //! `ARENA_BYTES` and `INPUT_BYTES`, the RAM that they are lent; `TICKS_HZ` of its `Clock`; `start()`,
 //! which gives the serial port and the clock and starts the watchdog; `feed()`, which starts that anew; and
-//! `is_reset_by_watchdog()`, where a watchdog resets the board by itself.
+//! `is_reset_by_watchdog()`, where a watchdog resets the board by itself. Where the processor cannot, as a RISC-V
+//! cannot, a board has a `reset()`.
 //!
 //! The serial port feeds it while it waits for a byte, the server at every step of an inference: whatever
 //! else takes longer than the watchdog waits ends in a reset.
+
+#[cfg(not(feature = "nucleo-f446re"))]
+mod emulated;
 
 #[cfg(any(
     feature = "mps2-an383",

@@ -6,13 +6,8 @@ use defmt_semihosting as _;
 use embedded_io::{ErrorType, Read, Write};
 
 use super::Register;
+pub(crate) use super::emulated::*;
 
-pub(crate) const LAYERS: usize = 64;
-pub(crate) const LEVELS: usize = 8;
-pub(crate) const ITEMS: usize = 10;
-pub(crate) const IMAGE_BYTES: usize = 2 << 20;
-pub(crate) const ARENA_BYTES: usize = 3 << 19;
-pub(crate) const INPUT_BYTES: usize = 32 << 10;
 pub(crate) const TICKS_HZ: u32 = if ARMV8M { 20_000_000 } else { 25_000_000 };
 
 /// Whether the program runs in the secure state, which has addresses of its own.
@@ -44,11 +39,6 @@ pub(crate) fn watch(seconds: u32) {
 pub(crate) fn feed() {
     // SAFETY: WDOGINTCLR of the watchdog.
     unsafe { Register::at(WATCHDOG + 0xC) }.write(1);
-}
-
-/// Never: its interrupt comes before.
-pub(crate) const fn is_reset_by_watchdog() -> bool {
-    false
 }
 
 /// CMSDK UART 0.

@@ -7,14 +7,9 @@ use embedded_io::{ErrorType, Read, Write};
 use riscv::register::{mie, mstatus};
 
 use super::Register;
+pub(crate) use super::emulated::*;
 
 pub(crate) const NAME: &str = "riscv32-virt";
-pub(crate) const LAYERS: usize = 64;
-pub(crate) const LEVELS: usize = 8;
-pub(crate) const ITEMS: usize = 10;
-pub(crate) const IMAGE_BYTES: usize = 2 << 20;
-pub(crate) const ARENA_BYTES: usize = 3 << 19;
-pub(crate) const INPUT_BYTES: usize = 32 << 10;
 pub(crate) const TICKS_HZ: u32 = 10_000_000;
 
 const UART: usize = 0x1000_0000;
@@ -52,11 +47,6 @@ pub(crate) fn watch(seconds: u32) {
 /// Starts the watchdog's time anew.
 pub(crate) fn feed() {
     watch(WATCHDOG_S);
-}
-
-/// Never: its interrupt comes before.
-pub(crate) const fn is_reset_by_watchdog() -> bool {
-    false
 }
 
 /// Starts the program anew.

@@ -1,6 +1,6 @@
 //! Instruction counts of CMSIS-NN, to compare with.
 
-/// Executed instructions of CMSIS-NN (C, `arm-none-eabi-gcc` 12.2 `-O3`, im2col included) on the same
+/// Executed instructions of CMSIS-NN (C, on Arm by `arm-none-eabi-gcc` 12.2 `-O3`, im2col included) on the same
 /// emulated board: board, row, level, instructions. The boards' networks other than `mps2-an386`'s first are
 /// rounded to three or four digits.
 const CMSIS_NN: [(&str, &str, &str, u64); 20] = [

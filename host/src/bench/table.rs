@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 
+use bitbudget_core::level::Level;
 use bitbudget_core::place::Place;
 use bitbudget_core::plan::Limits;
 
 use super::cases::{self, CASES, Case, FORMS, IN_NETWORK, LEVELS};
-use super::{Bench, BenchError, Row, bare_row, items_near, layer_row, sample_row, whole_row};
+use super::{Bench, BenchError, Row, Step, bare_row, items_near, layer_row, sample_row, whole_row};
 use crate::capacity::HostImage;
 use crate::pack::PackError;
 
@@ -55,28 +56,33 @@ impl<P: Read + Write> Bench<P> {
 
     /// A layer at its levels.
     fn case(&mut self, case: &Case, image: &HostImage<'_>) -> Result<Vec<Row>, BenchError> {
-        let network = image.network();
-        let mut rows = Vec::new();
-        for level in case.levels {
-            let items = items_near(network, *level);
-            if self.choose(Place::Ram, &items)?.is_ok() {
-                let steps = self.steps(network)?;
-                let counted = case.synthetic().1;
-                rows.push(layer_row(network, counted, case.name, *level, &steps));
-            }
-        }
-        Ok(rows)
+        let (network, counted) = (image.network(), case.synthetic().1);
+        self.at_levels(image, case.levels, |level, steps| {
+            layer_row(network, counted, case.name, level, steps)
+        })
     }
 
     /// The depthwise network at each level.
     fn keyword_spotting(&mut self, image: &HostImage<'_>) -> Result<Vec<Row>, BenchError> {
         let network = image.network();
+        self.at_levels(image, &LEVELS, |level, steps| {
+            whole_row(KEYWORDS, network, level, steps)
+        })
+    }
+
+    /// A row for each of these levels that there is room for, with all layers at it or near it.
+    fn at_levels(
+        &mut self,
+        image: &HostImage<'_>,
+        levels: &[Level],
+        row: impl Fn(Level, &[Step]) -> Row,
+    ) -> Result<Vec<Row>, BenchError> {
+        let network = image.network();
         let mut rows = Vec::new();
-        for level in LEVELS {
-            let items = items_near(network, level);
+        for level in levels {
+            let items = items_near(network, *level);
             if self.choose(Place::Ram, &items)?.is_ok() {
-                let steps = self.steps(network)?;
-                rows.push(whole_row(KEYWORDS, network, level, &steps));
+                rows.push(row(*level, &self.steps(network)?));
             }
         }
         Ok(rows)
