@@ -47,18 +47,17 @@ impl Im2col for V6mIm2col {
 
     fn seal(&mut self, len: usize, width: Width) {
         self.0.seal(len, width);
-        if self.0.pixels == Pixels::Four {
+        if let Some(taps) = self.0.fours_mut() {
             // to a whole byte of weights
             let padded = len.next_multiple_of(8 / width.bits() as usize);
-            self.0.taps[len..padded].fill([0; _]);
+            taps[len..padded].fill([0; _]);
         }
     }
 
     fn dots(&self, len: usize, rows: &Rows<'_>, sums: &mut [i32]) {
-        if self.0.pixels == Pixels::One {
+        let Some(taps) = self.0.fours() else {
             return self.0.dots(len, rows, sums);
-        }
-        let taps = &self.0.taps;
+        };
         let bytes = rows.width.row_bytes(len);
         let channels = sums.len() / Pixels::MOST;
         let Some(last) = channels.checked_sub(1) else {

@@ -20,8 +20,8 @@ fn dot_i8(a: &[i8], b: &[i8]) -> i32 {
 /// 2^16 times the second.
 #[derive(Clone, Debug)]
 pub(crate) struct PortableIm2col {
-    pub(super) taps: [[i32; 2]; Self::FOURS],
-    pub(super) pixels: Pixels,
+    taps: [[i32; 2]; Self::FOURS],
+    pixels: Pixels,
 }
 
 impl PortableIm2col {
@@ -30,6 +30,18 @@ impl PortableIm2col {
     /// The taps of one pixel.
     fn single(&mut self) -> &mut [i8] {
         bytemuck::cast_slice_mut(self.taps.as_flattened_mut())
+    }
+
+    /// The taps of four pixels; `None` of a single one.
+    #[cfg(arm_v6m)]
+    pub(crate) fn fours(&self) -> Option<&[[i32; 2]]> {
+        (self.pixels == Pixels::Four).then_some(&self.taps)
+    }
+
+    /// As [`fours`](Self::fours).
+    #[cfg(arm_v6m)]
+    pub(crate) fn fours_mut(&mut self) -> Option<&mut [[i32; 2]]> {
+        (self.pixels == Pixels::Four).then_some(&mut self.taps)
     }
 }
 
